@@ -1,0 +1,26 @@
+"""The only reader of the system clock. Services take `now` as an argument; edges call this."""
+
+import time
+from datetime import UTC, datetime
+
+
+def utc_now() -> datetime:
+    """Return the current moment, aware, in UTC."""
+    return datetime.now(tz=UTC)
+
+
+def now_ns() -> int:
+    """Return the current moment as nanoseconds since 1970-01-01 UTC, for engine time."""
+    return time.time_ns()
+
+
+def from_ns(timestamp_ns: int) -> datetime:
+    """Turn engine time into a datetime, cut to microseconds, without passing through float."""
+    seconds, rest = divmod(timestamp_ns, 1_000_000_000)
+    return datetime.fromtimestamp(seconds, tz=UTC).replace(microsecond=rest // 1000)
+
+
+def to_ns(moment: datetime) -> int:
+    """Turn an aware datetime into engine time, exactly."""
+    whole = int(moment.replace(microsecond=0).timestamp())
+    return whole * 1_000_000_000 + moment.microsecond * 1000

@@ -1,0 +1,177 @@
+"""Settings shared by every mode; what differs is in the module of the mode."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from exchange.embedded import addresses
+
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
+DATA_DIR = Path(os.environ.get("EXCHANGE_DATA_DIR", BASE_DIR / "var")).resolve()
+
+EMBEDDED_POSTGRES = "DATABASE_URL" not in os.environ
+EMBEDDED_REDIS = "REDIS_URL" not in os.environ
+DATABASE_URL = os.environ.get("DATABASE_URL", addresses.postgres_url(DATA_DIR))
+REDIS_URL = os.environ.get("REDIS_URL", addresses.redis_url(DATA_DIR))
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "rest_framework_simplejwt.token_blacklist",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "djmoney",
+    "django_celery_beat",
+    "exchange",
+    "exchange.users",
+    "ledger",
+    "marketdata",
+    "risk",
+    "trading",
+    "matching_worker",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "exchange.urls"
+ASGI_APPLICATION = "exchange.asgi.application"
+APPEND_SLASH = False
+AUTH_USER_MODEL = "users.User"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.debug",
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- Database ---------------------------------------------------------------------------------
+# The process's role narrows what it may do (ledger tables are written through door functions
+# only); without one, a command acts as the owner, as migrations must.
+DB_ROLE = os.environ.get("EXCHANGE_DB_ROLE", "")
+LOCK_TIMEOUT_MS = 2000
+ONLINE_ROLES = {"exchange_web", "exchange_worker"}
+
+
+def _connection_options(role: str) -> str:
+    """Return the libpq options of a process: its role, and short timeouts for those that hold locks."""
+    flags = ["-c timezone=UTC", f"-c lock_timeout={LOCK_TIMEOUT_MS}"]
+    if role:
+        flags.append(f"-c role={role}")
+    if role in ONLINE_ROLES:
+        flags.append(f"-c idle_in_transaction_session_timeout={LOCK_TIMEOUT_MS}")
+        flags.append(f"-c transaction_timeout={LOCK_TIMEOUT_MS}")
+    return " ".join(flags)
+
+
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
+DATABASES["default"].setdefault("OPTIONS", {}).update({"options": _connection_options(DB_ROLE)})
+if DB_ROLE == "exchange_web":  # each request has a thread of its own: connections are pooled
+    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Redis: cache, push, background work --------------------------------------------------------
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "exchange",
+    }
+}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "push"},
+    }
+}
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_TIMEZONE = "UTC"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+# --- Languages and time -------------------------------------------------------------------------
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hant", "繁體中文")]
+LOCALE_PATHS = [BASE_DIR / "exchange" / "locale"]
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+# --- Money: ledger asset codes are longer than ISO 4217's three letters ---------------------------
+CURRENCY_CODE_MAX_LENGTH = 16
+
+# --- Static files -------------------------------------------------------------------------------
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "exchange" / "static"]
+
+# --- REST ---------------------------------------------------------------------------------------
+REQUEST_BODY_BYTES_MAX = 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_BYTES_MAX
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+REQUESTS_PER_SECOND_AND_IP = 100
+
+# --- Sign-in ------------------------------------------------------------------------------------
+LOGIN_URL = "/login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+
+# --- Demo ---------------------------------------------------------------------------------------
+DEMO = False
+"""Demo users, faucet and makers. Only ever true with DEBUG, and `up` then binds to loopback."""
+
+# --- Matching worker ----------------------------------------------------------------------------
+WAL_DIR = DATA_DIR / "wal"
+WORKER_HTTP_PORT = int(os.environ.get("EXCHANGE_WORKER_PORT", "8080"))

@@ -1,0 +1,40 @@
+"""Production: what is secret or site-specific comes from the environment, or nothing starts."""
+
+import os
+
+from django.core.exceptions import ImproperlyConfigured
+
+from exchange.settings.base import *  # noqa: F403 -- settings modules build on each other by design
+
+DEBUG = False
+DEMO = False
+
+
+def _required(name: str) -> str:
+    """Return an environment variable that production cannot do without."""
+    value = os.environ.get(name, "")
+    if not value:
+        message = f"{name} must be set in production."
+        raise ImproperlyConfigured(message)
+    return value
+
+
+SECRET_KEY = _required("SECRET_KEY")
+if len(SECRET_KEY) < 50:  # noqa: PLR2004 -- Django's own measure of a long enough secret
+    message = "SECRET_KEY must have at least 50 characters."
+    raise ImproperlyConfigured(message)
+_required("DATABASE_URL")
+_required("REDIS_URL")
+ALLOWED_HOSTS = _required("ALLOWED_HOSTS").split(",")
+if "*" in ALLOWED_HOSTS:
+    message = "ALLOWED_HOSTS must name the hosts; '*' is refused."
+    raise ImproperlyConfigured(message)
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS]
+
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = True
+SECURE_HSTS_SECONDS = 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+SESSION_COOKIE_SECURE = True
+CSRF_COOKIE_SECURE = True

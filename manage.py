@@ -1,0 +1,17 @@
+#!/usr/bin/env python3
+"""Runs the commands of the exchange: `python manage.py up` starts everything."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """Hand the command line to Django."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange.settings.dev")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()
