@@ -1,0 +1,124 @@
+"""Pre-trade checks: what an order may cost, and whether it may be placed at all. Reads nothing; writes nothing."""
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from exchange.kernel.errors import DomainError, gettext_noop
+from exchange.kernel.money import EXACT, plain, to_quanta
+from marketdata.units import InstrumentSpec
+from risk.spot_hold import buy_hold
+
+
+class InstrumentNotTradingError(DomainError):
+    """The instrument accepts no orders now."""
+
+    code = 6001
+    name = "INSTRUMENT_NOT_TRADING"
+    message = gettext_noop("%(symbol)s does not accept orders now (%(status)s).")
+
+
+class PriceOutsideBandError(DomainError):
+    """The limit price is too far from the last trade."""
+
+    code = 6002
+    name = "PRICE_OUTSIDE_BAND"
+    message = gettext_noop("The price must be between %(low)s and %(high)s.")
+
+
+class BelowMinimumNotionalError(DomainError):
+    """Price times quantity is too small."""
+
+    code = 6003
+    name = "BELOW_MINIMUM_NOTIONAL"
+    message = gettext_noop("The order's value must be at least %(minimum)s %(asset)s.")
+
+
+class DailyOrderLimitError(DomainError):
+    """The trader has placed as many orders today as the tier allows."""
+
+    code = 6004
+    name = "DAILY_ORDER_LIMIT"
+    status = 429
+    message = gettext_noop("The limit of %(limit)s orders a day is reached.")
+
+
+class InsufficientFundsError(DomainError):
+    """The wallet cannot cover the order's hold."""
+
+    code = 6005
+    name = "INSUFFICIENT_FUNDS"
+    message = gettext_noop("The order needs %(required)s %(asset)s; available are %(available)s.")
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """What an order is worth at worst.
+
+    `worst_ticks` is the worst price at which it may trade; `hold` is in quanta of `hold_asset`.
+    """
+
+    worst_ticks: int
+    hold_asset: str
+    hold_decimals: int
+    hold: int
+    fee_rate: int
+
+
+def band(spec: InstrumentSpec, last_price: Decimal | None) -> tuple[Decimal, Decimal]:
+    """Return the lowest and highest price allowed; exactly the band's rate passes (api.md, limits)."""
+    reference = last_price or spec.reference_price
+    width = EXACT.multiply(reference, spec.band_rate)
+    return reference - width, reference + width
+
+
+def require_trading(spec: InstrumentSpec) -> None:
+    """Refuse unless the instrument accepts orders."""
+    if spec.status != "TRADING":
+        raise InstrumentNotTradingError(symbol=spec.symbol, status=spec.status)
+
+
+def market_worst_ticks(spec: InstrumentSpec, side: str, last_price: Decimal | None) -> int:
+    """Return the worst price of a market order: the slippage bound, inside the band, rounded toward the market."""
+    low, high = band(spec, last_price)
+    reference = last_price or spec.reference_price
+    slippage = EXACT.multiply(reference, spec.market_slippage_rate)
+    if side == "buy":
+        bound, rounding = min(high, reference + slippage), ROUND_FLOOR
+    else:
+        bound, rounding = max(low, reference - slippage), ROUND_CEILING
+    return max(1, int((bound / spec.tick_size).to_integral_value(rounding)))
+
+
+def order_terms(
+    spec: InstrumentSpec, *, side: str, lots: int, limit_ticks: int | None, last_price: Decimal | None
+) -> OrderTerms:
+    """Check price, band and notional of an order, and say what it must hold.
+
+    Args:
+        limit_ticks: The limit price; None for a market order.
+        last_price: The instrument's last trade, or None before the first.
+
+    Raises:
+        PriceOutsideBandError: The limit price is outside the band.
+        BelowMinimumNotionalError: The order is too small.
+    """
+    if limit_ticks is None:
+        worst_ticks = market_worst_ticks(spec, side, last_price)
+        valued_at = last_price or spec.reference_price
+        notional = EXACT.multiply(valued_at, spec.lots_to_qty(lots))
+    else:
+        worst_ticks = limit_ticks
+        price = spec.ticks_to_price(limit_ticks)
+        low, high = band(spec, last_price)
+        if not low <= price <= high:
+            raise PriceOutsideBandError(low=plain(low), high=plain(high))
+        notional = EXACT.multiply(price, spec.lots_to_qty(lots))
+    if notional < spec.min_notional:
+        raise BelowMinimumNotionalError(minimum=plain(spec.min_notional), asset=spec.quote)
+    fee_rate = max(to_quanta(spec.maker_fee_rate, 8), to_quanta(spec.taker_fee_rate, 8))
+    worst_notional = spec.notional_quanta(worst_ticks, lots)
+    if side == "sell":
+        return OrderTerms(worst_ticks, spec.base, spec.base_decimals, spec.base_quanta(lots), fee_rate)
+    return OrderTerms(
+        worst_ticks, spec.quote, spec.quote_decimals, buy_hold(worst_notional, fee_rate), fee_rate
+    )

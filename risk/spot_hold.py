@@ -1,0 +1,33 @@
+"""What a spot order must keep in hold: pure integer arithmetic, used by admission and by settlement alike.
+
+Amounts are quanta of the asset held: the quote asset for a buy, the base asset for a sell. Fee rates are integers of
+10^-8.
+
+Note [Running fee]
+    A fee is charged on an order's running sum: after each fill, what has been charged in total is the exact sum of
+    rate x notional, rounded up once. Rounding each fill by itself could charge one quantum a fill too much, and could
+    ask for more than the hold kept. A hold is therefore defined by what is left to trade at the worst price, plus the
+    fee that would then stand in total, less what was charged already. From this follows that a fill never needs more
+    than the hold gives back for it, and that the last fill leaves exactly nothing.
+"""
+
+from exchange.kernel.money import ceil_div
+
+RATE_SCALE = 10**8
+"""Fee rates are integers of 1/RATE_SCALE."""
+
+
+def fee_total(accrued: int) -> int:
+    """Return what has been charged in total once `accrued` (quanta x RATE_SCALE) has accrued; rounded up."""
+    return ceil_div(accrued, RATE_SCALE)
+
+
+def buy_hold(worst_notional: int, rate: int, *, accrued: int = 0) -> int:
+    """Return the hold of a buy order, in quote quanta.
+
+    Args:
+        worst_notional: What is left to trade, at the worst price the order may get, in quote quanta.
+        rate: The higher of the order's two fee rates.
+        accrued: The exact fee of what has traded, quanta x RATE_SCALE: Note [Running fee].
+    """
+    return worst_notional + fee_total(rate * worst_notional + accrued) - fee_total(accrued)

@@ -1,0 +1,242 @@
+"""Orders, trades, the command log and what the worker has settled.
+
+The tables are made by SQL in the first migration (partitions, arrays and functions that Django cannot say), so the
+models are unmanaged: they are for reading and for the admin. Writing is the services' business.
+"""
+
+from django.db import models
+
+ID_MAX = 2**53 - 1
+"""Ids go out as JSON integers."""
+
+
+class Side(models.TextChoices):
+    """Which way an order trades."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderType(models.TextChoices):
+    """How an order's price is bounded."""
+
+    LIMIT = "limit"
+    MARKET = "market"
+
+
+class TimeInForce(models.TextChoices):
+    """What happens to the part that does not trade on arrival."""
+
+    GTC = "gtc"
+    IOC = "ioc"
+
+
+class OrderStatus(models.TextChoices):
+    """Where an order stands."""
+
+    NEW = "new"
+    PARTIAL_FILLED = "partial_filled"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    PENDING_REVIEW = "pending_review"
+
+
+OPEN_STATUSES = (OrderStatus.NEW, OrderStatus.PARTIAL_FILLED)
+FINAL_STATUSES = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED)
+
+
+def _amount(**options: object) -> models.DecimalField:  # type: ignore[type-arg]
+    """Return a money column: numeric(38,18)."""
+    return models.DecimalField(max_digits=38, decimal_places=18, **options)  # type: ignore[arg-type]
+
+
+class Order(models.Model):
+    """What a trader asked for, and what has become of it.
+
+    `hold_remaining` is exactly what the trader's order_hold wallet keeps for this order. The fee is charged on the
+    running sum: `fee` is `fee_accrued` rounded up to the quote asset's quantum.
+    """
+
+    id = models.BigIntegerField(primary_key=True)
+    user_id = models.BigIntegerField()
+    instrument_id = models.SmallIntegerField()
+    symbol = models.CharField(max_length=24)
+    side = models.CharField(max_length=4, choices=Side.choices)
+    type = models.CharField(max_length=24, choices=OrderType.choices)
+    time_in_force = models.CharField(max_length=4, choices=TimeInForce.choices)
+    price = _amount(null=True)
+    worst_price = _amount()
+    quantity = _amount()
+    filled_quantity = _amount()
+    filled_notional = _amount()
+    fee = _amount()
+    fee_accrued = models.DecimalField(max_digits=60, decimal_places=26)
+    maker_fee_rate = models.DecimalField(max_digits=12, decimal_places=8)
+    taker_fee_rate = models.DecimalField(max_digits=12, decimal_places=8)
+    hold_asset = models.CharField(max_length=16)
+    hold_remaining = _amount()
+    status = models.CharField(max_length=16, choices=OrderStatus.choices)
+    reason = models.CharField(max_length=40)
+    client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 -- NULL is "none given"
+    trace = models.CharField(max_length=28)
+    sequence = models.BigIntegerField()
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    cancel_requested_at = models.DateTimeField(null=True)
+    filled_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "orders"
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.side} {self.symbol}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still trade."""
+        return self.status in OPEN_STATUSES
+
+
+class Trade(models.Model):
+    """The public record of one match, with both sides' fees in the quote asset."""
+
+    id = models.BigIntegerField(primary_key=True)
+    instrument_id = models.SmallIntegerField()
+    symbol = models.CharField(max_length=24)
+    number = models.BigIntegerField()
+    buy_order_id = models.BigIntegerField()
+    sell_order_id = models.BigIntegerField()
+    buyer_id = models.BigIntegerField()
+    seller_id = models.BigIntegerField()
+    price = _amount()
+    quantity = _amount()
+    notional = _amount()
+    buyer_fee = _amount()
+    seller_fee = _amount()
+    taker_side = models.CharField(max_length=4, choices=Side.choices)
+    shard = models.SmallIntegerField()
+    sequence = models.BigIntegerField()
+    executed_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "trades"
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.symbol}"
+
+
+class Command(models.Model):
+    """One row of a shard's command log: what the engine reads, in order, without gaps."""
+
+    pk = models.CompositePrimaryKey("shard", "sequence")
+    shard = models.SmallIntegerField()
+    sequence = models.BigIntegerField()
+    payload = models.BinaryField()
+    chain_hash = models.BinaryField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "commands"
+
+    def __str__(self) -> str:
+        return f"{self.shard}:{self.sequence}"
+
+
+class CommandStream(models.Model):
+    """Head of a shard's log: the last sequence, and the chain hash up to it."""
+
+    shard = models.SmallIntegerField(primary_key=True)
+    epoch = models.IntegerField()
+    sequence = models.BigIntegerField()
+    chain_hash = models.BinaryField()
+
+    class Meta:
+        managed = False
+        db_table = "command_stream"
+
+    def __str__(self) -> str:
+        return f"shard {self.shard} at {self.sequence}"
+
+
+class SettlementCursor(models.Model):
+    """How far a shard's events are in the books, and the engine's state hash there."""
+
+    shard = models.SmallIntegerField(primary_key=True)
+    epoch = models.IntegerField()
+    sequence = models.BigIntegerField()
+    state_hash = models.DecimalField(max_digits=20, decimal_places=0)
+    settled_at = models.DateTimeField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "settlement_cursor"
+
+    def __str__(self) -> str:
+        return f"shard {self.shard} settled to {self.sequence}"
+
+
+class WorkerLease(models.Model):
+    """Which worker may write for a shard; a taker raises the epoch."""
+
+    shard = models.SmallIntegerField(primary_key=True)
+    epoch = models.IntegerField()
+    owner = models.CharField(max_length=80)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "worker_lease"
+
+    def __str__(self) -> str:
+        return f"shard {self.shard}: {self.owner}"
+
+
+class Outbox(models.Model):
+    """Domain events in the shape that Debezium's outbox router reads."""
+
+    id = models.BigIntegerField(primary_key=True)
+    aggregatetype = models.CharField(max_length=32)
+    aggregateid = models.CharField(max_length=64)
+    type = models.CharField(max_length=64)
+    payload = models.JSONField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "outbox"
+        verbose_name_plural = "outbox"
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.type}"
+
+
+class PrivateChannel(models.TextChoices):
+    """The private WebSocket channels."""
+
+    ORDERS = "orders"
+    FILLS = "fills"
+    BALANCES = "balances"
+    POSITIONS = "positions"
+
+
+class PrivateEvent(models.Model):
+    """What one trader's WebSocket was, or will be, told: dense per user, so that a client may resume."""
+
+    pk = models.CompositePrimaryKey("user_id", "sequence")
+    user_id = models.BigIntegerField()
+    sequence = models.BigIntegerField()
+    channel = models.CharField(max_length=16, choices=PrivateChannel.choices)
+    payload = models.JSONField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "private_events"
+
+    def __str__(self) -> str:
+        return f"{self.user_id}:{self.sequence}"
