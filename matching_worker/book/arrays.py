@@ -1,0 +1,91 @@
+"""The only owner of a shard's arrays: makes them, grows them between calls, and hands them to the loops."""
+
+from typing import Final
+
+import numpy as np
+
+from exchange.kernel.errors import require
+from matching_worker.book.apply import apply
+from matching_worker.book.index import rebuild
+from matching_worker.book.layout import (
+    INDEX_DTYPE,
+    INSTRUMENT_DTYPE,
+    LEVEL_DTYPE,
+    NODE_DTYPE,
+    ORDER_DTYPE,
+    SIDE_DTYPE,
+    STATE_DTYPE,
+    WANTS_INDEX,
+    WANTS_LEVELS,
+    WANTS_NODES,
+    WANTS_ORDERS,
+)
+from matching_worker.protocol import INSTRUMENT_ID_MAX, OPEN_ORDERS_MAX, Rows
+
+ORDER_CAPACITY_START: Final = 1 << 12
+LEVEL_CAPACITY_START: Final = 1 << 11
+NODE_CAPACITY_START: Final = 1 << 8
+CAPACITY_MAX: Final = 16 * OPEN_ORDERS_MAX
+"""Rows an array may ever have: a level for each open order, and a path of nodes for each level."""
+
+
+def _doubled(rows: Rows) -> Rows:
+    """Return a copy with twice the rows; the new ones are zero, which means unused (Note [Slots])."""
+    require(2 * len(rows) <= CAPACITY_MAX, f"an engine array of {len(rows)} rows may not grow further")
+    larger = np.zeros(2 * len(rows), rows.dtype)
+    larger[: len(rows)] = rows
+    return larger
+
+
+class BookArrays:
+    """Every book of a shard. Side and instrument rows exist from the start; the rest grows by doubling.
+
+    Attributes:
+        state: (1,) STATE_DTYPE.
+        instruments: (65536,) INSTRUMENT_DTYPE, by instrument id.
+        sides: (131072,) SIDE_DTYPE, by `2 * instrument_id + side - 1`.
+        orders: (order_capacity,) ORDER_DTYPE.
+        levels: (level_capacity,) LEVEL_DTYPE.
+        nodes: (node_capacity,) NODE_DTYPE.
+        index: (index_capacity,) INDEX_DTYPE; a power of two, at most half full.
+    """
+
+    def __init__(self, trade_id_base: int) -> None:
+        self.state: Rows = np.zeros(1, STATE_DTYPE)
+        self.state["trade_id_base"] = trade_id_base
+        # Zeroed memory that nobody has touched costs nothing, so all instruments get a row.
+        self.instruments: Rows = np.zeros(INSTRUMENT_ID_MAX + 1, INSTRUMENT_DTYPE)
+        self.sides: Rows = np.zeros(2 * (INSTRUMENT_ID_MAX + 1), SIDE_DTYPE)
+        self.orders: Rows = np.zeros(ORDER_CAPACITY_START, ORDER_DTYPE)
+        self.levels: Rows = np.zeros(LEVEL_CAPACITY_START, LEVEL_DTYPE)
+        self.nodes: Rows = np.zeros(NODE_CAPACITY_START, NODE_DTYPE)
+        self.index: Rows = np.zeros(2 * ORDER_CAPACITY_START, INDEX_DTYPE)
+
+    def apply(self, commands: Rows, start: int, events: Rows) -> int:
+        """Run the compiled loop; see `apply.apply` for arguments and result."""
+        return apply(
+            commands,
+            start,
+            events,
+            self.state,
+            self.instruments,
+            self.sides,
+            self.orders,
+            self.levels,
+            self.nodes,
+            self.index,
+        )
+
+    def grow(self, wanted: int) -> None:
+        """Double the array that a call found too small."""
+        if wanted == WANTS_ORDERS:
+            self.orders = _doubled(self.orders)
+        elif wanted == WANTS_LEVELS:
+            self.levels = _doubled(self.levels)
+        elif wanted == WANTS_NODES:
+            self.nodes = _doubled(self.nodes)
+        else:
+            require(wanted == WANTS_INDEX, f"the engine loop asked for an unknown thing: {wanted}")
+            larger = np.zeros(2 * len(self.index), INDEX_DTYPE)
+            rebuild(self.index, larger)
+            self.index = larger

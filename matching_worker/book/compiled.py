@@ -1,0 +1,51 @@
+"""The only place that decides how the book's loops are compiled and where machine code is kept."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import numba
+from numba import njit
+
+_HERE: Final = Path(__file__).parent
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+# Note [Compiled code follows its source]
+#     Numba keeps machine code beside the source and renews it when the file of the outermost
+#     function changes. Our entry points inline functions of other files; an edit there would go
+#     unnoticed and an old engine would go on running. The folder's name is therefore a digest of
+#     all the sources, so that changed sources can only meet freshly compiled code.
+
+
+def _fingerprint() -> str:
+    """Return a digest of every source that can end up in the machine code."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in [*sorted(_HERE.glob("*.py")), _HERE.parent / "protocol.py"]:
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _use_cache_of_this_source() -> None:
+    """Point Numba at the folder for exactly these sources and drop what older ones left."""
+    base = Path(os.environ.get("NUMBA_CACHE_DIR") or _HERE / "__pycache__")
+    folder = base / f"book-{_fingerprint()}"
+    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    if not folder.exists():
+        for stale in base.glob("book-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
+_use_cache_of_this_source()
+
+
+def entry(function: _Function) -> _Function:
+    """Compile a loop that Python calls: cached on disk, releasing the GIL while it runs."""
+    return cast("_Function", njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+def inlined(function: _Function) -> _Function:
+    """Compile a step of a loop into its caller, so that arrays are not passed from call to call."""
+    return cast("_Function", njit(nogil=True, forceinline=True, error_model="numpy")(function))

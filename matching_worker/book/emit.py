@@ -1,0 +1,182 @@
+"""Writing events: every field of every event is set here, and summed for the state hash."""
+
+from typing import Any
+
+import numpy as np
+
+from matching_worker.book.compiled import inlined
+from matching_worker.book.hashing import (
+    C0,
+    C1,
+    C2,
+    C3,
+    C4,
+    C5,
+    C6,
+    E0,
+    E1,
+    E2,
+    E3,
+    E4,
+    E5,
+    E6,
+    E7,
+    E8,
+    E9,
+    E10,
+    FOLD,
+    HALF,
+)
+from matching_worker.protocol import EventKind, Rows
+
+_FILL = int(EventKind.FILL)
+_INSTRUMENT_MASK = np.uint64(0xFFFFFFFF)
+_KIND_SHIFT = np.uint64(32)
+_SIDE_SHIFT = np.uint64(40)
+_THIRD_SHIFT = np.uint64(48)
+_FOURTH_SHIFT = np.uint64(56)
+
+
+@inlined
+def fold_sum(state_hash: Any, total: Any) -> Any:
+    """Fold a row's sum into the running hash; see Note [State hash]."""
+    folded = (state_hash ^ total) * FOLD
+    return folded ^ (folded >> HALF)
+
+
+@inlined
+def sum_command(command: Any, time_ns: int) -> Any:
+    """Sum a command's words, with engine time in the place of its own timestamp."""
+    packed = (
+        (np.uint64(command["instrument_id"]) & _INSTRUMENT_MASK)
+        | (np.uint64(command["kind"]) << _KIND_SHIFT)
+        | (np.uint64(command["side"]) << _SIDE_SHIFT)
+        | (np.uint64(command["order_type"]) << _THIRD_SHIFT)
+        | (np.uint64(command["time_in_force"]) << _FOURTH_SHIFT)
+    )
+    return (
+        np.uint64(command["sequence"]) * C0
+        + np.uint64(time_ns) * C1
+        + np.uint64(command["order_id"]) * C2
+        + np.uint64(command["trader_id"]) * C3
+        + np.uint64(command["price_ticks"]) * C4
+        + np.uint64(command["qty_lots"]) * C5
+        + packed * C6
+    )
+
+
+@inlined
+def emit(
+    event: Any,
+    command: Any,
+    time_ns: int,
+    number: int,
+    kind: int,
+    side: int,
+    reason: int,
+    order_id: int,
+    trader_id: int,
+    price_ticks: int,
+    qty_lots: int,
+    left_lots: int,
+    level_lots: int,
+) -> Any:
+    """Write an event that has no maker; `state_hash` is filled in when the command is done.
+
+    Args:
+        event: The row to write.
+        command: The command that caused it.
+        time_ns: Engine time.
+        number: Position of the event among its command's events, from 0.
+
+    Returns:
+        The sum of its words for the state hash, as uint64.
+    """
+    event["sequence"] = command["sequence"]
+    event["timestamp_ns"] = time_ns
+    event["order_id"] = order_id
+    event["trader_id"] = trader_id
+    event["maker_order_id"] = 0
+    event["maker_trader_id"] = 0
+    event["price_ticks"] = price_ticks
+    event["qty_lots"] = qty_lots
+    event["left_lots"] = left_lots
+    event["maker_left_lots"] = 0
+    event["level_lots"] = level_lots
+    event["trade_id"] = 0
+    event["trade_number"] = 0
+    event["instrument_id"] = command["instrument_id"]
+    event["index"] = np.uint32(number)
+    event["kind"] = np.uint8(kind)
+    event["side"] = np.uint8(side)
+    event["reason"] = np.uint8(reason)
+    event["reserved_byte"] = np.uint8(0)
+    event["reserved_word"] = np.uint32(0)
+    packed = (
+        np.uint64(number)
+        | (np.uint64(kind) << _KIND_SHIFT)
+        | (np.uint64(side) << _SIDE_SHIFT)
+        | (np.uint64(reason) << _THIRD_SHIFT)
+    )
+    return (
+        np.uint64(order_id) * E0
+        + np.uint64(trader_id) * E1
+        + np.uint64(price_ticks) * E4
+        + np.uint64(qty_lots) * E5
+        + np.uint64(left_lots) * E6
+        + np.uint64(level_lots) * E8
+        + packed * E10
+    )
+
+
+@inlined
+def emit_fill(
+    event: Any,
+    command: Any,
+    time_ns: int,
+    number: int,
+    side: int,
+    order_id: int,
+    trader_id: int,
+    maker_order_id: int,
+    maker_trader_id: int,
+    price_ticks: int,
+    qty_lots: int,
+    left_lots: int,
+    maker_left_lots: int,
+    level_lots: int,
+    trade_id: int,
+    trade_number: int,
+) -> Any:
+    """Write a fill. `order_id`, `trader_id` and `side` are the taker's, the price is the maker's.
+
+    Returns:
+        The sum of its words for the state hash, as uint64.
+    """
+    total = emit(
+        event,
+        command,
+        time_ns,
+        number,
+        _FILL,
+        side,
+        0,
+        order_id,
+        trader_id,
+        price_ticks,
+        qty_lots,
+        left_lots,
+        level_lots,
+    )
+    event["maker_order_id"] = maker_order_id
+    event["maker_trader_id"] = maker_trader_id
+    event["maker_left_lots"] = maker_left_lots
+    event["trade_id"] = trade_id
+    event["trade_number"] = trade_number
+    return (
+        total
+        + np.uint64(maker_order_id) * E2
+        + np.uint64(maker_trader_id) * E3
+        + np.uint64(maker_left_lots) * E7
+        + np.uint64(trade_number) * E9
+    )

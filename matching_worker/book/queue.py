@@ -1,0 +1,105 @@
+"""The queues of resting orders: join at the back, leave from anywhere, both in O(1)."""
+
+from typing import Any
+
+import numpy as np
+
+from matching_worker.book import index as order_index
+from matching_worker.book.compiled import inlined
+from matching_worker.book.ladder import close_level, find_level, open_level
+from matching_worker.book.layout import NO_SLOT
+from matching_worker.protocol import Rows
+
+
+@inlined
+def join(
+    orders: Rows,
+    levels: Rows,
+    nodes: Rows,
+    index: Rows,
+    state: Any,
+    side: Any,
+    side_row: int,
+    key: int,
+    order_id: int,
+    trader_id: int,
+    lots: int,
+) -> Any:
+    """Rest an order at the back of the queue at `key`; there must be room for everything it takes.
+
+    Returns:
+        The slot of the level it now stands in.
+    """
+    level_slot = find_level(nodes, side, key)
+    if level_slot == NO_SLOT:
+        level_slot = open_level(nodes, levels, state, side, key)
+
+    slot = state["order_free"]
+    if slot != NO_SLOT:
+        state["order_free"] = orders[slot]["next_slot"]
+    else:
+        slot = np.uint32(state["order_used"] + 1)
+        state["order_used"] = slot
+    state["order_count"] += 1
+    side["order_count"] += 1
+
+    level = levels[level_slot]
+    tail = level["tail"]
+    order = orders[slot]
+    order["order_id"] = order_id
+    order["trader_id"] = trader_id
+    order["open_lots"] = lots
+    order["next_slot"] = NO_SLOT
+    order["previous_slot"] = tail
+    order["level"] = level_slot
+    order["side_row"] = np.uint32(side_row)
+    if tail == NO_SLOT:
+        level["head"] = slot
+    else:
+        orders[tail]["next_slot"] = slot
+    level["tail"] = slot
+    level["open_lots"] += lots
+    level["order_count"] += 1
+    order_index.insert(index, order_id, slot)
+    return level_slot
+
+
+@inlined
+def leave(
+    orders: Rows,
+    levels: Rows,
+    nodes: Rows,
+    index: Rows,
+    state: Any,
+    side: Any,
+    slot: Any,
+) -> int:
+    """Take an order with all its open lots out of its queue, and its level away if it was the last.
+
+    Returns:
+        Lots that stand at its price afterwards.
+    """
+    order = orders[slot]
+    level_slot = order["level"]
+    level = levels[level_slot]
+    before = order["previous_slot"]
+    after = order["next_slot"]
+    if before == NO_SLOT:
+        level["head"] = after
+    else:
+        orders[before]["next_slot"] = after
+    if after == NO_SLOT:
+        level["tail"] = before
+    else:
+        orders[after]["previous_slot"] = before
+    left = level["open_lots"] - order["open_lots"]
+    level["open_lots"] = left
+    level["order_count"] -= 1
+    order_index.remove(index, order["order_id"], slot)
+    order["next_slot"] = state["order_free"]
+    state["order_free"] = slot
+    state["order_count"] -= 1
+    side["order_count"] -= 1
+    if level["head"] == NO_SLOT:
+        close_level(nodes, levels, state, side, level_slot)
+    return left

@@ -1,0 +1,72 @@
+"""Looking into the books without changing them: levels in order of preference, and single orders."""
+
+from typing import Any
+
+import numpy as np
+
+from matching_worker.book import index as order_index
+from matching_worker.book.bits import lowest_bit
+from matching_worker.book.compiled import entry, inlined
+from matching_worker.book.layout import FANOUT, KEY_FLIP, NO_SLOT
+from matching_worker.protocol import Rows
+
+_LOW_BITS = FANOUT - 1
+_ONE = np.uint64(1)
+_ZERO = np.uint64(0)
+
+
+@inlined
+def _bits_above(bitmap: Any, position: int) -> Any:
+    """Return the bitmap without its bits at and below `position`."""
+    return bitmap & ~(((_ONE << np.uint64(position)) << _ONE) - _ONE)
+
+
+@inlined
+def next_level(nodes: Rows, levels: Rows, slot: Any) -> Any:
+    """Return the level with the next larger key, or NO_SLOT."""
+    node = levels[slot]["next_slot"]
+    later = _bits_above(nodes[node]["bitmap"], levels[slot]["key"] & _LOW_BITS)
+    climbed = 0
+    while later == _ZERO:
+        parent = nodes[node]["next_slot"]
+        if parent == NO_SLOT:
+            return NO_SLOT
+        later = _bits_above(nodes[parent]["bitmap"], np.int64(nodes[node]["position"]))
+        node = parent
+        climbed += 1
+    found = nodes[node]["children"][lowest_bit(later)]
+    for _ in range(climbed):
+        found = nodes[found]["children"][lowest_bit(nodes[found]["bitmap"])]
+    return found
+
+
+@entry
+def read_levels(sides: Rows, levels: Rows, nodes: Rows, side_row: int, depth: Rows) -> int:
+    """Copy a side's levels, best first, until they or the rows of `depth` run out.
+
+    Args:
+        sides: (side_count,) SIDE_DTYPE.
+        levels: (level_capacity,) LEVEL_DTYPE.
+        nodes: (node_capacity,) NODE_DTYPE.
+        side_row: Row of `sides`; even rows are buys.
+        depth: (depth_max, 3) int64. Receives price in ticks, open lots, number of orders.
+
+    Returns:
+        Number of rows written.
+    """
+    flip = KEY_FLIP if side_row & 1 == 0 else 0
+    slot = sides[side_row]["best_level"]
+    count = 0
+    while slot != NO_SLOT and count < len(depth):
+        depth[count, 0] = levels[slot]["key"] ^ flip
+        depth[count, 1] = levels[slot]["open_lots"]
+        depth[count, 2] = levels[slot]["order_count"]
+        count += 1
+        slot = next_level(nodes, levels, slot)
+    return count
+
+
+@entry
+def locate(index: Rows, orders: Rows, order_id: int) -> int:
+    """Return the slot of a resting order, or 0."""
+    return np.int64(order_index.find(index, orders, order_id))  # type: ignore[return-value]

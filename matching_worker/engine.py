@@ -1,0 +1,191 @@
+"""The matching engine of one shard: commands in, events out, and nothing else gets in.
+
+It reads no clock, no database and no configuration: the same commands give the same events and the
+same state hash in any process, at any time (Note [State hash] in `book/hashing.py`).
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from exchange.kernel.errors import require
+from matching_worker.book.arrays import BookArrays
+from matching_worker.book.layout import DONE, KEY_FLIP, NO_SLOT, OUT_OF_SEQUENCE, WANTS_EVENTS
+from matching_worker.book.reading import locate, read_levels
+from matching_worker.protocol import COMMAND_DTYPE, EVENT_DTYPE, INSTRUMENT_ID_MAX, Rows, Side, trade_id_base
+
+EVENTS_PER_COMMAND: Final = 2
+EVENTS_SPARE: Final = 64
+"""Room for events of a call: so many for each command and so many more. A sweep may ask for more."""
+
+Depth = npt.NDArray[np.int64]
+
+
+class BestLevel(NamedTuple):
+    """The first level of a side."""
+
+    price_ticks: int
+    qty_lots: int
+
+
+class Best(NamedTuple):
+    """The top of a book; a side without orders is None."""
+
+    bid: BestLevel | None
+    ask: BestLevel | None
+
+
+class OpenOrder(NamedTuple):
+    """A resting order as the engine knows it."""
+
+    order_id: int
+    trader_id: int
+    instrument_id: int
+    side: Side
+    price_ticks: int
+    open_lots: int
+
+
+class Engine:
+    """All books of one shard. Not safe for use by two threads at once.
+
+    Making one compiles the loops, or loads them from the cache on disk, so that no order waits for it.
+    """
+
+    def __init__(self, shard: int, epoch: int) -> None:
+        """Start with empty books at sequence 0.
+
+        Args:
+            shard: 0..63, part of every trade id.
+            epoch: 0..63, part of every trade id: the command log's epoch, which changes only when
+                trades were declared void. A new lease or a restart must not change it, or a replay
+                would give old trades new ids.
+        """
+        self.shard = shard
+        self.epoch = epoch
+        self._arrays = BookArrays(trade_id_base(epoch, shard))
+        self._depth: Depth = np.zeros((64, 3), np.int64)
+        self._arrays.apply(np.zeros(0, COMMAND_DTYPE), 0, np.zeros(0, EVENT_DTYPE))
+
+    @property
+    def sequence(self) -> int:
+        """Sequence of the last command applied; 0 before the first."""
+        return int(self._arrays.state["sequence"][0])
+
+    @property
+    def state_hash(self) -> int:
+        """Running hash over every command and event so far, 0..2**64-1."""
+        return int(self._arrays.state["state_hash"][0])
+
+    @property
+    def time_ns(self) -> int:
+        """Engine time: the latest timestamp of any command so far."""
+        return int(self._arrays.state["time_ns"][0])
+
+    @property
+    def open_order_count(self) -> int:
+        """Resting orders of all books."""
+        return int(self._arrays.state["order_count"][0])
+
+    def apply(self, commands: Rows) -> Rows:
+        """Apply commands in order and say what happened. Customers' mistakes are REJECTED events.
+
+        Args:
+            commands: (command_count,) COMMAND_DTYPE, C-contiguous, continuing `sequence` densely.
+
+        Returns:
+            (event_count,) EVENT_DTYPE, owned by the caller; at least one event for each command.
+
+        Raises:
+            InvariantViolationError: The commands do not continue the sequence.
+        """
+        require(commands.dtype == COMMAND_DTYPE, f"commands of type {commands.dtype}")
+        arrays = self._arrays
+        events = np.empty(EVENTS_PER_COMMAND * len(commands) + EVENTS_SPARE, EVENT_DTYPE)
+        arrays.state["event_count"] = 0
+        done, outcome = divmod(arrays.apply(commands, 0, events), 8)
+        while outcome != DONE:
+            if outcome == WANTS_EVENTS:
+                events = self._with_more_room(events)
+            else:
+                require(outcome != OUT_OF_SEQUENCE, self._sequence_message(commands, done))
+                arrays.grow(outcome)
+            done, outcome = divmod(arrays.apply(commands, done, events), 8)
+        return events[: int(arrays.state["event_count"][0])]
+
+    def _with_more_room(self, events: Rows) -> Rows:
+        """Return the events so far in an array with room for what the next command can cause."""
+        count = int(self._arrays.state["event_count"][0])
+        wanted = int(self._arrays.state["events_wanted"][0])
+        larger = np.empty(max(2 * len(events), count + wanted), EVENT_DTYPE)
+        larger[:count] = events[:count]
+        return larger
+
+    def _sequence_message(self, commands: Rows, done: int) -> str:
+        """Say which command came instead of the one that was due."""
+        found = commands["sequence"][done]
+        return f"shard {self.shard}: command {found} came where {self.sequence + 1} was due"
+
+    def levels(self, instrument_id: int) -> tuple[Depth, Depth]:
+        """Return bids and asks, best first: (level_count, 3) int64 of price, open lots, order count."""
+        return self._side_levels(instrument_id, Side.BUY), self._side_levels(instrument_id, Side.SELL)
+
+    def _side_levels(self, instrument_id: int, side: Side) -> Depth:
+        """Return one side's levels, best first, as an array of its own."""
+        arrays = self._arrays
+        row = self._side_row(instrument_id, side)
+        depth: Depth = np.zeros((int(arrays.sides["level_count"][row]), 3), np.int64)
+        count = read_levels(arrays.sides, arrays.levels, arrays.nodes, row, depth)
+        require(count == len(depth), f"side {row} counts {len(depth)} levels and has {count}")
+        return depth
+
+    def best(self, instrument_id: int) -> Best:
+        """Return the top of the book."""
+        return Best(
+            self._best_level(self._side_row(instrument_id, Side.BUY), KEY_FLIP),
+            self._best_level(self._side_row(instrument_id, Side.SELL), 0),
+        )
+
+    def _best_level(self, side_row: int, flip: int) -> BestLevel | None:
+        """Return the first level of a side, whose keys become prices by `flip` (Note [Keys])."""
+        slot = self._arrays.sides["best_level"][side_row]
+        if slot == NO_SLOT:
+            return None
+        level = self._arrays.levels[slot]
+        return BestLevel(int(level["key"]) ^ flip, int(level["open_lots"]))
+
+    def order(self, order_id: int) -> OpenOrder | None:
+        """Return a resting order, or None when no such order rests."""
+        arrays = self._arrays
+        slot = locate(arrays.index, arrays.orders, order_id)
+        if slot == NO_SLOT:
+            return None
+        order = arrays.orders[slot]
+        instrument_id, side_index = divmod(int(order["side_row"]), 2)
+        side = Side(side_index + 1)
+        key = int(arrays.levels["key"][order["level"]])
+        price_ticks = key ^ KEY_FLIP if side == Side.BUY else key
+        return OpenOrder(
+            int(order["order_id"]),
+            int(order["trader_id"]),
+            instrument_id,
+            side,
+            price_ticks,
+            int(order["open_lots"]),
+        )
+
+    def trade_number(self, instrument_id: int) -> int:
+        """Return the number of the instrument's last trade; 0 before the first."""
+        self._side_row(instrument_id, Side.BUY)
+        return int(self._arrays.instruments["trade_number"][instrument_id])
+
+    def last_price_ticks(self, instrument_id: int) -> int:
+        """Return the price of the instrument's last trade; 0 before the first."""
+        self._side_row(instrument_id, Side.BUY)
+        return int(self._arrays.instruments["last_price_ticks"][instrument_id])
+
+    def _side_row(self, instrument_id: int, side: Side) -> int:
+        """Return the row of a side, after checking the instrument id."""
+        require(0 <= instrument_id <= INSTRUMENT_ID_MAX, f"instrument id {instrument_id}")
+        return 2 * instrument_id + side - 1
