@@ -1,25 +1,33 @@
-"""Starts a PostgreSQL and a Redis of its own for the test run, in a temporary folder, and stops them."""
+"""Starts a PostgreSQL and a Redis of its own for the test run, in a temporary folder, and stops them.
 
+With DATABASE_URL or REDIS_URL set, those servers are used instead. The embedded ones die with this
+process, however it ends: exchange.embedded.process, Note [No orphans].
+"""
+
+import contextlib
 import shutil
 
+import pytest
 from django.conf import settings
 
-from exchange.embedded import postgres, redis
+from exchange.embedded import folder, postgres, redis
 
-_STARTED: list = []
+_STARTED = contextlib.ExitStack()
 
 
 def pytest_configure() -> None:
-    settings.DATA_DIR.mkdir(mode=0o755)
-    postgres.start(settings.DATA_DIR)
-    _STARTED.append(redis.start(settings.DATA_DIR))
+    data_dir = settings.DATA_DIR
+    try:
+        folder.prepare(data_dir)
+        _STARTED.callback(shutil.rmtree, data_dir, ignore_errors=True)
+        if settings.EMBEDDED_POSTGRES:
+            _STARTED.callback(postgres.stop, postgres.start(data_dir, durable=False), data_dir)
+        if settings.EMBEDDED_REDIS:
+            _STARTED.callback(redis.stop, redis.start(data_dir, durable=False), data_dir)
+    except Exception as error:
+        _STARTED.close()
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_unconfigure() -> None:
-    if not _STARTED:
-        return
-    postgres.stop(settings.DATA_DIR)
-    process = _STARTED.pop()
-    process.terminate()
-    process.wait()
-    shutil.rmtree(settings.DATA_DIR)
+    _STARTED.close()
