@@ -1,8 +1,14 @@
 """What is traded: instruments, their last trade, candles."""
 
 from decimal import Decimal
+from typing import Any, ClassVar
 
+from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from exchange.kernel.money import EXACT
 
 FEE_RATE_DEFAULT = Decimal("0.0002")
 BAND_RATE_DEFAULT = Decimal("0.20")
@@ -12,19 +18,26 @@ SLIPPAGE_RATE_DEFAULT = Decimal("0.05")
 class InstrumentKind(models.TextChoices):
     """How an instrument settles."""
 
-    SPOT = "SPOT"
+    SPOT = "SPOT", _("Spot")
 
 
 class InstrumentStatus(models.TextChoices):
     """What may be done with an instrument now."""
 
-    TRADING = "TRADING"
-    CANCEL_ONLY = "CANCEL_ONLY"
-    HALTED = "HALTED"
+    TRADING = "TRADING", _("Trading")
+    CANCEL_ONLY = "CANCEL_ONLY", _("Cancel only")
+    HALTED = "HALTED", _("Halted")
 
 
 class Instrument(models.Model):
-    """A market: base asset, priced in the quote asset, in whole ticks and lots."""
+    """A market: base asset, priced in the quote asset, in whole ticks and lots.
+
+    A trigger keeps one tick times one lot a whole number of quote quanta and one lot a whole number
+    of base quanta, so that no fill is ever rounded.
+    """
+
+    revision: ClassVar[int] = 0
+    """Raised by every save in this process, so that this process' cache of specs reloads at once."""
 
     id = models.SmallAutoField(primary_key=True)
     symbol = models.CharField(max_length=24, unique=True)
@@ -47,5 +60,106 @@ class Instrument(models.Model):
     shard = models.PositiveSmallIntegerField(default=0)
     is_demo = models.BooleanField(default=False)
 
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(tick_size__gt=0), name="instrument_tick_positive"),
+            models.CheckConstraint(condition=Q(lot_size__gt=0), name="instrument_lot_positive"),
+            models.CheckConstraint(
+                condition=Q(min_notional__gte=0), name="instrument_min_notional_not_negative"
+            ),
+            models.CheckConstraint(condition=Q(reference_price__gt=0), name="instrument_reference_positive"),
+            models.CheckConstraint(
+                condition=Q(maker_fee_rate__gte=0, maker_fee_rate__lt=1),
+                name="instrument_maker_fee_below_one",
+            ),
+            models.CheckConstraint(
+                condition=Q(taker_fee_rate__gte=0, taker_fee_rate__lt=1),
+                name="instrument_taker_fee_below_one",
+            ),
+            models.CheckConstraint(
+                condition=Q(band_rate__gt=0, band_rate__lt=1), name="instrument_band_between_zero_and_one"
+            ),
+            models.CheckConstraint(
+                condition=Q(market_slippage_rate__gte=0, market_slippage_rate__lt=1),
+                name="instrument_slippage_below_one",
+            ),
+        ]
+
     def __str__(self) -> str:
         return self.symbol
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, and let this process' specs reload."""
+        super().save(*args, **kwargs)
+        Instrument.revision += 1
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete, and let this process' specs reload."""
+        result = super().delete(*args, **kwargs)
+        Instrument.revision += 1
+        return result
+
+    def clean(self) -> None:
+        """Say in the form what the trigger would refuse.
+
+        Raises:
+            ValidationError: Ticks or lots are not whole numbers of their asset's quantum.
+        """
+        if not (self.base_id and self.quote_id and self.tick_size and self.lot_size):
+            return
+        if not _is_whole(self.lot_size, self.base.decimals):
+            raise ValidationError({"lot_size": _("A lot must be a whole number of the base asset's quanta.")})
+        if not _is_whole(EXACT.multiply(self.tick_size, self.lot_size), self.quote.decimals):
+            raise ValidationError(
+                {"tick_size": _("Tick times lot must be a whole number of the quote asset's quanta.")}
+            )
+        minor = self.minor_unit_decimals
+        if minor is not None and not (_is_whole(self.tick_size, minor) and _is_whole(self.lot_size, 0)):
+            raise ValidationError(
+                {"minor_unit_decimals": _("Ticks must be whole minor units and lots whole units.")}
+            )
+
+
+def _is_whole(amount: Decimal, decimals: int) -> bool:
+    """Tell whether an amount is a whole number of quanta of 10^-decimals."""
+    scaled = EXACT.scaleb(amount, decimals)
+    return scaled == int(scaled)
+
+
+class InstrumentState(models.Model):
+    """The last settled trade of an instrument: the centre of its price band. Written by settlement."""
+
+    instrument = models.OneToOneField(
+        Instrument, on_delete=models.PROTECT, primary_key=True, related_name="+", db_constraint=True
+    )
+    last_price = models.DecimalField(max_digits=38, decimal_places=18, null=True)
+    last_trade_id = models.BigIntegerField(null=True)
+    traded_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "instrument_state"
+
+    def __str__(self) -> str:
+        return f"{self.instrument_id}: {self.last_price}"
+
+
+class Candle(models.Model):
+    """One minute of trading, in major units; partitioned by month. Written by settlement only."""
+
+    pk = models.CompositePrimaryKey("symbol", "timestamp")
+    symbol = models.CharField(max_length=24)
+    timestamp = models.DateTimeField()
+    open = models.DecimalField(max_digits=38, decimal_places=18)
+    high = models.DecimalField(max_digits=38, decimal_places=18)
+    low = models.DecimalField(max_digits=38, decimal_places=18)
+    close = models.DecimalField(max_digits=38, decimal_places=18)
+    volume = models.DecimalField(max_digits=38, decimal_places=18)
+    turnover = models.DecimalField(max_digits=38, decimal_places=18)
+    trade_count = models.BigIntegerField()
+
+    class Meta:
+        managed = False
+        db_table = "klines_1m"
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.timestamp}"

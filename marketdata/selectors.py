@@ -1,0 +1,138 @@
+"""Reads of market data: instruments, last trades, candles, day statistics. Writes nothing."""
+
+import threading
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from django.db import connection
+
+from exchange.kernel.errors import DomainError, gettext_noop
+from marketdata.models import Instrument
+from marketdata.units import InstrumentSpec
+
+SPEC_SECONDS = 1.0
+"""How long a process trusts its copy of the instruments; a save in the same process ends it at once."""
+SYMBOL_SHOWN_MAX = 24
+
+
+class UnknownInstrumentError(DomainError):
+    """No instrument of that symbol or id."""
+
+    code = 5001
+    name = "UNKNOWN_INSTRUMENT"
+    status = 404
+    message = gettext_noop("There is no instrument %(symbol)s.")
+
+
+class Specs(NamedTuple):
+    """All instruments at one moment."""
+
+    loaded_at: float
+    revision: int
+    by_symbol: dict[str, InstrumentSpec]
+    by_id: dict[int, InstrumentSpec]
+
+
+class LastTrade(NamedTuple):
+    """What an instrument last traded at, in major units; None before its first trade."""
+
+    last_price: Decimal | None
+    last_trade_id: int | None
+    traded_at: datetime | None
+
+
+_lock = threading.Lock()
+_cached: list[Specs] = []
+
+
+def instruments() -> list[InstrumentSpec]:
+    """Return every instrument, by symbol."""
+    return [spec for _, spec in sorted(_specs().by_symbol.items())]
+
+
+def instrument(symbol: str) -> InstrumentSpec:
+    """Return the instrument of a symbol.
+
+    Raises:
+        UnknownInstrumentError: There is none.
+    """
+    spec = _specs().by_symbol.get(symbol)
+    if spec is None:
+        raise UnknownInstrumentError(symbol=str(symbol)[:SYMBOL_SHOWN_MAX])
+    return spec
+
+
+def instrument_by_id(instrument_id: int) -> InstrumentSpec:
+    """Return the instrument of an id; looks again at once for one it does not know.
+
+    Raises:
+        UnknownInstrumentError: There is none.
+    """
+    spec = _specs().by_id.get(instrument_id) or _load().by_id.get(instrument_id)
+    if spec is None:
+        raise UnknownInstrumentError(symbol=str(instrument_id))
+    return spec
+
+
+def states(instrument_ids: Iterable[int]) -> dict[int, LastTrade]:
+    """Return the last trade of each instrument asked for, fresh from the table, in one statement."""
+    wanted = list(instrument_ids)
+    found = dict.fromkeys(wanted, LastTrade(None, None, None))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT instrument_id, last_price, last_trade_id, traded_at FROM instrument_state"
+            " WHERE instrument_id = ANY(%s)",
+            [wanted],
+        )
+        found.update({row[0]: LastTrade(*row[1:]) for row in cursor.fetchall()})
+    return found
+
+
+def spec_of(row: Instrument) -> InstrumentSpec:
+    """Turn a row, its assets loaded, into the value that the rest of the system passes around."""
+    return InstrumentSpec(
+        id=row.pk,
+        symbol=row.symbol,
+        name=row.name,
+        kind=row.kind,
+        base=row.base_id,
+        quote=row.quote_id,
+        base_decimals=row.base.decimals,
+        quote_decimals=row.quote.decimals,
+        tick_size=row.tick_size,
+        lot_size=row.lot_size,
+        min_notional=row.min_notional,
+        band_rate=row.band_rate,
+        market_slippage_rate=row.market_slippage_rate,
+        maker_fee_rate=row.maker_fee_rate,
+        taker_fee_rate=row.taker_fee_rate,
+        reference_price=row.reference_price,
+        minor_unit_decimals=row.minor_unit_decimals,
+        status=row.status,
+        shard=row.shard,
+        is_demo=row.is_demo,
+    )
+
+
+def _specs() -> Specs:
+    """Return this process' copy of the instruments, at most a second old."""
+    if _cached:
+        specs = _cached[0]
+        if specs.revision == Instrument.revision and time.monotonic() - specs.loaded_at < SPEC_SECONDS:
+            return specs
+    return _load()
+
+
+def _load() -> Specs:
+    """Read all instruments in one statement."""
+    loaded_at, revision = time.monotonic(), Instrument.revision
+    found = [spec_of(row) for row in Instrument.objects.select_related("base", "quote").order_by("id")]
+    specs = Specs(
+        loaded_at, revision, {spec.symbol: spec for spec in found}, {spec.id: spec for spec in found}
+    )
+    with _lock:
+        _cached[:] = [specs]
+    return specs

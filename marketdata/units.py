@@ -1,0 +1,292 @@
+"""The one door between decimals and the engine's integers; refuses what does not fit, never rounds it.
+
+Prices become whole ticks, quantities whole lots. Pure: no database, no clock.
+"""
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import ClassVar
+
+from exchange.kernel.errors import DomainError, gettext_noop, require
+from exchange.kernel.money import EXACT, plain, round_down, to_quanta
+
+TICKS_MAX = 2**40
+"""The highest price the engine's ladder knows."""
+LOTS_MAX = 2**40
+"""The largest order: 2^22 of them on one level still sum below 2^62."""
+PRODUCT_LIMIT = 2**62
+"""Ticks times lots stay below this, so that int64 arithmetic cannot overflow."""
+DECIMAL_TEXT_MAX = 39
+"""38 digits and a point: NUMERIC(38, 18)."""
+
+_PLAIN_DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
+
+
+class FieldRefusedError(DomainError):
+    """Base of the refusals below: `data` names the field and, cut short, the value."""
+
+    code: ClassVar[int] = 5009
+    name: ClassVar[str] = "FIELD_REFUSED"
+    message: ClassVar[str] = gettext_noop("%(field)s is refused.")
+
+
+class PriceOffTickError(FieldRefusedError):
+    """A price between two ticks."""
+
+    code = 5010
+    name = "PRICE_OFF_TICK"
+    message = gettext_noop("Price %(value)s is not a multiple of the tick size %(step)s.")
+
+
+class QuantityOffLotError(FieldRefusedError):
+    """A quantity between two lots."""
+
+    code = 5011
+    name = "QUANTITY_OFF_LOT"
+    message = gettext_noop("Quantity %(value)s is not a multiple of the lot size %(step)s.")
+
+
+class NumberFormatError(FieldRefusedError):
+    """Something else than the instrument's number format: an exponent, a sign, a JSON float, 40 digits."""
+
+    code = 5012
+    name = "NUMBER_FORMAT"
+    status = 400
+    message = gettext_noop("%(field)s must be a plain decimal string such as 12.5, without sign or exponent.")
+
+
+class NotPositiveError(FieldRefusedError):
+    """Zero, negative or not a number."""
+
+    code = 5013
+    name = "NOT_POSITIVE"
+    message = gettext_noop("%(field)s must be above zero.")
+
+
+class NumberTooLargeError(FieldRefusedError):
+    """More ticks or lots than the engine can hold."""
+
+    code = 5014
+    name = "NUMBER_TOO_LARGE"
+    message = gettext_noop("%(field)s is too large: at most %(maximum)s.")
+
+
+class NotionalTooLargeError(FieldRefusedError):
+    """Price times quantity does not fit the engine's integers."""
+
+    code = 5015
+    name = "NOTIONAL_TOO_LARGE"
+    message = gettext_noop("Price times quantity is too large.")
+
+
+@dataclass(frozen=True)
+class InstrumentSpec:
+    """What a market trades in and under which rules; a value, safe to share between threads."""
+
+    id: int
+    symbol: str
+    name: str
+    kind: str
+    base: str
+    quote: str
+    base_decimals: int
+    quote_decimals: int
+    tick_size: Decimal
+    lot_size: Decimal
+    min_notional: Decimal
+    band_rate: Decimal
+    market_slippage_rate: Decimal
+    maker_fee_rate: Decimal
+    taker_fee_rate: Decimal
+    reference_price: Decimal
+    minor_unit_decimals: int | None = None
+    status: str = "TRADING"
+    shard: int = 0
+    is_demo: bool = False
+
+    @cached_property
+    def unit_quanta(self) -> int:
+        """Return what one tick times one lot is worth, in quote quanta: a whole number by the table's trigger."""
+        return to_quanta(EXACT.multiply(self.tick_size, self.lot_size), self.quote_decimals)
+
+    @cached_property
+    def lot_quanta(self) -> int:
+        """Return one lot in base quanta."""
+        return to_quanta(self.lot_size, self.base_decimals)
+
+    def price_to_ticks(self, price: Decimal) -> int:
+        """Turn a price in major units into ticks, exactly.
+
+        Raises:
+            NotPositiveError, PriceOffTickError, NumberTooLargeError: The price is refused; nothing is rounded.
+        """
+        steps = _steps("price", price, self.tick_size, TICKS_MAX)
+        if steps is None:
+            raise PriceOffTickError(field="price", value=_shown(price), step=plain(self.tick_size))
+        return steps
+
+    def qty_to_lots(self, quantity: Decimal) -> int:
+        """Turn a quantity into lots, exactly.
+
+        Raises:
+            NotPositiveError, QuantityOffLotError, NumberTooLargeError: The quantity is refused.
+        """
+        steps = _steps("quantity", quantity, self.lot_size, LOTS_MAX)
+        if steps is None:
+            raise QuantityOffLotError(field="quantity", value=_shown(quantity), step=plain(self.lot_size))
+        return steps
+
+    def ticks_to_price(self, ticks: int) -> Decimal:
+        """Turn ticks into a price in major units."""
+        return EXACT.multiply(Decimal(int(ticks)), self.tick_size)
+
+    def lots_to_qty(self, lots: int) -> Decimal:
+        """Turn lots into a quantity."""
+        return EXACT.multiply(Decimal(int(lots)), self.lot_size)
+
+    def notional_quanta(self, ticks: int, lots: int) -> int:
+        """Return what `lots` at `ticks` cost, in quote quanta, exactly.
+
+        Raises:
+            NotionalTooLargeError: The product leaves the range in which the engine counts.
+        """
+        product = int(ticks) * int(lots)
+        if product >= PRODUCT_LIMIT:
+            raise NotionalTooLargeError(field="quantity")
+        return product * self.unit_quanta
+
+    def base_quanta(self, lots: int) -> int:
+        """Return `lots` in base quanta."""
+        return int(lots) * self.lot_quanta
+
+    def parse_price(self, value: object) -> Decimal:
+        """Read a price from the wire: a decimal string in major units, or minor units as a JSON integer.
+
+        Raises:
+            NumberFormatError: A float, a bool, a sign, an exponent, too many digits, or a JSON integer
+                where the instrument does not quote in minor units.
+        """
+        if type(value) is int and self.minor_unit_decimals is not None:
+            return EXACT.scaleb(Decimal(_bounded("price", value)), -self.minor_unit_decimals)
+        return parse_decimal("price", value)
+
+    def parse_qty(self, value: object) -> Decimal:
+        """Read a quantity from the wire: a decimal string, or a JSON integer where prices are in minor units.
+
+        Raises:
+            NumberFormatError: As for `parse_price`.
+        """
+        if type(value) is int and self.minor_unit_decimals is not None:
+            return Decimal(_bounded("quantity", value))
+        return parse_decimal("quantity", value)
+
+    def wire_price(self, price: Decimal) -> int | str:
+        """Write a price for the wire: a JSON integer of minor units, or a plain decimal string."""
+        if self.minor_unit_decimals is None:
+            return plain(price)
+        return to_quanta(price, self.minor_unit_decimals)
+
+    def wire_average(self, price: Decimal) -> int | str:
+        """Write a computed price, such as an average cost, cut toward zero to what the wire can show."""
+        if self.minor_unit_decimals is None:
+            return plain(round_down(price, self.quote_decimals))
+        return to_quanta(round_down(price, self.minor_unit_decimals), self.minor_unit_decimals)
+
+    def wire_qty(self, quantity: Decimal) -> int | str:
+        """Write a quantity for the wire: a JSON integer where prices are in minor units, else a string."""
+        return plain(quantity) if self.minor_unit_decimals is None else to_quanta(quantity, 0)
+
+    def wire_ticks(self, ticks: int) -> int | str:
+        """Write ticks for the wire as `wire_price` would, by integer arithmetic: the feed's fast path."""
+        return _written(ticks * self._tick_scale[0], self._tick_scale[1])
+
+    def wire_lots(self, lots: int) -> int | str:
+        """Write lots, of either sign, for the wire as `wire_qty` would, by integer arithmetic."""
+        return _written(lots * self._lot_scale[0], self._lot_scale[1])
+
+    @cached_property
+    def _tick_scale(self) -> tuple[int, int | None]:
+        """Return (integer, decimals) of one tick; decimals None where the wire carries minor units."""
+        if self.minor_unit_decimals is not None:
+            return to_quanta(self.tick_size, self.minor_unit_decimals), None
+        return _integer_and_decimals(self.tick_size)
+
+    @cached_property
+    def _lot_scale(self) -> tuple[int, int | None]:
+        """Return (integer, decimals) of one lot; decimals None where the wire carries integers."""
+        if self.minor_unit_decimals is not None:
+            return to_quanta(self.lot_size, 0), None
+        return _integer_and_decimals(self.lot_size)
+
+
+def parse_decimal(field: str, value: object) -> Decimal:
+    """Read a plain decimal string: digits, at most one point, at most 20 before it and 18 after.
+
+    Raises:
+        NumberFormatError: Anything else, a JSON number included.
+    """
+    if not isinstance(value, str) or len(value) > DECIMAL_TEXT_MAX or not _PLAIN_DECIMAL.fullmatch(value):
+        raise NumberFormatError(field=field, value=str(value)[:DECIMAL_TEXT_MAX])
+    return Decimal(value)
+
+
+def _bounded(field: str, value: int) -> int:
+    """Pass a JSON integer on unless it has more digits than the tables hold, or a sign."""
+    if value < 0 or value >= 10**20:
+        raise NumberFormatError(field=field, value=str(value)[:DECIMAL_TEXT_MAX])
+    return value
+
+
+def _steps(field: str, amount: Decimal, step: Decimal, steps_max: int) -> int | None:
+    """Return `amount / step` if it is a whole number in range, None if it lies between two steps."""
+    require(isinstance(amount, Decimal), f"{field} must be a Decimal")
+    if not amount.is_finite() or amount <= 0:
+        raise NotPositiveError(field=field, value=_shown(amount))
+    if amount > EXACT.multiply(step, Decimal(steps_max)):
+        raise NumberTooLargeError(
+            field=field, value=_shown(amount), maximum=plain(EXACT.multiply(step, Decimal(steps_max)))
+        )
+    amount_units, step_units, decimals = _common(amount, step)
+    if decimals > DECIMAL_TEXT_MAX:
+        return None
+    steps, rest = divmod(amount_units, step_units)
+    return None if rest else steps
+
+
+def _common(left: Decimal, right: Decimal) -> tuple[int, int, int]:
+    """Return both as integers of one power of ten, and that power."""
+    decimals = max(_decimals(left), _decimals(right))
+    if decimals > DECIMAL_TEXT_MAX:
+        return 0, 1, decimals
+    return int(EXACT.scaleb(left, decimals)), int(EXACT.scaleb(right, decimals)), decimals
+
+
+def _decimals(amount: Decimal) -> int:
+    """Return how many decimals an amount is written with."""
+    return max(0, -int(amount.as_tuple().exponent))
+
+
+def _integer_and_decimals(size: Decimal) -> tuple[int, int]:
+    """Return 0.0500 as (5, 2)."""
+    decimals = _decimals(Decimal(plain(size)))
+    return to_quanta(size, decimals), decimals
+
+
+def _written(units: int, decimals: int | None) -> int | str:
+    """Write units of 10^-decimals without trailing zeros; None passes the integer itself."""
+    if decimals is None:
+        return int(units)
+    if decimals == 0:
+        return str(int(units))
+    whole, rest = divmod(abs(int(units)), 10**decimals)
+    sign = "-" if units < 0 else ""
+    return f"{sign}{whole}.{rest:0{decimals}d}".rstrip("0").rstrip(".") if rest else f"{sign}{whole}"
+
+
+def _shown(amount: Decimal) -> str:
+    """Write a refused amount for the message, cut to a readable length."""
+    if not amount.is_finite() or abs(amount.adjusted()) > DECIMAL_TEXT_MAX:
+        return str(amount)[:DECIMAL_TEXT_MAX]
+    return plain(amount)[:DECIMAL_TEXT_MAX]
