@@ -10,6 +10,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange.settings.dev")
     from django.core.management import execute_from_command_line
 
+    from exchange.embedded import folder
+
+    folder.choose(sys.argv[1:])
     execute_from_command_line(sys.argv)
 
 

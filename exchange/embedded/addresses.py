@@ -33,7 +33,7 @@ def _digest(data_dir: Path) -> str:
 
 
 def walkable_by_others(path: Path) -> bool:
-    """Tell whether any account may walk through `path` and every folder above it (missing ones count as open)."""
+    """Tell whether any account may walk to `path` and through it; missing folders count as open."""
     for folder in (path, *path.parents):
         try:
             if not folder.stat().st_mode & stat.S_IXOTH:

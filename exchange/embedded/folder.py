@@ -22,11 +22,15 @@ MARKER = "exchange-data-folder"
 OURS = {MARKER, "postgres", "postgres.new", "redis", "sockets", "wal", "log", "run", "static", "secret_key"}
 """What an exchange puts into its data folder; a folder with other things in it is somebody else's."""
 
+DEFAULT = Path(__file__).resolve().parent.parent.parent / "var"
 LOCK_TRIES = 10
 
 
 def choose(arguments: Sequence[str]) -> None:
-    """Hand `--data-dir` and `--no-demo` on to the settings, which load before a command reads its options."""
+    """Hand `--data-dir` and `--no-demo` on to the settings, which load before a command reads its options.
+
+    `up` checks its data folder here, since the settings of development already write into it.
+    """
     for position, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name != OPTION:
@@ -36,6 +40,12 @@ def choose(arguments: Sequence[str]) -> None:
             os.environ[VARIABLE] = str(Path(chosen).expanduser().resolve())
     if "--no-demo" in arguments:
         os.environ["EXCHANGE_DEMO"] = "0"
+    if "up" in arguments[:1]:
+        try:
+            prepare(Path(os.environ.get(VARIABLE, DEFAULT)))
+        except EmbeddedServerError as error:
+            sys.stderr.write(f"{error}\n")
+            raise SystemExit(1) from error
 
 
 def _is_ours(data_dir: Path) -> bool:
@@ -138,11 +148,10 @@ def locked(data_dir: Path, what: str, **details: Any) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         if not _taken(descriptor):
-            raise EmbeddedServerError(_in_use(data_dir))
+            raise EmbeddedServerError(in_use(data_dir))
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "what": what, **details}).encode(), 0)
         yield
-        os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -159,7 +168,7 @@ def _taken(descriptor: int) -> bool:
     return False
 
 
-def _in_use(data_dir: Path) -> str:
+def in_use(data_dir: Path) -> str:
     """Return the line that says who holds the folder."""
     found = holder(data_dir) or {}
     where = f" at {found['url']}" if "url" in found else ""
@@ -167,9 +176,3 @@ def _in_use(data_dir: Path) -> str:
         f"{data_dir} is in use by `{found.get('what', 'another process')}`{where} "
         f"(process {found.get('pid', '?')}); stop that one, or use another {OPTION} and --port."
     )
-
-
-def fail(error: EmbeddedServerError) -> None:
-    """Print the one line and end the process, for callers before Django."""
-    sys.stderr.write(f"{error}\n")
-    raise SystemExit(1)

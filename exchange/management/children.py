@@ -1,0 +1,155 @@
+"""The processes of the exchange: their command lines, environments and signs of readiness."""
+
+import http.client
+import ipaddress
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from exchange.embedded import folder, postgres, process, redis
+from exchange.management.supervisor import Child
+
+if TYPE_CHECKING:
+    import subprocess
+
+PROBE_SECONDS_MAX = 1.0
+WORKER_PORT_OFFSET = 80
+POSTGRES, REDIS, WEB, WORKER = "postgres", "redis", "web", "worker"
+CELERY, BEAT, MAKERS = "celery", "beat", "makers"
+CELERY_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this instance lives and listens."""
+
+    data_dir: Path
+    host: str
+    port: int
+
+    @property
+    def worker_port(self) -> int:
+        """Return the port of the matching worker's health and metrics."""
+        return self.port + WORKER_PORT_OFFSET
+
+    @property
+    def probed_host(self) -> str:
+        """Return where to ask for this instance's health: an unspecified address is not one to connect to."""
+        try:
+            unspecified = ipaddress.ip_address(self.host).is_unspecified
+        except ValueError:
+            return self.host
+        loopback = "::1" if ":" in self.host else "127.0.0.1"
+        return loopback if unspecified else self.host
+
+    @property
+    def url(self) -> str:
+        """Return the address to type into a browser."""
+        host = f"[{self.probed_host}]" if ":" in self.probed_host else self.probed_host
+        return f"http://{host}:{self.port}"
+
+
+def _answers(host: str, port: int, path: str) -> Callable[[], bool]:
+    """Return a question: does this URL answer, with anything but a failure of the server?"""
+
+    def ask() -> bool:
+        connection = http.client.HTTPConnection(host, port, timeout=PROBE_SECONDS_MAX)
+        try:
+            connection.request("GET", path, headers={"Host": "localhost"})
+            return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    return ask
+
+
+def _environment(place: Place, role: str) -> dict[str, str]:
+    """Return a child's environment: the data folder, the ports, and the database role that narrows it."""
+    added = {
+        folder.VARIABLE: str(place.data_dir),
+        "EXCHANGE_PORT": str(place.port),
+        "EXCHANGE_WORKER_PORT": str(place.worker_port),
+        "EXCHANGE_DB_ROLE": role,
+        "EXCHANGE_DEMO": "1" if settings.DEMO else "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return os.environ | added
+
+
+def _module(
+    place: Place, name: str, role: str, module: str, *arguments: str
+) -> Callable[[int], "subprocess.Popen[bytes]"]:
+    """Return how to start a Python module as a named child."""
+    command = [sys.executable, "-m", "exchange.management.launch", name, module, *arguments]
+    environment = _environment(place, role)
+
+    def launch(output: int) -> "subprocess.Popen[bytes]":
+        return process.spawn(command, output=output, cwd=settings.BASE_DIR, environment=environment)
+
+    return launch
+
+
+def servers(place: Place) -> list[Child]:
+    """Return the embedded servers that this instance needs, in starting order."""
+    found = []
+    if settings.EMBEDDED_POSTGRES:
+        found.append(
+            Child(
+                POSTGRES,
+                lambda _: postgres.launch(place.data_dir),
+                stop_signal=signal.SIGINT,
+                stop_seconds_max=postgres.STOP_SECONDS_MAX,
+                log=postgres.log_file(place.data_dir),
+            )
+        )
+    if settings.EMBEDDED_REDIS:
+        found.append(Child(REDIS, lambda _: redis.launch(place.data_dir), log=redis.log_file(place.data_dir)))
+    return found
+
+
+def programs(place: Place) -> list[Child]:
+    """Return the exchange's own processes, in starting order."""
+    daphne = ("-b", place.host, "-p", str(place.port), "-v", "0", "exchange.asgi:application")
+    celery = ("-A", "exchange.celery")
+    found = [
+        Child(
+            WEB,
+            _module(place, WEB, "exchange_web", "daphne", *daphne),
+            is_ready=_answers(place.probed_host, place.port, "/health/live"),
+        ),
+        Child(
+            WORKER,
+            _module(place, WORKER, "exchange_worker", "manage", "run_matching_worker", "--shard", "0"),
+            is_ready=_answers("127.0.0.1", place.worker_port, "/health"),
+            stop_seconds_max=20.0,
+        ),
+        Child(
+            CELERY,
+            _module(
+                place, CELERY, "exchange_back_office", "celery", *celery, "worker",
+                "--pool", "threads", "--concurrency", str(CELERY_THREADS), "--loglevel", "warning",
+                "--without-gossip", "--without-mingle", "--hostname", f"exchange-{place.port}@%h",
+            ),
+            after=WEB,
+        ),
+        Child(
+            BEAT,
+            _module(
+                place, BEAT, "exchange_back_office", "celery", *celery, "beat",
+                "--loglevel", "warning", "--pidfile", "",
+            ),
+            after=WEB,
+        ),
+    ]  # fmt: skip
+    if settings.DEMO:
+        makers = ("manage", "run_demo_makers", "--url", place.url)
+        found.append(Child(MAKERS, _module(place, MAKERS, "exchange_web", *makers), after=WORKER))
+    return found

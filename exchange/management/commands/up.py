@@ -1,0 +1,222 @@
+"""`manage.py up`: every process of the exchange, with one command."""
+
+import contextlib
+import ipaddress
+import signal
+import socket
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandError, call_command
+from django.db import connection, connections
+from django.db.migrations.executor import MigrationExecutor
+from rich.text import Text
+from setproctitle import setproctitle
+
+from exchange.embedded import addresses, folder, postgres, redis
+from exchange.embedded.errors import EmbeddedServerError
+from exchange.kernel.clock import utc_now
+from exchange.management import children, static_files, status_file
+from exchange.management.children import Place
+from exchange.management.console import Logs, Screen
+from exchange.management.supervisor import Supervisor
+
+PORT_MAX = 65535 - children.WORKER_PORT_OFFSET
+
+
+class Command(BaseCommand):
+    """Start PostgreSQL, Redis, web, matching worker, background work and demo; keep them running."""
+
+    help = "Start everything on this machine and keep it running until Ctrl-C."
+    requires_system_checks: list[str] = []
+    suppressed_base_arguments = {"--pythonpath", "--traceback", "--verbosity"}
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--port", type=int, default=8000, help="HTTP and WebSocket; worker health on port+80"
+        )
+        parser.add_argument(
+            "--host", default="127.0.0.1", help="address to listen on; the demo allows loopback only"
+        )
+        parser.add_argument(folder.OPTION, default="", help="where everything is kept (default: var/)")
+        parser.add_argument(
+            "--no-demo", action="store_true", help="no demo instruments, users and market makers"
+        )
+        parser.add_argument("--reset", action="store_true", help="remove all data first (asks)")
+        parser.add_argument("--yes", action="store_true", help="with --reset: do not ask")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Check everything that can be checked before anything is started, then start and supervise."""
+        setproctitle("exchange up")
+        place = Place(settings.DATA_DIR, options["host"], options["port"])
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            _check_settings(place, options)
+            _check_free(place)
+            _Run(place, Screen()).everything(
+                reset=options["reset"], confirmed=options["yes"] or not options["reset"]
+            )
+        except EmbeddedServerError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            sys.stdout.write("Stopped.\n")
+
+
+def _is_loopback(host: str) -> bool:
+    """Tell whether an address is reachable from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_settings(place: Place, options: dict[str, Any]) -> None:
+    """Refuse what would put a demo, or a development server, before strangers."""
+    if options["data_dir"] and Path(options["data_dir"]).expanduser().resolve() != place.data_dir:
+        raise CommandError(f"Set {folder.VARIABLE}: the settings loaded before {folder.OPTION} was known.")
+    if options["no_demo"] and settings.DEMO:
+        raise CommandError("Set EXCHANGE_DEMO=0: the settings loaded before --no-demo was known.")
+    if not 0 < place.port <= PORT_MAX:
+        raise CommandError(f"--port must be between 1 and {PORT_MAX}.")
+    if settings.DEMO and not _is_loopback(place.host):
+        raise CommandError(
+            f"The demo has known passwords and a faucet, so it listens on loopback only, not on {place.host}; "
+            f"use --no-demo with production settings to listen elsewhere."
+        )
+    if settings.DEBUG and not _is_loopback(place.host):
+        raise CommandError(
+            f"With DEBUG on the exchange listens on loopback only, not on {place.host}; "
+            f"set DJANGO_SETTINGS_MODULE=exchange.settings.prod."
+        )
+    kept = place.data_dir / "secret_key"
+    if not settings.DEBUG and kept.exists() and kept.read_text() == settings.SECRET_KEY:
+        raise CommandError("DEBUG is off, and SECRET_KEY is the development one; set a secret of your own.")
+    if options["reset"] and not settings.EMBEDDED_POSTGRES:
+        raise CommandError("--reset removes embedded data only, and DATABASE_URL names another server.")
+
+
+def _check_free(place: Place) -> None:
+    """Refuse a data folder that is in use and ports that are taken, before anything is started."""
+    found = folder.holder(place.data_dir)
+    if found is not None:
+        raise CommandError(folder.in_use(place.data_dir))
+    for host, port in ((place.host, place.port), ("127.0.0.1", place.worker_port)):
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            use = f"up --port N needs N and N+{children.WORKER_PORT_OFFSET} free"
+            raise CommandError(
+                f"Port {port} on {host} cannot be used: {error.strerror or error} ({use})."
+            ) from error
+
+
+class _Run:
+    """One run of the exchange, from the first step to the last process stopped."""
+
+    def __init__(self, place: Place, screen: Screen) -> None:
+        self._place, self._screen = place, screen
+        self._started_at = utc_now()
+        self._logins: list[tuple[str, str]] = []
+
+    def everything(self, *, reset: bool, confirmed: bool) -> None:
+        """Prepare, start, supervise, stop."""
+        place, data_dir = self._place, self._place.data_dir
+        folder.prepare(data_dir)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(folder.locked(data_dir, "up", url=place.url))
+            if reset:
+                self._reset(confirmed=confirmed)
+            status_file.end_survivors(data_dir)
+            logs = Logs(data_dir / "log")
+            supervisor = self._supervisor(logs)
+            stack.callback(status_file.path(data_dir).unlink, missing_ok=True)
+            stack.callback(supervisor.stop)
+            self._start_servers(supervisor, stack)
+            self._prepare_database()
+            connections.close_all()
+            supervisor.run(all_ready=self._welcome)
+        self._screen.say("Everything is stopped.")
+
+    def _supervisor(self, logs: Logs) -> Supervisor:
+        """Return the supervisor of all children, none of them started."""
+        data_dir = self._place.data_dir
+        own_logs = {children.POSTGRES, children.REDIS}
+
+        def show(name: str, line: str) -> None:
+            self._screen.line(name, line)
+            if name not in own_logs:
+                logs.write(name, line)
+
+        def tell(name: str, sentence: str) -> None:
+            self._screen.note(name, sentence)
+            logs.write("up", f"{utc_now().isoformat()} {name} {sentence}")
+
+        def changed() -> None:
+            status_file.write(data_dir, supervisor, url=self._place.url, started_at=self._started_at)
+
+        everyone = children.servers(self._place) + children.programs(self._place)
+        supervisor = Supervisor(everyone, show=show, tell=tell, changed=changed)
+        return supervisor
+
+    def _reset(self, *, confirmed: bool) -> None:
+        """Remove all data, once somebody has said so."""
+        data_dir = self._place.data_dir
+        if not confirmed:
+            if not sys.stdin or not sys.stdin.isatty():
+                raise CommandError("--reset asks first, and there is nobody to ask; add --yes.")
+            answer = input(f"Remove all users, orders and books in {data_dir}? Type yes: ")
+            if answer.strip().lower() != "yes":
+                raise CommandError("Nothing was removed.")
+        folder.wipe(data_dir)
+        folder.prepare(data_dir)
+        self._screen.say(f"Removed all data in {data_dir}.")
+
+    def _start_servers(self, supervisor: Supervisor, stack: contextlib.ExitStack) -> None:
+        """Start the embedded servers, or name those that are used instead."""
+        data_dir = self._place.data_dir
+        stack.callback(_leave_no_sockets, data_dir)
+        if settings.EMBEDDED_POSTGRES:
+            with self._screen.step("PostgreSQL 18") as remarks:
+                remarks.append(str(addresses.postgres_dir(data_dir)))
+                supervisor.adopt(children.POSTGRES, postgres.start(data_dir))
+        if settings.EMBEDDED_REDIS:
+            with self._screen.step("Redis"):
+                supervisor.adopt(children.REDIS, redis.start(data_dir))
+
+    def _prepare_database(self) -> None:
+        """Bring tables and static files up to date, and make the demo."""
+        with self._screen.step("Database tables") as remarks:
+            executor = MigrationExecutor(connection)
+            plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+            remarks.append(f"{len(plan)} migrations" if plan else "up to date")
+            if plan:
+                call_command("migrate", interactive=False, verbosity=0)
+        with self._screen.step("Static files") as remarks:
+            if not static_files.collect():
+                remarks.append("unchanged")
+
+    def _welcome(self) -> None:
+        """Say that all is ready, and where."""
+        url, say = self._place.url, self._screen.say
+        say()
+        say(Text("The exchange is ready.", style="bold green"))
+        for title, path in (("Terminal", "/trade/BTCUSDT"), ("Admin", "/admin/"), ("API", "/api/docs")):
+            say(f"  {title:<9} {url}{path}")
+        for name, password in self._logins:
+            say(f"  Demo login: {name} / {password}")
+        say("Ctrl-C stops everything.")
+        say()
+
+
+def _leave_no_sockets(data_dir: Path) -> None:
+    """Remove the folder of the sockets when nothing is left in it."""
+    addresses.redis_socket(data_dir).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        addresses.socket_dir(data_dir).rmdir()
