@@ -8,19 +8,37 @@ from matching_worker.book import index as order_index
 from matching_worker.book.compiled import entry, inlined
 from matching_worker.book.emit import emit, fold_sum, sum_command
 from matching_worker.book.layout import (
+    COUNT_SHIFT,
     DONE,
+    INDEX,
+    INDEX_DTYPE,
+    INSTRUMENT_DTYPE,
+    INSTRUMENTS,
     KEY_FLIP,
+    LEVEL_DTYPE,
+    LEVELS,
     NO_SLOT,
+    NODE_DTYPE,
+    NODES,
     NODES_PER_LEVEL_MAX,
+    ORDER_DTYPE,
+    ORDERS,
     OUT_OF_SEQUENCE,
+    POSITION_SHIFT,
+    SIDE_DTYPE,
+    SIDES,
+    STATE,
+    STATE_DTYPE,
     WANTS_EVENTS,
     WANTS_INDEX,
     WANTS_LEVELS,
     WANTS_NODES,
     WANTS_ORDERS,
 )
+from matching_worker.book.machine import array_at
 from matching_worker.book.match import take
 from matching_worker.book.queue import join, leave
+from matching_worker.book.reading import next_level
 from matching_worker.protocol import (
     INSTRUMENT_ID_MAX,
     NO_LEVEL,
@@ -67,6 +85,20 @@ _EVENTS_BESIDE_FILLS = 2
 
 
 @inlined
+def _fills_of_sweep(command: Any, maker_side: Any, flip: int, levels: Rows, nodes: Rows, enough: int) -> int:
+    """Count the orders that stand in the way of a taker, level by level, until there are `enough`."""
+    limit_key = command["price_ticks"] ^ flip
+    lots = command["qty_lots"]
+    fills = 0
+    slot = maker_side["best_level"]
+    while slot != NO_SLOT and lots > 0 and fills <= enough and levels[slot]["key"] <= limit_key:
+        fills += levels[slot]["order_count"]
+        lots -= levels[slot]["open_lots"]
+        slot = next_level(nodes, levels, slot)
+    return fills
+
+
+@inlined
 def missing_room(
     command: Any, event_room: int, state: Any, sides: Rows, orders: Rows, levels: Rows, nodes: Rows, index: Rows
 ) -> int:
@@ -74,8 +106,13 @@ def missing_room(
     instrument_id = np.int64(command["instrument_id"])
     fills_max = 0
     if 0 <= instrument_id <= INSTRUMENT_ID_MAX:
-        standing = sides[2 * instrument_id]["order_count"] + sides[2 * instrument_id + 1]["order_count"]
-        fills_max = max(0, min(np.int64(standing), command["qty_lots"]))
+        buys = np.int64(sides[2 * instrument_id]["order_count"])
+        sells = np.int64(sides[2 * instrument_id + 1]["order_count"])
+        fills_max = max(0, min(buys + sells, command["qty_lots"]))
+        if event_room < fills_max + _EVENTS_BESIDE_FILLS:
+            # Rare: count exactly. An amend does not say its side, so both are counted.
+            fills_max = _fills_of_sweep(command, sides[2 * instrument_id], KEY_FLIP, levels, nodes, fills_max)
+            fills_max += _fills_of_sweep(command, sides[2 * instrument_id + 1], 0, levels, nodes, fills_max)
     if event_room < fills_max + _EVENTS_BESIDE_FILLS:
         state["events_wanted"] = fills_max + _EVENTS_BESIDE_FILLS
         return WANTS_EVENTS
@@ -130,34 +167,29 @@ def apply(
     commands: Rows,
     start: int,
     events: Rows,
-    state_row: Rows,
-    instruments: Rows,
-    sides: Rows,
-    orders: Rows,
-    levels: Rows,
-    nodes: Rows,
-    index: Rows,
+    count: int,
+    addresses: Rows,
 ) -> int:
     """Apply commands from `start` on, until all are done or something has to grow.
 
     Args:
         commands: (command_count,) COMMAND_DTYPE, continuing `state.sequence` densely.
         start: Number of commands already applied by earlier calls.
-        events: (event_capacity,) EVENT_DTYPE. Written from row `state.event_count`.
-        state_row: (1,) STATE_DTYPE.
-        instruments: (INSTRUMENT_ID_MAX + 1,) INSTRUMENT_DTYPE.
-        sides: (2 * (INSTRUMENT_ID_MAX + 1),) SIDE_DTYPE.
-        orders: (order_capacity,) ORDER_DTYPE.
-        levels: (level_capacity,) LEVEL_DTYPE.
-        nodes: (node_capacity,) NODE_DTYPE.
-        index: (index_capacity,) INDEX_DTYPE; capacity is a power of two.
+        events: (event_capacity,) EVENT_DTYPE. Written from row `count` on.
+        count: Events already written by earlier calls.
+        addresses: (ARRAY_COUNT, 2) int64, address and length of each array; see Note [Addresses].
 
     Returns:
-        8 * commands applied so far + DONE, or + what is wanted before the call is repeated.
+        The number of events, of commands applied, and what is wanted, as `packed` does it.
     """
-    state = state_row[0]
+    state = array_at(addresses[STATE, 0], addresses[STATE, 1], STATE_DTYPE)[0]
+    instruments = array_at(addresses[INSTRUMENTS, 0], addresses[INSTRUMENTS, 1], INSTRUMENT_DTYPE)
+    sides = array_at(addresses[SIDES, 0], addresses[SIDES, 1], SIDE_DTYPE)
+    orders = array_at(addresses[ORDERS, 0], addresses[ORDERS, 1], ORDER_DTYPE)
+    levels = array_at(addresses[LEVELS, 0], addresses[LEVELS, 1], LEVEL_DTYPE)
+    nodes = array_at(addresses[NODES, 0], addresses[NODES, 1], NODE_DTYPE)
+    index = array_at(addresses[INDEX, 0], addresses[INDEX, 1], INDEX_DTYPE)
     state_hash = state["state_hash"]
-    count = state["event_count"]
     time_ns = state["time_ns"]
     sequence = state["sequence"]
     position = start
@@ -346,7 +378,6 @@ def apply(
             events[row]["state_hash"] = state_hash
 
     state["state_hash"] = state_hash
-    state["event_count"] = count
     state["time_ns"] = time_ns
     state["sequence"] = sequence
-    return 8 * position + outcome
+    return (count << COUNT_SHIFT) | (position << POSITION_SHIFT) | outcome

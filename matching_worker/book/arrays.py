@@ -1,13 +1,13 @@
-"""The only owner of a shard's arrays: makes them, grows them between calls, and hands them to the loops."""
+"""The only owner of a shard's arrays: makes them, grows them between calls, and tells the loops where they are."""
 
 from typing import Final
 
 import numpy as np
 
 from exchange.kernel.errors import require
-from matching_worker.book.apply import apply
 from matching_worker.book.index import rebuild
 from matching_worker.book.layout import (
+    ARRAY_COUNT,
     INDEX_DTYPE,
     INSTRUMENT_DTYPE,
     LEVEL_DTYPE,
@@ -33,7 +33,8 @@ def _doubled(rows: Rows) -> Rows:
     """Return a copy with twice the rows; the new ones are zero, which means unused (Note [Slots])."""
     require(2 * len(rows) <= CAPACITY_MAX, f"an engine array of {len(rows)} rows may not grow further")
     larger = np.zeros(2 * len(rows), rows.dtype)
-    larger[: len(rows)] = rows
+    # As bytes: NumPy copies structured rows field by field, which is some twenty times slower.
+    larger.view(np.uint8)[: rows.nbytes] = rows.view(np.uint8)
     return larger
 
 
@@ -51,30 +52,23 @@ class BookArrays:
     """
 
     def __init__(self, trade_id_base: int) -> None:
+        # Zeroed memory that nobody has touched costs nothing, so all instruments get a row.
         self.state: Rows = np.zeros(1, STATE_DTYPE)
         self.state["trade_id_base"] = trade_id_base
-        # Zeroed memory that nobody has touched costs nothing, so all instruments get a row.
         self.instruments: Rows = np.zeros(INSTRUMENT_ID_MAX + 1, INSTRUMENT_DTYPE)
         self.sides: Rows = np.zeros(2 * (INSTRUMENT_ID_MAX + 1), SIDE_DTYPE)
         self.orders: Rows = np.zeros(ORDER_CAPACITY_START, ORDER_DTYPE)
         self.levels: Rows = np.zeros(LEVEL_CAPACITY_START, LEVEL_DTYPE)
         self.nodes: Rows = np.zeros(NODE_CAPACITY_START, NODE_DTYPE)
         self.index: Rows = np.zeros(2 * ORDER_CAPACITY_START, INDEX_DTYPE)
+        self.addresses = np.zeros((ARRAY_COUNT, 2), np.int64)
+        self._renew_addresses()
 
-    def apply(self, commands: Rows, start: int, events: Rows) -> int:
-        """Run the compiled loop; see `apply.apply` for arguments and result."""
-        return apply(
-            commands,
-            start,
-            events,
-            self.state,
-            self.instruments,
-            self.sides,
-            self.orders,
-            self.levels,
-            self.nodes,
-            self.index,
-        )
+    def _renew_addresses(self) -> None:
+        """Tell the loops where the arrays are now; in the order of the row numbers in `layout`."""
+        arrays = (self.state, self.instruments, self.sides, self.orders, self.levels, self.nodes, self.index)
+        for row, array in enumerate(arrays):
+            self.addresses[row] = array.ctypes.data, len(array)
 
     def grow(self, wanted: int) -> None:
         """Double the array that a call found too small."""
@@ -89,3 +83,4 @@ class BookArrays:
             larger = np.zeros(2 * len(self.index), INDEX_DTYPE)
             rebuild(self.index, larger)
             self.index = larger
+        self._renew_addresses()

@@ -43,9 +43,9 @@ _use_cache_of_this_source()
 
 def entry(function: _Function) -> _Function:
     """Compile a loop that Python calls: cached on disk, releasing the GIL while it runs."""
-    return cast("_Function", njit(cache=True, nogil=True, error_model="numpy")(function))
+    return cast("_Function", njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
 
 
 def inlined(function: _Function) -> _Function:
     """Compile a step of a loop into its caller, so that arrays are not passed from call to call."""
-    return cast("_Function", njit(nogil=True, forceinline=True, error_model="numpy")(function))
+    return cast("_Function", njit(nogil=True, forceinline=True, error_model="numpy", _nrt=False)(function))

@@ -93,11 +93,20 @@ STATE_DTYPE: Final = np.dtype(
         ("node_count", "<i8"),
         ("node_free", "<u4"),
         ("node_used", "<u4"),
-        ("event_count", "<i8"),
         ("events_wanted", "<i8"),
     ]
 )
 """One row: where the shard is. `*_used` is the highest slot ever handed out; `*_free` the free list."""
+
+# Rows of the array of addresses; see Note [Addresses] in `machine.py`.
+STATE: Final = 0
+INSTRUMENTS: Final = 1
+SIDES: Final = 2
+ORDERS: Final = 3
+LEVELS: Final = 4
+NODES: Final = 5
+INDEX: Final = 6
+ARRAY_COUNT: Final = 7
 
 # What a call asks of Python before it goes on.
 DONE: Final = 0
@@ -107,3 +116,9 @@ WANTS_NODES: Final = 3
 WANTS_INDEX: Final = 4
 WANTS_EVENTS: Final = 5
 OUT_OF_SEQUENCE: Final = 6
+
+# A call's result is one integer, for a tuple would cost more than matching an order:
+# event count << COUNT_SHIFT | commands applied << POSITION_SHIFT | what is wanted.
+POSITION_SHIFT: Final = 3
+COUNT_SHIFT: Final = 28
+COMMANDS_PER_CALL_MAX: Final = (1 << (COUNT_SHIFT - POSITION_SHIFT)) - 1
