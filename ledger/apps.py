@@ -1,10 +1,28 @@
-"""Tells Django about the ledger app."""
+"""Tells Django about the ledger app, and gives the database's roles their rights after every migrate."""
+
+from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
+from django.db import connections
+from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
+
+
+def grant_roles(*, using: str, **_options: Any) -> None:
+    """Let the three roles work on ordinary tables and only read the books."""
+    from ledger.services import grants
+
+    grants.grant(connections[using], demo=settings.DEMO)
 
 
 class LedgerConfig(AppConfig):
     """The ledger app."""
 
     name = "ledger"
+    verbose_name = _("Ledger")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Ask Django for a call after every migrate."""
+        post_migrate.connect(grant_roles, sender=self, dispatch_uid="ledger.grant_roles")

@@ -1,6 +1,19 @@
-"""The books: assets, accounts, entries, lines, and one gate row a trader."""
+"""The books: assets, accounts, entries, lines, and one gate row a trader.
 
+Accounts, entries and lines are read here and written nowhere in Python: their tables, made in
+`migrations/sql/`, take rows only through the door (`ledger.services.journal`).
+"""
+
+from typing import Any, ClassVar
+
+from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
+from djmoney.models.fields import MoneyField
+
+from exchange.kernel.money import MONEY_DECIMALS, MONEY_DIGITS
+from ledger import currencies
+from ledger.chart import CHART, AccountCode
 
 
 class AssetKind(models.TextChoices):
@@ -21,3 +34,122 @@ class Asset(models.Model):
 
     def __str__(self) -> str:
         return self.code
+
+
+class Gate(models.Model):
+    """One row a trader: who holds its lock may judge and move that trader's funds (Note [Lock order])."""
+
+    owner_id = models.BigIntegerField(primary_key=True)
+    event_sequence = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("gate")
+
+    def __str__(self) -> str:
+        return f"gate of {self.owner_id}"
+
+
+class Account(models.Model):
+    """A ledger account of a user, or of the platform where the owner is null. Read only."""
+
+    CODES: ClassVar = [(code.value, f"{code.value} {CHART[code].name}") for code in AccountCode]
+
+    owner_id = models.BigIntegerField(_("owner"), null=True)
+    code = models.CharField(_("code"), max_length=4, choices=CODES)
+    asset = models.ForeignKey(Asset, models.DO_NOTHING, db_column="asset", db_constraint=False)
+    sub = models.CharField(_("part"), max_length=64)
+    face = models.CharField(_("face"), max_length=8)
+    bound = models.SmallIntegerField(_("bound"))
+    balance = models.DecimalField(_("balance"), max_digits=MONEY_DIGITS, decimal_places=MONEY_DECIMALS)
+
+    class Meta:
+        managed = False
+        db_table = "ledger_account"
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
+
+    def __str__(self) -> str:
+        owner = "platform" if self.owner_id is None else f"user {self.owner_id}"
+        part = f"/{self.sub}" if self.sub else ""
+        return f"{CHART[AccountCode(self.code)].name}{part} {self.asset_id} ({owner})"
+
+
+class JournalEntry(models.Model):
+    """One economic event. Numbered without gaps, chained by hash, never changed."""
+
+    id = models.BigIntegerField(primary_key=True)
+    kind = models.CharField(_("kind"), max_length=32)
+    key = models.CharField(_("key"), max_length=128, unique=True)
+    effective_at = models.DateTimeField(_("effective at"))
+    late = models.BooleanField(_("late"))
+    recorded_at = models.DateTimeField(_("recorded at"))
+    trace = models.CharField(_("trace"), max_length=64)
+    reverses = models.OneToOneField(
+        "self", models.DO_NOTHING, null=True, db_column="reverses", related_name="reversed_by", db_constraint=False
+    )
+    hash = models.BinaryField(_("hash"))
+
+    class Meta:
+        managed = False
+        db_table = "ledger_entry"
+        verbose_name = _("journal entry")
+        verbose_name_plural = _("journal entries")
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.kind}"
+
+
+class Line(models.Model):
+    """One debit (positive) or credit (negative) of an entry, with the account's balance after it."""
+
+    pk = models.CompositePrimaryKey("entry_id", "n")
+    entry = models.ForeignKey(JournalEntry, models.DO_NOTHING, related_name="lines", db_constraint=False)
+    n = models.SmallIntegerField("#")
+    account = models.ForeignKey(Account, models.DO_NOTHING, related_name="lines", db_constraint=False)
+    amount = models.DecimalField(_("amount"), max_digits=MONEY_DIGITS, decimal_places=MONEY_DECIMALS)
+    balance_after = models.DecimalField(_("balance after"), max_digits=MONEY_DIGITS, decimal_places=MONEY_DECIMALS)
+
+    class Meta:
+        managed = False
+        db_table = "ledger_line"
+        verbose_name = _("line")
+        verbose_name_plural = _("lines")
+
+    def __str__(self) -> str:
+        return f"{self.entry_id}.{self.n}"
+
+
+class DepositNotice(models.Model):
+    """A deposit that was credited: who, how much, by which entry."""
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("owner"), related_name="deposits"
+    )
+    amount = MoneyField(
+        _("amount"),
+        max_digits=MONEY_DIGITS,
+        decimal_places=MONEY_DECIMALS,
+        default_currency=None,
+        currency_choices=None,
+    )
+    key = models.CharField(_("key"), max_length=128, unique=True)
+    note = models.CharField(_("note"), max_length=200, blank=True)
+    entry = models.OneToOneField(
+        JournalEntry, models.DO_NOTHING, verbose_name=_("journal entry"), related_name="deposit", db_constraint=False
+    )
+    created_at = models.DateTimeField(_("created at"))
+
+    class Meta:
+        verbose_name = _("deposit")
+        verbose_name_plural = _("deposits")
+
+    def __str__(self) -> str:
+        return self.key
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Any, values: Any) -> "DepositNotice":
+        """Make the row's asset known to moneyed, which refuses currencies it has not heard of."""
+        notice = super().from_db(db, field_names, values)
+        if "amount_currency" in notice.__dict__:
+            currencies.currency(notice.__dict__["amount_currency"])
+        return notice

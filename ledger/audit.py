@@ -1,0 +1,152 @@
+"""Re-derives the books from their lines: every invariant of the ledger, by name, in one snapshot.
+
+Each check is one aggregating statement that returns what is broken, a few rows of it; no row means that the
+invariant holds. The database refuses every such break when it is written; this looks with other means.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+BROKEN_SHOWN_MAX = 5
+
+
+class Invariant(NamedTuple):
+    """A rule of the books and whether it holds; `detail` says what was counted, or what is broken."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+CHECKS: dict[str, str] = {
+    "entries balance in the user's view": """
+        SELECT 'entry ' || l.entry_id || ' user ' || a.owner_id || ' ' || a.asset || ' off by ' || sum(l.amount)
+        FROM ledger_line l JOIN ledger_account a ON a.id = l.account_id
+        WHERE a.face <> 'PLATFORM'
+        GROUP BY l.entry_id, a.owner_id, a.asset HAVING sum(l.amount) <> 0""",
+    "entries balance in the platform's view": """
+        SELECT 'entry ' || l.entry_id || ' ' || a.asset || ' off by '
+               || sum(CASE a.face WHEN 'BOTH' THEN -l.amount ELSE l.amount END)
+        FROM ledger_line l JOIN ledger_account a ON a.id = l.account_id
+        WHERE a.face <> 'USER'
+        GROUP BY l.entry_id, a.asset
+        HAVING sum(CASE a.face WHEN 'BOTH' THEN -l.amount ELSE l.amount END) <> 0""",
+    "balances equal the sum of their lines": """
+        SELECT 'account ' || a.id || ' has ' || a.balance || ', its lines ' || coalesce(l.total, 0)
+        FROM ledger_account a
+        LEFT JOIN (SELECT account_id, sum(amount) AS total FROM ledger_line GROUP BY account_id) l
+               ON l.account_id = a.id
+        WHERE a.balance <> coalesce(l.total, 0)""",
+    "running balances follow from their lines": """
+        SELECT 'line ' || entry_id || '.' || n || ' has ' || balance_after || ', its lines ' || total
+        FROM (SELECT entry_id, n, balance_after,
+                     sum(amount) OVER (PARTITION BY account_id ORDER BY entry_id, n ROWS UNBOUNDED PRECEDING) AS total
+              FROM ledger_line) l
+        WHERE balance_after <> total""",
+    "no account ever passed its bound": """
+        SELECT 'line ' || l.entry_id || '.' || l.n || ' left account ' || a.id || ' at ' || l.balance_after
+        FROM ledger_line l JOIN ledger_account a ON a.id = l.account_id
+        WHERE a.bound <> 0 AND sign(l.balance_after) * a.bound < 0""",
+    "users' wallets are at or above zero": """
+        SELECT 'account ' || id || ' of user ' || owner_id || ' has ' || balance || ' ' || asset
+        FROM ledger_account WHERE code IN ('1010', '1020', '1030', '1040') AND balance < 0""",
+    "what users own equals what the platform owes": """
+        SELECT u.asset || ': users own ' || u.total || ', the platform owes ' || coalesce(p.total, 0)
+        FROM (SELECT asset, sum(balance) AS total FROM ledger_account WHERE face = 'BOTH' GROUP BY asset) u
+        FULL JOIN (SELECT asset, sum(balance) AS total FROM ledger_account WHERE face = 'PLATFORM' GROUP BY asset) p
+             ON p.asset = u.asset
+        WHERE coalesce(u.total, 0) <> coalesce(p.total, 0)""",
+    "every user's own books balance": """
+        SELECT 'user ' || owner_id || ' ' || asset || ' off by ' || sum(balance)
+        FROM ledger_account WHERE owner_id IS NOT NULL
+        GROUP BY owner_id, asset HAVING sum(balance) <> 0""",
+    "entry numbers have no gap": """
+        SELECT count(*) || ' entries, numbered ' || min(id) || ' to ' || max(id)
+        FROM ledger_entry HAVING count(*) > 0 AND (min(id) <> 1 OR max(id) <> count(*))""",
+    "entries are in order of recording": """
+        SELECT 'entry ' || id || ' recorded before its predecessor'
+        FROM (SELECT id, recorded_at, lag(recorded_at) OVER (ORDER BY id) AS previous FROM ledger_entry) e
+        WHERE recorded_at < previous""",
+    "the hash chain is whole": """
+        SELECT 'entry ' || id || ' does not hash to what it says'
+        FROM (SELECT e.id, e.hash, lag(e.hash, 1, sha256('')) OVER (ORDER BY e.id)
+                     || ledger_payload(e.id, e.kind, e.key, e.effective_at, e.late, e.recorded_at, e.trace,
+                                       e.reverses, l.lines) AS hashed
+              FROM ledger_entry e
+              LEFT JOIN (SELECT entry_id, string_agg(n || ':' || account_id || ':' || amount || ':' || balance_after,
+                                                     ',' ORDER BY n) AS lines
+                         FROM ledger_line GROUP BY entry_id) l ON l.entry_id = e.id) e
+        WHERE hash IS DISTINCT FROM sha256(hashed)""",
+    "the head is the last entry": """
+        SELECT 'head at ' || h.entry_id || ', last entry ' || coalesce(e.id, 0)
+        FROM ledger_head h LEFT JOIN (SELECT * FROM ledger_entry ORDER BY id DESC LIMIT 1) e ON true
+        WHERE h.entry_id <> coalesce(e.id, 0) OR h.hash <> coalesce(e.hash, sha256(''))
+           OR h.recorded_at <> coalesce(e.recorded_at, '-infinity')""",
+    "every key posted once": """
+        SELECT 'key ' || key || ' posted ' || count(*) || ' times'
+        FROM ledger_entry GROUP BY key HAVING count(*) > 1""",
+    "every entry has lines, every line an entry and an account": """
+        SELECT 'entry ' || e.id || ' has no line' FROM ledger_entry e
+        WHERE NOT EXISTS (SELECT FROM ledger_line l WHERE l.entry_id = e.id)
+        UNION ALL
+        SELECT 'line ' || l.entry_id || '.' || l.n || ' hangs in the air' FROM ledger_line l
+        LEFT JOIN ledger_entry e ON e.id = l.entry_id LEFT JOIN ledger_account a ON a.id = l.account_id
+        WHERE e.id IS NULL OR a.id IS NULL""",
+    "every account has a known asset": """
+        SELECT 'account ' || a.id || ' in ' || a.asset FROM ledger_account a
+        LEFT JOIN ledger_asset s ON s.code = a.asset WHERE s.code IS NULL""",
+    "every deposit has its entry": """
+        SELECT 'deposit ' || d.key FROM ledger_depositnotice d
+        LEFT JOIN ledger_entry e ON e.id = d.entry_id AND e.kind = 'DEPOSIT' AND e.key = d.key
+        LEFT JOIN ledger_line l ON l.entry_id = e.id AND l.amount = d.amount
+        LEFT JOIN ledger_account a ON a.id = l.account_id AND a.code = '1010' AND a.owner_id = d.owner_id
+                                  AND a.asset = d.amount_currency
+        GROUP BY d.id, d.key HAVING count(a.id) <> 1""",
+}
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Read everything as of one moment, so that postings meanwhile raise no false alarm.
+
+    Inside a transaction that is already open, that transaction's view is used.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def run(checks: dict[str, str], counted: str) -> list[Invariant]:
+    """Run checks in the snapshot of now; other apps audit with it too.
+
+    Args:
+        checks: By name, a statement whose rows, of one text column, are what is broken.
+        counted: What is said of a check that found nothing.
+    """
+    results = []
+    with connection.cursor() as cursor:
+        for name, statement in checks.items():
+            cursor.execute(f"SELECT * FROM ({statement}) AS broken (what) LIMIT {BROKEN_SHOWN_MAX + 1}")
+            broken = [row[0] for row in cursor.fetchall()]
+            shown = "; ".join(broken[:BROKEN_SHOWN_MAX]) + ("; and more" if len(broken) > BROKEN_SHOWN_MAX else "")
+            results.append(Invariant(name, not broken, shown or counted))
+    return results
+
+
+def invariants() -> list[Invariant]:
+    """Check the whole ledger; one result an invariant, in a fixed order."""
+    with snapshot():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT (SELECT entry_id FROM ledger_head), (SELECT count(*) FROM ledger_line),"
+                " (SELECT count(*) FROM ledger_account)"
+            )
+            entries, lines, open_accounts = cursor.fetchone()
+        return run(CHECKS, f"{entries} entries, {lines} lines, {open_accounts} accounts")

@@ -1,0 +1,120 @@
+"""Opens accounts and gates, locks gates, and reads balances.
+
+Note [Lock order]
+    Settlement cursor; gates by owner id (`lock`); the ledger's door (`journal.post`); stream heads.
+    Nobody enters the door for an owner whose gate it does not hold: what it judged a wallet by could
+    have changed. Accounts are opened before the door, so that opening never waits inside it.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from django.db import connection, transaction
+
+from exchange.kernel.errors import require
+
+KEYS_MAX = 200_000
+
+
+class AccountKey(NamedTuple):
+    """What names an account.
+
+    Args:
+        owner_id: The user; None is the platform.
+        code: An `AccountCode`.
+        asset: The asset's code.
+        sub: Part of the account: a contract, a custody wallet; mostly empty.
+    """
+
+    owner_id: int | None
+    code: str
+    asset: str
+    sub: str = ""
+
+
+_IDS: dict[AccountKey, int] = {}
+"""Ids of accounts whose opening is committed. Accounts are never closed, so an id never goes stale."""
+
+_FIND = "SELECT id, balance FROM ledger_find_accounts(%s::bigint[], %s::text[], %s::text[], %s::text[])"
+_OPEN = "SELECT * FROM ledger_open_accounts(%s::bigint[], %s::text[], %s::text[], %s::text[])"
+
+
+def forget_ids() -> None:
+    """Empty the cache of ids; for tests, whose accounts vanish with their database."""
+    _IDS.clear()
+
+
+def open_gates(owner_ids: Iterable[int]) -> None:
+    """Make the gates of new traders. Repeating it changes nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO ledger_gate (owner_id, event_sequence)"
+            " SELECT DISTINCT id, 0 FROM unnest(%s::bigint[]) AS id ORDER BY 1"
+            " ON CONFLICT DO NOTHING",
+            [list(owner_ids)],
+        )
+
+
+def lock(owner_ids: Collection[int]) -> None:
+    """Lock the gates of these traders, in order of id, until the transaction ends. One statement.
+
+    Raises:
+        InvariantViolationError: A trader has no gate, or no transaction is open.
+    """
+    require(connection.in_atomic_block, "gates are locked inside a transaction")
+    wanted = sorted(set(owner_ids))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT owner_id FROM ledger_gate WHERE owner_id = ANY(%s::bigint[]) ORDER BY owner_id FOR NO KEY UPDATE",
+            [wanted],
+        )
+        locked = [row[0] for row in cursor.fetchall()]
+    require(locked == wanted, f"no gate for {sorted(set(wanted) - set(locked))[:10]}")
+
+
+def _columns(keys: Sequence[AccountKey]) -> list[list[object]]:
+    """Turn keys into the four arrays that the functions take."""
+    return [
+        [key.owner_id for key in keys],
+        [str(key.code) for key in keys],
+        [key.asset for key in keys],
+        [key.sub for key in keys],
+    ]
+
+
+def ids(keys: Iterable[AccountKey]) -> dict[AccountKey, int]:
+    """Return the ids of accounts, opening those that are missing. No statement when all are cached, else <= 2.
+
+    An id is cached when its transaction commits; what is rolled back is never remembered.
+    """
+    found: dict[AccountKey, int] = {}
+    unknown: list[AccountKey] = []
+    for key in dict.fromkeys(keys):
+        account_id = _IDS.get(key)
+        if account_id is None:
+            unknown.append(key)
+        else:
+            found[key] = account_id
+    if not unknown:
+        return found
+    require(len(unknown) <= KEYS_MAX, f"{len(unknown)} accounts in one call")
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, _columns(unknown))
+        learnt = {key: row[0] for key, row in zip(unknown, cursor.fetchall(), strict=True) if row[0] is not None}
+        missing = [key for key in unknown if key not in learnt]
+        if missing:
+            cursor.execute(_OPEN, _columns(missing))
+            learnt |= {key: row[0] for key, row in zip(missing, cursor.fetchall(), strict=True)}
+    require(None not in learnt.values(), "an account opened by another transaction is not visible here")
+    transaction.on_commit(lambda: _IDS.update(learnt))
+    return found | learnt
+
+
+def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:
+    """Return balances, debit positive; zero where no account is open yet. One statement."""
+    wanted = list(dict.fromkeys(keys))
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, _columns(wanted))
+        rows = cursor.fetchall()
+    return {key: row[1] or Decimal(0) for key, row in zip(wanted, rows, strict=True)}

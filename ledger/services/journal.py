@@ -1,0 +1,159 @@
+"""The door of the books, from Python: the only module that posts entries."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import psycopg
+from django.db import DatabaseError, connection
+
+from exchange.kernel.errors import DomainError, InvariantViolationError, gettext_noop, require
+from ledger.services import accounts
+from ledger.services.accounts import AccountKey
+
+ENTRIES_MAX = 50_000
+LINES_PER_ENTRY_MAX = 1_000
+
+
+class LedgerBoundError(DomainError):
+    """A line would take an account past its bound: a wallet below zero, a debt above."""
+
+    code = 4001
+    name = "LEDGER_BOUND"
+    message = gettext_noop("The balance of account %(code)s in %(asset)s does not cover this.")
+
+
+class AlreadyReversedError(DomainError):
+    """The entry was reversed before."""
+
+    code = 4002
+    name = "ALREADY_REVERSED"
+    status = 409
+    message = gettext_noop("This entry has already been reversed.")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDraft:
+    """An entry to be posted.
+
+    Args:
+        kind: An `EventKind`.
+        key: Idempotency key: the same key never posts twice.
+        effective_at: When it happened.
+        trace: The trace id that follows the request through logs, entries and events.
+        lines: Account and amount; debit positive; for an account that the user sees, in the user's view.
+        reverses: The id of the entry that this one cancels.
+    """
+
+    kind: str
+    key: str
+    effective_at: datetime
+    trace: str
+    lines: list[tuple[AccountKey, Decimal]] = field(default_factory=list)
+    reverses: int | None = None
+
+
+class PostedEntry(NamedTuple):
+    """What became of a draft: its entry, or the earlier one that had the same key."""
+
+    id: int
+    key: str
+    kind: str
+    repeated: bool
+
+
+_POST = (
+    "SELECT entry_id, entry_kind, repeated FROM ledger_post(%s::timestamptz,"
+    " %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::bigint[],"
+    " %s::integer[], %s::smallint[], %s::bigint[], %s::numeric[])"
+)
+
+
+def door_call(drafts: Sequence[EntryDraft], now: datetime) -> tuple[str, list[Any]]:
+    """Return the one statement that posts these drafts, for callers that pipeline it with others.
+
+    Account ids are resolved before (that may run statements). `posted` reads the statement's rows.
+    Lines of amount zero are dropped.
+    """
+    require(len(drafts) <= ENTRIES_MAX, f"{len(drafts)} entries in one batch")
+    ids = accounts.ids(key for draft in drafts for key, amount in draft.lines if amount)
+    numbers: list[int] = []
+    line_numbers: list[int] = []
+    account_ids: list[int] = []
+    amounts: list[Decimal] = []
+    for number, draft in enumerate(drafts, start=1):
+        count = 0
+        for key, amount in draft.lines:
+            if amount:
+                count += 1
+                numbers.append(number)
+                line_numbers.append(count)
+                account_ids.append(ids[key])
+                amounts.append(amount)
+        require(0 < count <= LINES_PER_ENTRY_MAX, f"entry {draft.key} has {count} lines")
+    return _POST, [
+        now,
+        [str(draft.kind) for draft in drafts],
+        [draft.key for draft in drafts],
+        [draft.effective_at for draft in drafts],
+        [draft.trace for draft in drafts],
+        [draft.reverses for draft in drafts],
+        numbers,
+        line_numbers,
+        account_ids,
+        amounts,
+    ]
+
+
+def posted(drafts: Sequence[EntryDraft], rows: Iterable[tuple[int, str, bool]]) -> list[PostedEntry]:
+    """Read the rows that the statement of `door_call` returned: one a draft, in order."""
+    return [PostedEntry(row[0], draft.key, row[1], row[2]) for draft, row in zip(drafts, rows, strict=True)]
+
+
+def post(drafts: Sequence[EntryDraft], now: datetime) -> list[PostedEntry]:
+    """Post a batch of entries, all or none; one call of the door, whatever the batch.
+
+    The caller holds the gates of all owners concerned: `accounts.lock`, Note [Lock order].
+
+    Args:
+        drafts: In posting order. A key that was posted before, or earlier in this batch, posts nothing
+            and is answered with the first entry.
+        now: Becomes `recorded_at`, unless that would be before the previous entry or in the future.
+
+    Raises:
+        LedgerBoundError: An account would pass its bound; nothing of the batch was posted.
+        AlreadyReversedError: An entry to be reversed was reversed before.
+        InvariantViolationError: An entry does not balance, or breaks the journal's own rules: a bug.
+    """
+    if not drafts:
+        return []
+    statement, params = door_call(drafts, now)
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(statement, params)
+        except DatabaseError as error:
+            raise refusal(error) from error
+        return posted(drafts, cursor.fetchall())
+
+
+def refusal(error: Exception) -> Exception:
+    """Translate what the door raised: a refusal, a broken invariant, or the error itself if it is neither.
+
+    Args:
+        error: Of psycopg, or Django's wrapping of one.
+    """
+    source = error if isinstance(error, psycopg.Error) else error.__cause__
+    if not isinstance(source, psycopg.Error):
+        return error
+    constraint = source.diag.constraint_name
+    if constraint == "ledger_account_bound":
+        detail = source.diag.message_detail or ""
+        return LedgerBoundError(**(json.loads(detail) if detail.startswith("{") else {"code": "", "asset": ""}))
+    if constraint == "ledger_entry_reverses_once":
+        return AlreadyReversedError()
+    if constraint and constraint.startswith(("ledger_entry_", "ledger_line_", "ledger_account_")):
+        return InvariantViolationError(f"{constraint}: {source.diag.message_detail}")
+    return error
