@@ -22,7 +22,15 @@ from matching_worker.book.layout import (
     WANTS_EVENTS,
 )
 from matching_worker.book.reading import locate, read_levels
-from matching_worker.protocol import COMMAND_DTYPE, EVENT_BYTES, EVENT_DTYPE, INSTRUMENT_ID_MAX, Rows, Side, trade_id_base
+from matching_worker.protocol import (
+    COMMAND_DTYPE,
+    EVENT_BYTES,
+    EVENT_DTYPE,
+    INSTRUMENT_ID_MAX,
+    Rows,
+    Side,
+    trade_id_base,
+)
 
 EVENTS_PER_COMMAND: Final = 2
 EVENTS_SPARE: Final = 512

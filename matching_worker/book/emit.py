@@ -27,7 +27,7 @@ from matching_worker.book.hashing import (
     FOLD,
     HALF,
 )
-from matching_worker.protocol import EventKind, Rows
+from matching_worker.protocol import EventKind
 
 _FILL = int(EventKind.FILL)
 _INSTRUMENT_MASK = np.uint64(0xFFFFFFFF)

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from matching_worker.book.machine import lowest_bit
 from matching_worker.book.compiled import inlined
 from matching_worker.book.layout import FANOUT, FANOUT_BITS, NO_SLOT
+from matching_worker.book.machine import lowest_bit
 from matching_worker.protocol import Rows
 
 _ONE = np.uint64(1)

@@ -43,7 +43,14 @@ ORDER_DTYPE: Final = np.dtype(
 """A resting order: one cache line. 24 bytes are free for what later order types must remember."""
 
 LEVEL_DTYPE: Final = np.dtype(
-    [("key", "<i8"), ("open_lots", "<i8"), ("head", "<u4"), ("tail", "<u4"), ("order_count", "<u4"), ("next_slot", "<u4")]
+    [
+        ("key", "<i8"),
+        ("open_lots", "<i8"),
+        ("head", "<u4"),
+        ("tail", "<u4"),
+        ("order_count", "<u4"),
+        ("next_slot", "<u4"),
+    ]
 )
 """The queue at one price. `next_slot` is the leaf that holds it while in use, else the free list."""
 

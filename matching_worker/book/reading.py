@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from matching_worker.book import index as order_index
-from matching_worker.book.machine import lowest_bit
 from matching_worker.book.compiled import entry, inlined
 from matching_worker.book.layout import FANOUT, KEY_FLIP, NO_SLOT
+from matching_worker.book.machine import lowest_bit
 from matching_worker.protocol import Rows
 
 _LOW_BITS = FANOUT - 1
