@@ -16,13 +16,16 @@ from django.db.migrations.executor import MigrationExecutor
 from rich.text import Text
 from setproctitle import setproctitle
 
+from exchange.demo import seed
 from exchange.embedded import addresses, folder, postgres, redis
 from exchange.embedded.errors import EmbeddedServerError
 from exchange.kernel.clock import utc_now
+from exchange.kernel.errors import DomainError
 from exchange.management import children, static_files, status_file
 from exchange.management.children import Place
 from exchange.management.console import Logs, Screen
 from exchange.management.supervisor import Supervisor
+from ledger.services import grants
 
 PORT_MAX = 65535 - children.WORKER_PORT_OFFSET
 
@@ -36,16 +39,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
-        parser.add_argument(
-            "--port", type=int, default=8000, help="HTTP and WebSocket; worker health on port+80"
-        )
-        parser.add_argument(
-            "--host", default="127.0.0.1", help="address to listen on; the demo allows loopback only"
-        )
+        parser.add_argument("--port", type=int, default=8000, help="HTTP and WebSocket; worker health on port+80")
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on; the demo allows loopback only")
         parser.add_argument(folder.OPTION, default="", help="where everything is kept (default: var/)")
-        parser.add_argument(
-            "--no-demo", action="store_true", help="no demo instruments, users and market makers"
-        )
+        parser.add_argument("--no-demo", action="store_true", help="no demo instruments, users and market makers")
         parser.add_argument("--reset", action="store_true", help="remove all data first (asks)")
         parser.add_argument("--yes", action="store_true", help="with --reset: do not ask")
 
@@ -57,9 +54,7 @@ class Command(BaseCommand):
         try:
             _check_settings(place, options)
             _check_free(place)
-            _Run(place, Screen()).everything(
-                reset=options["reset"], confirmed=options["yes"] or not options["reset"]
-            )
+            _Run(place, Screen()).everything(reset=options["reset"], confirmed=options["yes"] or not options["reset"])
         except EmbeddedServerError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
@@ -112,9 +107,7 @@ def _check_free(place: Place) -> None:
                 probe.bind(address)
         except OSError as error:
             use = f"up --port N needs N and N+{children.WORKER_PORT_OFFSET} free"
-            raise CommandError(
-                f"Port {port} on {host} cannot be used: {error.strerror or error} ({use})."
-            ) from error
+            raise CommandError(f"Port {port} on {host} cannot be used: {error.strerror or error} ({use}).") from error
 
 
 class _Run:
@@ -123,7 +116,7 @@ class _Run:
     def __init__(self, place: Place, screen: Screen) -> None:
         self._place, self._screen = place, screen
         self._started_at = utc_now()
-        self._logins: list[tuple[str, str]] = []
+        self._logins: list[seed.Login] = []
 
     def everything(self, *, reset: bool, confirmed: bool) -> None:
         """Prepare, start, supervise, stop."""
@@ -198,9 +191,23 @@ class _Run:
             remarks.append(f"{len(plan)} migrations" if plan else "up to date")
             if plan:
                 call_command("migrate", interactive=False, verbosity=0)
+            grants.grant(connection, demo=settings.DEMO)
+        self._prepare_demo()
         with self._screen.step("Static files") as remarks:
             if not static_files.collect():
                 remarks.append("unchanged")
+
+    def _prepare_demo(self) -> None:
+        """Make the demo; or, without it, lock out the users whose password everybody knows."""
+        if not settings.DEMO:
+            if locked := seed.lock_out():
+                self._screen.say(f"Demo users are locked out: {locked}")
+            return
+        with self._screen.step("Demo instruments, users and funds"):
+            try:
+                self._logins = seed.seed(now=utc_now())
+            except DomainError as error:
+                raise CommandError(str(error)) from error
 
     def _welcome(self) -> None:
         """Say that all is ready, and where."""
@@ -209,8 +216,9 @@ class _Run:
         say(Text("The exchange is ready.", style="bold green"))
         for title, path in (("Terminal", "/trade/BTCUSDT"), ("Admin", "/admin/"), ("API", "/api/docs")):
             say(f"  {title:<9} {url}{path}")
-        for name, password in self._logins:
-            say(f"  Demo login: {name} / {password}")
+        for login in self._logins:
+            role = " (administrator)" if login.is_administrator else ""
+            say(f"  Demo login: {login.username} / {login.password}{role}")
         say("Ctrl-C stops everything.")
         say()
 

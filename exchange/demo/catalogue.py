@@ -1,0 +1,86 @@
+"""What the demo consists of: assets, instruments, people and their funds. Data only."""
+
+from decimal import Decimal
+from typing import NamedTuple
+
+DEMO_PASSWORD = "let-me-trade-2330"  # noqa: S105 -- shown to everyone; demo users can sign in with DEMO on only
+MAKER_TIER = "MARKET_MAKER"
+MAKER_ORDERS_PER_DAY = 2_000_000
+
+
+class DemoAsset(NamedTuple):
+    """Something that can be owned; `kind` is a `ledger.models.AssetKind`."""
+
+    code: str
+    name: str
+    decimals: int
+    kind: str
+
+
+class DemoInstrument(NamedTuple):
+    """A spot market. Fees, band and slippage keep the model's defaults: 0.02 %, 20 %, 5 %."""
+
+    symbol: str
+    name: str
+    base: str
+    quote: str
+    tick_size: Decimal
+    lot_size: Decimal
+    min_notional: Decimal
+    reference_price: Decimal
+    minor_unit_decimals: int | None = None
+
+
+class DemoUser(NamedTuple):
+    """A person or program that signs in with `DEMO_PASSWORD`."""
+
+    username: str
+    first_name: str
+    funds: dict[str, Decimal]
+    is_maker: bool = False
+    is_administrator: bool = False
+
+
+ASSETS = (
+    DemoAsset("TWD", "New Taiwan dollar", 2, "FIAT"),
+    DemoAsset("USD", "US dollar", 2, "FIAT"),
+    DemoAsset("USDT", "Tether", 6, "CRYPTO"),
+    DemoAsset("BTC", "Bitcoin", 8, "CRYPTO"),
+    DemoAsset("2330", "TSMC share", 0, "STOCK"),
+    DemoAsset("AAPL", "Apple share", 0, "STOCK"),
+)
+
+INSTRUMENTS = (
+    DemoInstrument(
+        "2330.TW", "TSMC", "2330", "TWD", Decimal(1), Decimal(1), Decimal(100), Decimal(600), minor_unit_decimals=2
+    ),
+    DemoInstrument(
+        "BTCUSDT", "Bitcoin", "BTC", "USDT", Decimal("0.01"), Decimal("0.0001"), Decimal(5), Decimal(65_000)
+    ),
+    DemoInstrument("AAPL", "Apple", "AAPL", "USD", Decimal("0.01"), Decimal(1), Decimal(1), Decimal(230)),
+)
+
+_TRADER_FUNDS = {
+    "TWD": Decimal(10_000_000),
+    "USD": Decimal(200_000),
+    "USDT": Decimal(500_000),
+    "BTC": Decimal(5),
+    "2330": Decimal(10_000),
+    "AAPL": Decimal(1_000),
+}
+_MAKER_FUNDS = {
+    "TWD": Decimal(100_000_000_000),
+    "USD": Decimal(10_000_000_000),
+    "USDT": Decimal(10_000_000_000),
+    "BTC": Decimal(100_000),
+    "2330": Decimal(100_000_000),
+    "AAPL": Decimal(10_000_000),
+}
+
+USERS = (
+    DemoUser("alice", "Alice (demo)", _TRADER_FUNDS),
+    DemoUser("bob", "Bob (demo)", _TRADER_FUNDS),
+    DemoUser("admin", "Administrator (demo)", {}, is_administrator=True),
+    DemoUser("demo-maker-1", "Demo maker 1", _MAKER_FUNDS, is_maker=True),
+    DemoUser("demo-maker-2", "Demo maker 2", _MAKER_FUNDS, is_maker=True),
+)

@@ -1,0 +1,143 @@
+"""Makes the demo: assets, instruments, users and their funds. Repeating it changes nothing.
+
+Funds are deposits in the ledger like any other, from a custody of their own name.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from exchange.demo import catalogue
+from exchange.demo.catalogue import DemoInstrument, DemoUser
+from exchange.kernel.errors import DomainError, gettext_noop, require
+from ledger.models import Asset
+from ledger.services import accounts, transfers
+from marketdata.models import Instrument
+from risk.models import RiskTier, TraderProfile
+
+CUSTODY = "demo"
+
+
+class DemoNameTakenError(DomainError):
+    """A real user has the name of a demo user."""
+
+    code = 9101
+    name = "DEMO_NAME_TAKEN"
+    status = 409
+    message = gettext_noop("The name %(username)s belongs to a user who is not of the demo; use --no-demo.")
+
+
+class Login(NamedTuple):
+    """What a visitor types to sign in."""
+
+    username: str
+    password: str
+    is_administrator: bool
+
+
+@transaction.atomic
+def seed(*, now: datetime) -> list[Login]:
+    """Make what is missing of the demo and return its logins.
+
+    What exists is left as it is, so that an administrator's change survives the next start.
+
+    Raises:
+        DemoNameTakenError: A real user has a demo user's name; nothing was made.
+    """
+    require(settings.DEMO, "the demo is seeded in demo mode only")
+    seed_assets()
+    seed_instruments(catalogue.INSTRUMENTS)
+    owner_ids = _seed_users(catalogue.USERS, now=now)
+    _seed_makers(owner_ids, now=now)
+    _seed_funds(owner_ids, now=now)
+    return logins()
+
+
+def logins() -> list[Login]:
+    """Return the logins that people use; makers are programs."""
+    return [
+        Login(user.username, catalogue.DEMO_PASSWORD, user.is_administrator)
+        for user in catalogue.USERS
+        if not user.is_maker
+    ]
+
+
+def lock_out() -> int:
+    """Switch the demo's users off, whose password everybody knows; return how many there were.
+
+    For a start without the demo on data that once had it; `seed` switches them on again.
+    """
+    names = [user.username for user in catalogue.USERS]
+    return get_user_model().objects.filter(username__in=names, is_demo=True, is_active=True).update(is_active=False)
+
+
+def seed_assets() -> None:
+    """Make the assets that are missing."""
+    Asset.objects.bulk_create([Asset(**asset._asdict()) for asset in catalogue.ASSETS], ignore_conflicts=True)
+
+
+def seed_instruments(wanted: Sequence[DemoInstrument]) -> None:
+    """Make the instruments that are missing, labelled as demo; their assets exist."""
+    for instrument in wanted:
+        fields = instrument._asdict()
+        fields |= {"base_id": fields.pop("base"), "quote_id": fields.pop("quote"), "is_demo": True}
+        Instrument.objects.get_or_create(symbol=fields.pop("symbol"), defaults=fields)
+
+
+def _seed_users(wanted: Sequence[DemoUser], *, now: datetime) -> dict[str, int]:
+    """Make the users that are missing, with their ledger gates; return the id of every one by name."""
+    users = get_user_model().objects
+    owner_ids = {}
+    for user in wanted:
+        found = users.filter(username=user.username).first()
+        if found is None:
+            found = users.create_user(
+                user.username,
+                password=catalogue.DEMO_PASSWORD,
+                first_name=user.first_name,
+                is_staff=user.is_administrator,
+                is_superuser=user.is_administrator,
+                is_demo=True,
+                date_joined=now,
+            )
+        if not found.is_demo:
+            raise DemoNameTakenError(username=user.username)
+        owner_ids[user.username] = int(found.pk)
+    users.filter(pk__in=owner_ids.values(), is_active=False).update(is_active=True)
+    accounts.open_gates(sorted(owner_ids.values()))
+    return owner_ids
+
+
+def _seed_makers(owner_ids: dict[str, int], *, now: datetime) -> None:
+    """Give the makers a tier that allows a day of quoting."""
+    tier, _ = RiskTier.objects.get_or_create(
+        name=catalogue.MAKER_TIER, defaults={"daily_order_limit": catalogue.MAKER_ORDERS_PER_DAY}
+    )
+    for user in catalogue.USERS:
+        if user.is_maker:
+            TraderProfile.objects.get_or_create(
+                user_id=owner_ids[user.username], defaults={"tier": tier, "counted_on": now.date()}
+            )
+
+
+def _seed_funds(owner_ids: dict[str, int], *, now: datetime) -> None:
+    """Deposit everyone's starting funds; a deposit's key keeps it from being made twice."""
+    transfers.deposit(
+        [
+            transfers.Deposit(
+                owner_id=owner_ids[user.username],
+                asset=asset,
+                amount=amount,
+                key=f"demo:{owner_ids[user.username]}:{asset}",
+                note="demo funds",
+                custody=CUSTODY,
+            )
+            for user in catalogue.USERS
+            for asset, amount in user.funds.items()
+        ],
+        now=now,
+    )

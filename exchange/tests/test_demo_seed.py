@@ -1,0 +1,105 @@
+from decimal import Decimal
+
+import pytest
+from django.contrib.auth import authenticate, get_user_model
+
+from exchange.demo import catalogue, seed
+from exchange.demo.seed import DemoNameTakenError
+from exchange.kernel.clock import utc_now
+from exchange.kernel.errors import InvariantViolationError
+from ledger.models import Asset, DepositNotice
+from ledger.services import accounts
+from ledger.services.accounts import AccountKey
+from marketdata.models import Instrument
+from risk.models import TraderProfile
+
+pytestmark = pytest.mark.django_db
+
+AVAILABLE = "1010"
+
+
+def user_id(name: str) -> int:
+    return get_user_model().objects.get(username=name).pk
+
+
+def test_the_demo_has_its_assets_instruments_and_logins() -> None:
+    logins = seed.seed(now=utc_now())
+
+    assert [(login.username, login.is_administrator) for login in logins] == [
+        ("alice", False),
+        ("bob", False),
+        ("admin", True),
+    ]
+    assert set(Asset.objects.values_list("code", flat=True)) >= {"TWD", "USD", "USDT", "BTC", "2330", "AAPL"}
+    assert dict(Instrument.objects.filter(is_demo=True).values_list("symbol", "reference_price")) == {
+        "2330.TW": Decimal(600),
+        "BTCUSDT": Decimal(65_000),
+        "AAPL": Decimal(230),
+    }
+    for login in logins:
+        assert authenticate(username=login.username, password=login.password).pk == user_id(login.username)
+
+
+def test_demo_funds_are_deposits_in_the_ledger() -> None:
+    seed.seed(now=utc_now())
+
+    keys = [AccountKey(user_id("alice"), AVAILABLE, asset) for asset in ("TWD", "BTC")]
+    balances = accounts.balances(keys)
+
+    assert [balances[key] for key in keys] == [Decimal(10_000_000), Decimal(5)]
+
+
+def test_seeding_twice_changes_nothing() -> None:
+    seed.seed(now=utc_now())
+    Instrument.objects.filter(symbol="AAPL").update(min_notional=7)
+    before = (
+        get_user_model().objects.count(), Instrument.objects.count(), DepositNotice.objects.count(),
+        accounts.balances([AccountKey(user_id("bob"), AVAILABLE, "USDT")]),
+    )  # fmt: skip
+
+    seed.seed(now=utc_now())
+
+    after = (
+        get_user_model().objects.count(), Instrument.objects.count(), DepositNotice.objects.count(),
+        accounts.balances([AccountKey(user_id("bob"), AVAILABLE, "USDT")]),
+    )  # fmt: skip
+    assert after == before
+    assert Instrument.objects.get(symbol="AAPL").min_notional == 7
+
+
+def test_makers_may_quote_all_day_and_are_labelled() -> None:
+    seed.seed(now=utc_now())
+
+    for number in (1, 2):
+        maker = get_user_model().objects.get(username=f"demo-maker-{number}")
+        assert (maker.is_demo, maker.first_name) == (True, f"Demo maker {number}")
+        assert TraderProfile.objects.get(user_id=maker.pk).tier_id == catalogue.MAKER_TIER
+
+
+def test_without_the_demo_its_users_are_locked_out_until_it_returns() -> None:
+    seed.seed(now=utc_now())
+
+    locked = seed.lock_out()
+
+    assert locked == len(catalogue.USERS)
+    assert authenticate(username="admin", password=catalogue.DEMO_PASSWORD) is None
+    seed.seed(now=utc_now())
+    assert authenticate(username="admin", password=catalogue.DEMO_PASSWORD).pk == user_id("admin")
+
+
+def test_the_demo_is_refused_outside_demo_mode(settings) -> None:
+    settings.DEMO = False
+
+    with pytest.raises(InvariantViolationError):
+        seed.seed(now=utc_now())
+
+    assert not get_user_model().objects.exists()
+
+
+def test_a_real_user_of_a_demo_name_is_not_taken_over() -> None:
+    get_user_model().objects.create_user("alice", password="not-the-demo-one")
+
+    with pytest.raises(DemoNameTakenError):
+        seed.seed(now=utc_now())
+
+    assert Asset.objects.filter(code="2330").count() == 0
