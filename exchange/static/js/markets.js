@@ -1,0 +1,26 @@
+/* The market list: rows are served with the page, prices arrive live. */
+import { items, read } from "./api.js";
+import { Feed } from "./feed.js";
+import { Instrument } from "./instrument.js";
+import { dayOf, paintDirection } from "./ticker.js";
+
+const instruments = new Map();
+
+function show(symbol, ticker) {
+  const row = document.querySelector(`tr[data-symbol="${CSS.escape(symbol)}"]`);
+  const instrument = instruments.get(symbol);
+  if (!row || !instrument) return;
+  const day = dayOf(instrument, ticker);
+  for (const cell of row.querySelectorAll("[data-field]")) cell.textContent = day[cell.dataset.field];
+  paintDirection(row.querySelector('[data-field="change"]'), day.direction);
+}
+
+const feed = new Feed({
+  onMessage: (message) => message.type === "ticker" && show(message.symbol, message),
+  onState: ({ state }) => document.getElementById("markets").classList.toggle("muted", state === "offline"),
+});
+
+for (const row of items(await read("/instruments"))) instruments.set(row.symbol, new Instrument(row));
+feed.subscribe([...instruments.keys()].map((symbol) => `ticker.${symbol}`));
+feed.connect();
+await Promise.all([...instruments.keys()].map(async (symbol) => show(symbol, await read(`/ticker/${symbol}`))));

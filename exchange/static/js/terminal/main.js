@@ -1,0 +1,175 @@
+/* Puts the terminal together: reads what is, follows what changes, and joins the panels. */
+import { items, read } from "../api.js";
+import { Feed } from "../feed.js";
+import { Instrument } from "../instrument.js";
+import { grouped } from "../numbers.js";
+import { dayOf, paintDirection } from "../ticker.js";
+import { Book, GAP } from "./book.js";
+import { BookView } from "./book_view.js";
+import { Chart } from "./chart.js";
+import { setText } from "./frame.js";
+import { bindKeys } from "./keys.js";
+import { Notices } from "./notices.js";
+import { OrderTables } from "./order_tables.js";
+import { Own } from "./own.js";
+import { bindPhone, showPanel } from "./phone.js";
+import { remember } from "./preferences.js";
+import { Status } from "./status.js";
+import { SymbolSwitcher } from "./symbols.js";
+import { Tape } from "./tape.js";
+import { Ticket } from "./ticket.js";
+import { OrderForm } from "./ticket_rules.js";
+import { announce } from "./toasts.js";
+
+const { symbol, signed_in: signedIn } = JSON.parse(document.getElementById("page-data").textContent);
+const path = encodeURIComponent(symbol);
+const byId = (id) => document.getElementById(id);
+
+const [rows, schema] = await Promise.all([read("/instruments"), fetch("/api/v1/schema?format=json").then((answer) => answer.json())]);
+const instruments = items(rows).map((row) => new Instrument(row));
+const markets = new Map(instruments.map((instrument) => [instrument.symbol, instrument]));
+const instrument = markets.get(symbol);
+for (const element of document.querySelectorAll("[data-unit]")) setText(element, instrument[element.dataset.unit]);
+remember("symbol", symbol);
+
+const book = new Book(instrument);
+const market = { book, last: null, sequence: null, lastPrice: () => market.last };
+const status = new Status();
+const notices = new Notices(markets);
+const tape = new Tape(instrument);
+const own = new Own(ownChanged);
+const bookView = new BookView({ book, instrument, onPick: pickLevel });
+const chart = new Chart(instrument, (next, before) => {
+  feed.unsubscribe([`kline.${symbol}.${before}`]);
+  feed.subscribe([`kline.${symbol}.${next}`]);
+});
+const ticket = new Ticket({ instrument, market, balances: own.balances, orderForm: new OrderForm(schema), onAccepted: () => {} });
+const tables = new OrderTables({ own, markets, symbol });
+const switcher = new SymbolSwitcher(instruments);
+const feed = new Feed({ onMessage: receive, onState: (state) => status.show(state), onOpen: opened });
+
+/** Fill the ticket from the book: the price, and the quantity that stands up to there when none is typed. */
+function pickLevel(price) {
+  ticket.setPrice(price);
+  if (byId("main").dataset.shown === "book") showPanel("trade");
+}
+
+function ownChanged(kind) {
+  tables.paint();
+  if (kind === "balances") ticket.refresh();
+  if (kind !== "orders") return;
+  const marks = own.openOrders().filter((order) => order.symbol === symbol && order.price !== null);
+  bookView.markOwn(new Map(marks.map((order) => [`${order.side}:${instrument.ticks(order.price)}`, true])));
+}
+
+function opened({ again }) {
+  if (signedIn && own.sequence !== null) feed.send({ action: "resume", sequence: own.sequence });
+  if (again) reload();
+}
+
+function receive(message) {
+  if (message.symbol !== undefined && message.symbol !== symbol && message.type !== "trade") return;
+  switch (message.type) {
+    case "snapshot":
+      book.reset(message);
+      bookView.paint();
+      ticket.refresh();
+      break;
+    case "delta":
+      if (book.apply(message) === GAP) feed.resubscribe(`delta.${symbol}`);
+      bookView.paint();
+      if (ticket.type === "market") ticket.refresh();
+      break;
+    case "trade":
+      traded(message);
+      break;
+    case "ticker":
+      showDay(message);
+      break;
+    case "kline":
+      chart.update(message);
+      break;
+    case "error":
+      console.warn("feed:", message.code, message.message);
+      break;
+    default:
+      if (!own.receive(message)) break;
+      if (message.type === "fill") notices.fill(message.data);
+      if (message.type === "order") notices.order(message.data);
+  }
+}
+
+/** Trades are numbered without gaps for each market: a missing one is read again over REST. */
+function traded(trade) {
+  const missed = market.sequence !== null && trade.sequence > market.sequence + 1;
+  if (market.sequence !== null && trade.sequence <= market.sequence) return;
+  market.sequence = trade.sequence;
+  if (missed) loadTape();
+  else tape.add(trade);
+  showLast(trade.price);
+}
+
+function showLast(wire) {
+  const price = instrument.price(wire);
+  const direction = market.last === null ? 0 : instrument.ticks(wire) - instrument.ticks(instrument.wirePrice(market.last));
+  if (direction !== 0 || market.direction === undefined) market.direction = Math.sign(direction);
+  market.last = price;
+  const arrow = market.direction > 0 ? "↑" : market.direction < 0 ? "↓" : "";
+  const text = `${grouped(price)}${arrow && ` ${arrow}`}`;
+  setText(byId("last-price"), text);
+  paintDirection(byId("last-price"), market.direction);
+  bookView.setLast({ text, direction: market.direction });
+  document.title = `${grouped(price)} · ${symbol}`;
+  ticket.suggestPrice(price);
+}
+
+function showDay(ticker) {
+  const day = dayOf(instrument, ticker);
+  setText(byId("day-change"), day.change);
+  paintDirection(byId("day-change"), day.direction);
+  setText(byId("day-high"), day.high);
+  setText(byId("day-low"), day.low);
+  setText(byId("day-volume"), day.volume);
+  if (day.lastWire !== null && market.last === null) showLast(day.lastWire);
+}
+
+async function loadTape() {
+  const trades = items(await read(`/trades/${path}?limit=50`));
+  tape.reset(trades);
+  const newest = trades[0]?.sequence;
+  if (newest !== undefined) market.sequence = Math.max(market.sequence ?? 0, newest);
+}
+
+/** After a lost connection: what has no sequence to follow is read again. */
+async function reload() {
+  await Promise.all([
+    loadTape(), chart.load(), read(`/ticker/${path}`).then(showDay), signedIn ? own.load() : null,
+  ]).catch(() => status.failed());
+}
+
+function readQuote() {
+  const side = (name) => (book.best(name) === null ? "–" : instrument.ticksText(book.best(name)));
+  announce(interpolate(gettext("%s: bid %s, ask %s, last %s"), [symbol, side("buy"), side("sell"), market.last ?? "–"]));
+}
+
+bindPhone(ticket);
+bindKeys({
+  chooseMarket: () => switcher.open(),
+  side: (side) => ticket.choose("side", side),
+  type: (type) => ticket.choose("type", type),
+  share: (percent) => ticket.share(percent),
+  step: (ticks) => ticket.step(ticks),
+  send: () => ticket.send(),
+  clear: () => ticket.clear(),
+  cancelLast: () => tables.cancelLast(),
+  cancelAll: () => tables.cancelAll(),
+  interval: (by) => chart.shift(by),
+  grouping: () => bookView.nextGrouping(),
+  readQuote,
+});
+
+feed.subscribe([`delta.${symbol}`, `trade.${symbol}`, `ticker.${symbol}`, `kline.${symbol}.${chart.interval}`]);
+if (signedIn) feed.subscribe(["orders", "fills", "balances"]);
+feed.connect();
+await reload();
+document.documentElement.dataset.ready = "yes";

@@ -1,0 +1,85 @@
+/* What belongs to the signed-in user: orders, fills, balances; read over REST, kept by the private channels. */
+import { items, read } from "../api.js";
+
+const OPEN = new Set(["new", "partial_filled", "pending_review", "untriggered"]);
+const HISTORY = 100;
+const FILLS_MAX = 200;
+
+export class Own {
+  /** @param onChange called with the kind of what changed: "orders", "fills" or "balances" */
+  constructor(onChange) {
+    Object.assign(this, { onChange, orders: new Map(), fills: new Map(), balances: new Map(), sequence: null });
+    this.waiting = null;
+  }
+
+  /** Read everything anew. Messages that arrive meanwhile are applied after it: each carries a whole state. */
+  async load() {
+    this.waiting = [];
+    try {
+      const [orders, fills, account] = await Promise.all([
+        read(`/orders?limit=${HISTORY}`), read(`/fills?limit=${HISTORY}`), read("/account"),
+      ]);
+      for (const order of items(orders)) this.#order(order);
+      for (const fill of items(fills)) this.#fill(fill);
+      for (const balance of account.balances) this.#balance(balance);
+    } finally {
+      const late = this.waiting;
+      this.waiting = null;
+      for (const message of late) this.#apply(message);
+    }
+    ["orders", "fills", "balances"].forEach(this.onChange);
+  }
+
+  /** Take a private message. @returns false when it is none */
+  receive(message) {
+    if (!["order", "fill", "balance"].includes(message.type)) return false;
+    this.sequence = Math.max(this.sequence ?? 0, message.sequence);
+    if (this.waiting) this.waiting.push(message);
+    else this.#apply(message);
+    return true;
+  }
+
+  #apply({ type, data }) {
+    if (type === "order") this.#order(data);
+    else if (type === "fill") this.#fill(data);
+    else this.#balance(data);
+    this.onChange({ order: "orders", fill: "fills", balance: "balances" }[type]);
+  }
+
+  /** Times are fixed-width text in UTC, so their order is the order of the text. */
+  #order(order) {
+    const known = this.orders.get(order.order_id);
+    if (!known || order.updated_at >= known.updated_at) this.orders.set(order.order_id, { ...order, id: order.order_id });
+  }
+
+  #fill(fill) {
+    const id = `${fill.trade_id}:${fill.order_id}`;
+    this.fills.set(id, { ...fill, id });
+    if (this.fills.size > FILLS_MAX) this.fills.delete(this.fills.keys().next().value);
+  }
+
+  #balance({ asset, balance, frozen_balance: frozen }) {
+    this.balances.set(asset, { id: asset, asset, available: balance, frozen });
+  }
+
+  openOrders() {
+    return this.#newest([...this.orders.values()].filter((order) => OPEN.has(order.status)));
+  }
+
+  pastOrders() {
+    return this.#newest([...this.orders.values()].filter((order) => !OPEN.has(order.status)));
+  }
+
+  latestFills() {
+    return [...this.fills.values()].sort((a, b) => (a.executed_at < b.executed_at ? 1 : -1));
+  }
+
+  /** In the order of their names; what is all zero and never used is left out. */
+  allBalances() {
+    return [...this.balances.values()].sort((a, b) => (a.asset < b.asset ? -1 : 1));
+  }
+
+  #newest(orders) {
+    return orders.sort((a, b) => b.order_id - a.order_id);
+  }
+}

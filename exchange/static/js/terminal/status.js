@@ -1,0 +1,39 @@
+/* The connection light, and the banner that says when what is shown may be old. */
+import { setText } from "./frame.js";
+import { announce } from "./toasts.js";
+
+const byId = (id) => document.getElementById(id);
+
+export class Status {
+  constructor() {
+    this.state = "connecting";
+  }
+
+  show({ state, latencyMs }) {
+    byId("connection").dataset.state = state;
+    setText(byId("connection-text"), this.#words(state, latencyMs));
+    if (state === this.state) return;
+    const lost = state === "offline" || state === "stale";
+    const wasLost = this.state === "offline" || this.state === "stale";
+    this.state = state;
+    document.body.classList.toggle("is-stale", lost);
+    this.#banner(lost ? gettext("The connection is lost. What is shown may be old; reconnecting.") : "");
+    if (lost && !wasLost) announce(gettext("The connection is lost."));
+    if (wasLost && state === "live") announce(gettext("Connected again."));
+  }
+
+  /** Reading over REST failed; the feed will bring it up again. */
+  failed() {
+    this.#banner(gettext("Some data could not be read; it will be read again after the next connection."));
+  }
+
+  #banner(text) {
+    byId("banner").hidden = text === "";
+    setText(byId("banner"), text);
+  }
+
+  #words(state, latencyMs) {
+    if (state === "live") return interpolate(gettext("Live, %s ms"), [latencyMs]);
+    return { connecting: gettext("Connecting"), stale: gettext("Stale"), offline: gettext("Offline") }[state];
+  }
+}

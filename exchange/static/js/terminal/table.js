@@ -1,0 +1,54 @@
+/* A table whose rows are kept by key: only what changed is touched, so focus and selection stay. */
+import { framed, setText } from "./frame.js";
+
+export class Table {
+  /**
+   * @param columns {text(row), className?, label?} or {make(row) -> element} for a cell built once
+   * @param rows function that gives the rows in the order to show, each with an `id`
+   */
+  constructor({ pane, columns, rows, label = () => "" }) {
+    Object.assign(this, { columns, rows, label });
+    this.body = pane.querySelector("tbody");
+    this.empty = pane.querySelector(".pane-empty");
+    this.names = [...pane.querySelectorAll("thead th")].map((cell) => cell.textContent.trim());
+    this.elements = new Map();
+    this.paint = framed(() => this.#paint());
+  }
+
+  #paint() {
+    const rows = this.rows();
+    this.empty.hidden = rows.length > 0;
+    const shown = new Set(rows.map((row) => row.id));
+    for (const [id, element] of this.elements) {
+      if (shown.has(id)) continue;
+      element.remove();
+      this.elements.delete(id);
+    }
+    rows.forEach((row, index) => {
+      const element = this.elements.get(row.id) ?? this.#make(row);
+      this.columns.forEach((column, position) => column.text && this.#fill(element.cells[position], column, row));
+      if (this.body.rows[index] !== element) this.body.insertBefore(element, this.body.rows[index] ?? null);
+    });
+  }
+
+  #make(row) {
+    const element = document.createElement("tr");
+    element.dataset.id = row.id;
+    this.columns.forEach((column, position) => {
+      const cell = element.insertCell();
+      if (this.names[position] && !column.make) cell.dataset.label = this.names[position];
+      if (column.make) {
+        cell.className = "cell-wide";
+        cell.append(column.make(row));
+      }
+    });
+    this.elements.set(row.id, element);
+    return element;
+  }
+
+  #fill(cell, column, row) {
+    setText(cell, column.text(row));
+    const name = typeof column.className === "function" ? column.className(row) : (column.className ?? "");
+    if (cell.className !== name) cell.className = name;
+  }
+}

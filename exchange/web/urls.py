@@ -1,0 +1,23 @@
+"""Addresses of the pages."""
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+from django.views.i18n import JavaScriptCatalog, set_language
+
+from exchange.web import views
+
+app_name = "web"
+
+urlpatterns = [
+    path("", views.markets, name="markets"),
+    path("trade", views.latest_market, name="trade"),
+    path("trade/<str:symbol>", views.terminal, name="trade"),
+    path("signup", views.sign_up, name="signup"),
+    path("login", views.sign_in, name="login"),
+    path("logout", LogoutView.as_view(), name="logout"),
+    path("demo-account", views.demo_account, name="demo_account"),
+    path("account", views.account, name="account"),
+    path("account/faucet", views.demo_funds, name="faucet"),
+    path("language", set_language, name="set_language"),
+    path("jsi18n", JavaScriptCatalog.as_view(), name="jsi18n"),
+]
