@@ -16,8 +16,7 @@ from typing import NamedTuple
 from exchange.kernel.errors import require
 from exchange.kernel.money import EXACT
 from ledger.chart import CHART, AccountCode, Face
-from ledger.services.accounts import AccountKey
-from ledger.services.journal import EntryDraft
+from ledger.entries import AccountKey, EntryDraft
 
 DR = 1
 CR = -1

@@ -8,29 +8,15 @@ Note [Lock order]
 
 from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
-from typing import NamedTuple
 
 from django.db import connection, transaction
 
 from exchange.kernel.errors import require
+from ledger.entries import AccountKey
+
+__all__ = ["AccountKey", "balances", "forget_ids", "ids", "lock", "open_gates"]
 
 KEYS_MAX = 200_000
-
-
-class AccountKey(NamedTuple):
-    """What names an account.
-
-    Args:
-        owner_id: The user; None is the platform.
-        code: An `AccountCode`.
-        asset: The asset's code.
-        sub: Part of the account: a contract, a custody wallet; mostly empty.
-    """
-
-    owner_id: int | None
-    code: str
-    asset: str
-    sub: str = ""
 
 
 _IDS: dict[AccountKey, int] = {}

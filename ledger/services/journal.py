@@ -2,17 +2,27 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from django.db import DatabaseError, connection
 
 from exchange.kernel.errors import DomainError, InvariantViolationError, gettext_noop, require
+from ledger.entries import EntryDraft, PostedEntry
 from ledger.services import accounts
-from ledger.services.accounts import AccountKey
+
+__all__ = [
+    "AlreadyReversedError",
+    "EntryDraft",
+    "LedgerBoundError",
+    "PostedEntry",
+    "door_call",
+    "post",
+    "posted",
+    "refusal",
+]
 
 ENTRIES_MAX = 50_000
 LINES_PER_ENTRY_MAX = 1_000
@@ -33,36 +43,6 @@ class AlreadyReversedError(DomainError):
     name = "ALREADY_REVERSED"
     status = 409
     message = gettext_noop("This entry has already been reversed.")
-
-
-@dataclass(frozen=True, slots=True)
-class EntryDraft:
-    """An entry to be posted.
-
-    Args:
-        kind: An `EventKind`.
-        key: Idempotency key: the same key never posts twice.
-        effective_at: When it happened.
-        trace: The trace id that follows the request through logs, entries and events.
-        lines: Account and amount; debit positive; for an account that the user sees, in the user's view.
-        reverses: The id of the entry that this one cancels.
-    """
-
-    kind: str
-    key: str
-    effective_at: datetime
-    trace: str
-    lines: list[tuple[AccountKey, Decimal]] = field(default_factory=list)
-    reverses: int | None = None
-
-
-class PostedEntry(NamedTuple):
-    """What became of a draft: its entry, or the earlier one that had the same key."""
-
-    id: int
-    key: str
-    kind: str
-    repeated: bool
 
 
 _POST = (
@@ -135,7 +115,10 @@ def post(drafts: Sequence[EntryDraft], now: datetime) -> list[PostedEntry]:
         try:
             cursor.execute(statement, params)
         except DatabaseError as error:
-            raise refusal(error) from error
+            translated = refusal(error)
+            if translated is error:
+                raise
+            raise translated from error
         return posted(drafts, cursor.fetchall())
 
 

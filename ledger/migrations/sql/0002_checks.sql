@@ -39,7 +39,7 @@ END $$;
 -- Every set of lines: known accounts, entries of this transaction, both views balanced, bounds kept after
 -- each line, running balances that continue each other and end in the account's balance.
 CREATE FUNCTION ledger_check_lines() RETURNS trigger LANGUAGE plpgsql
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     v_bad record;
 BEGIN
@@ -103,7 +103,7 @@ CREATE TRIGGER ledger_line_check AFTER INSERT ON ledger_line
 
 -- Every set of entries: of this transaction, dense, in order of recording, each with lines.
 CREATE FUNCTION ledger_check_entries() RETURNS trigger LANGUAGE plpgsql
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     v_bad bigint;
 BEGIN
@@ -146,7 +146,7 @@ CREATE TRIGGER ledger_account_opened AFTER INSERT ON ledger_account
     REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION ledger_check_opened();
 
 CREATE FUNCTION ledger_check_balances() RETURNS trigger LANGUAGE plpgsql
-SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
+SET enable_nestloop = on SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off AS $$
 DECLARE
     v_bad bigint;
 BEGIN

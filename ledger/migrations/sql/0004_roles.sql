@@ -31,7 +31,6 @@ INSERT INTO ledger_posting_right (role, kind) VALUES
     ('exchange_worker', 'ORDER_UNFREEZE'),
     ('exchange_worker', 'SPOT_FILL'),
     ('exchange_worker', 'MAKER_REBATE'),
-    ('exchange_worker', 'SUSPENSE'),
     ('exchange_worker', 'DEBT_REPAYMENT'),
     ('exchange_back_office', 'DEPOSIT'),
     ('exchange_back_office', 'WITHDRAWAL_HOLD'),
@@ -40,9 +39,7 @@ INSERT INTO ledger_posting_right (role, kind) VALUES
     ('exchange_back_office', 'DEBT_REPAYMENT'),
     ('exchange_back_office', 'DEBT_WRITE_OFF'),
     ('exchange_back_office', 'INSURANCE_TOP_UP'),
-    ('exchange_back_office', 'CAPITAL'),
-    ('exchange_back_office', 'REVERSAL'),
-    ('exchange_back_office', 'MANUAL');
+    ('exchange_back_office', 'CAPITAL');
 
 -- Inside a SECURITY DEFINER function current_user is the owner; `role` still names who asked.
 CREATE FUNCTION ledger_check_right(p_kinds text[]) RETURNS void LANGUAGE plpgsql STABLE
@@ -73,10 +70,11 @@ CREATE FUNCTION ledger_grant_roles() RETURNS void LANGUAGE plpgsql SET search_pa
 DECLARE
     v_roles  constant text := 'exchange_web, exchange_worker, exchange_back_office';
     v_books  constant text[] := ARRAY['ledger_account', 'ledger_entry', 'ledger_line', 'ledger_head',
-                                      'ledger_posting_right'];
+                                      'ledger_posting_right', 'django_migrations'];
     v_table  record;
     v_routine record;
 BEGIN
+    EXECUTE 'REVOKE CREATE ON SCHEMA public FROM PUBLIC';
     EXECUTE 'GRANT USAGE ON SCHEMA public TO ' || v_roles;
     FOR v_table IN
         SELECT c.oid, c.relname, c.relkind FROM pg_class c

@@ -1,0 +1,326 @@
+"""Attacks on the tables, by the application's roles and by their owner: the database refuses each one."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from ledger import posting_rules
+from ledger.chart import CHART
+from ledger.models import JournalEntry
+from ledger.posting_rules import EventKind
+from ledger.services import accounts, grants, journal
+from ledger.services.accounts import AccountKey
+from ledger.services.journal import EntryDraft
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+pytestmark = pytest.mark.usefixtures("books")
+
+WRITES = [
+    "UPDATE ledger_entry SET trace = 'x'",
+    "UPDATE ledger_entry SET effective_at = now() WHERE id = 1",
+    "DELETE FROM ledger_entry",
+    "DELETE FROM ledger_entry WHERE false",
+    "TRUNCATE ledger_entry",
+    "UPDATE ledger_line SET amount = amount * 2",
+    "UPDATE ledger_line SET balance_after = 1000000 WHERE entry_id = 1 AND n = 1",
+    "DELETE FROM ledger_line",
+    "DELETE FROM ledger_line WHERE entry_id = 1",
+    "TRUNCATE ledger_line",
+    "TRUNCATE ledger_line, ledger_entry, ledger_account CASCADE",
+    "DELETE FROM ledger_account",
+    "TRUNCATE ledger_account",
+    "UPDATE ledger_account SET balance = balance + 1000 WHERE code = '1010'",
+    "UPDATE ledger_account SET balance = 0",
+    "UPDATE ledger_account SET owner_id = 999 WHERE owner_id IS NOT NULL",
+    "UPDATE ledger_account SET code = '1020' WHERE code = '1010'",
+    "UPDATE ledger_account SET asset = 'BTC'",
+    "UPDATE ledger_account SET sub = 'x'",
+    "INSERT INTO ledger_account (owner_id, code, asset, balance) VALUES (77, '1010', 'USDT', 5)",
+    "INSERT INTO ledger_account (owner_id, code, asset) VALUES (77, '1010', 'NOSUCH')",
+    "INSERT INTO ledger_account (owner_id, code, asset) VALUES (NULL, '1010', 'USDT')",
+    "INSERT INTO ledger_account (owner_id, code, asset) VALUES (77, '1110', 'USDT')",
+    "INSERT INTO ledger_account (owner_id, code, asset) VALUES (77, '9999', 'USDT')",
+    "INSERT INTO ledger_line SELECT entry_id, 99, account_id, amount, balance_after FROM ledger_line",
+    "INSERT INTO ledger_entry SELECT 2, kind, 'again', effective_at, late, recorded_at, trace, NULL,"
+    " pg_current_xact_id(), hash FROM ledger_entry",
+    "INSERT INTO ledger_entry SELECT 7, kind, 'again', effective_at, late, recorded_at, trace, NULL,"
+    " pg_current_xact_id(), hash FROM ledger_entry",
+    "DELETE FROM ledger_head",
+    "INSERT INTO ledger_head (id, entry_id, hash, recorded_at) VALUES (2, 0, '', now())",
+    "UPDATE ledger_asset SET code = 'USDX' WHERE code = 'USDT'",
+    "UPDATE ledger_asset SET decimals = 2 WHERE code = 'USDT'",
+    "DELETE FROM ledger_asset WHERE code = 'USDT'",
+]
+OWN_TABLES_OF_THE_ROLES = ("UPDATE ledger_asset", "DELETE FROM ledger_asset")
+
+
+def _refused(statement: str, params: list | None = None) -> str:
+    """Run a statement that must be refused; return the constraint, or the SQLSTATE where there is none."""
+    with pytest.raises(DatabaseError) as caught, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, params)
+    diagnosis = caught.value.__cause__.diag
+    return diagnosis.constraint_name or diagnosis.sqlstate
+
+
+def _books_as_text() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT (SELECT string_agg(e::text, ';' ORDER BY id) FROM ledger_entry e)"
+            " || (SELECT string_agg(l::text, ';' ORDER BY entry_id, n) FROM ledger_line l)"
+            " || (SELECT string_agg(a::text, ';' ORDER BY id) FROM ledger_account a)"
+            " || (SELECT h::text FROM ledger_head h)"
+        )
+        return cursor.fetchone()[0]
+
+
+@pytest.fixture
+def role():
+    """Act as a role of the application until the test ends."""
+
+    def become(name: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL ROLE {name}")
+
+    yield become
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+
+
+@pytest.mark.parametrize("statement", WRITES)
+def test_the_owner_of_the_tables_cannot_change_what_is_written(customer, statement) -> None:
+    customer("alice", USDT=100)
+    before = _books_as_text()
+
+    _refused(statement)
+
+    assert _books_as_text() == before
+
+
+@pytest.mark.parametrize("name", grants.ROLES)
+@pytest.mark.parametrize("statement", [w for w in WRITES if not w.startswith(OWN_TABLES_OF_THE_ROLES)])
+def test_a_role_of_the_application_cannot_write_the_books(customer, role, name, statement) -> None:
+    customer("alice", USDT=100)
+    before = _books_as_text()
+    role(name)
+
+    sqlstate = _refused(statement)
+
+    assert sqlstate == "42501"
+    assert _books_as_text() == before
+
+
+@pytest.mark.parametrize("name", grants.ROLES)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger_head SET entry_id = 0",
+        "INSERT INTO ledger_posting_right VALUES ('exchange_web', '*')",
+        "DELETE FROM ledger_posting_right",
+        "ALTER TABLE ledger_line DISABLE TRIGGER ALL",
+        "DROP TRIGGER ledger_line_check ON ledger_line",
+        "DROP TABLE ledger_line",
+        "SET session_replication_role = replica",
+        "CREATE FUNCTION public.sha256(bytea) RETURNS bytea LANGUAGE sql AS 'SELECT $1'",
+        "SELECT ledger_refuse('a', 'b', 'c')",
+        "SELECT ledger_grant_roles()",
+        "SELECT setval('ledger_account_id_seq', 1)",
+        "LOCK TABLE ledger_line IN ACCESS EXCLUSIVE MODE",
+        "SELECT * FROM ledger_head FOR UPDATE",
+    ],
+)
+def test_a_role_of_the_application_cannot_loosen_its_bonds(customer, role, name, statement) -> None:
+    customer("alice", USDT=100)
+    role(name)
+
+    assert _refused(statement) == "42501"
+
+
+def test_a_role_cannot_pass_on_a_right_it_lacks(customer, role) -> None:
+    customer("alice", USDT=100)
+    role("exchange_web")
+
+    with connection.cursor() as cursor:
+        cursor.execute("GRANT INSERT ON ledger_line TO PUBLIC")  # PostgreSQL only warns
+        cursor.execute("SELECT has_table_privilege('ledger_line', 'INSERT')")
+        assert cursor.fetchone()[0] is False
+
+
+INSERT_ENTRY = (
+    "WITH moved AS (UPDATE ledger_account a SET balance = balance + v.amount FROM"
+    " unnest(%(accounts)s::bigint[], %(amounts)s::numeric[]) AS v (id, amount) WHERE a.id = v.id),"
+    " entry AS (INSERT INTO ledger_entry SELECT h.entry_id + 1, 'DEPOSIT', 'forged', now(), false,"
+    " greatest(now(), h.recorded_at), 't', NULL, pg_current_xact_id(), sha256('') FROM ledger_head h)"
+    " INSERT INTO ledger_line SELECT h.entry_id + 1, v.n, v.id, v.amount, a.balance + v.amount + %(error)s"
+    " FROM ledger_head h, unnest(%(accounts)s::bigint[], %(amounts)s::numeric[]) WITH ORDINALITY AS v (id, amount, n)"
+    " JOIN ledger_account a ON a.id = v.id"
+)
+
+
+def _ids(owner_id: int) -> tuple[int, int, int, int]:
+    keys = [
+        AccountKey(owner_id, "1010", "USDT"),
+        AccountKey(owner_id, "3010", "USDT"),
+        AccountKey(None, "1110", "USDT", "main"),
+        AccountKey(owner_id, "1020", "USDT"),
+    ]
+    return tuple(accounts.ids(keys)[key] for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "error", "constraint"),
+    [
+        ([50, -49, 50, 0.5], 0, "ledger_entry_user_balance"),
+        ([50, -51, 50, 1], 0, "ledger_entry_platform_balance"),
+        ([50, -50, 49, 0], 0, "ledger_entry_platform_balance"),
+        ([-101, 101, -101, 0], 0, "ledger_account_bound"),
+        ([50, -50, 50, 0], 7, "ledger_line_running_balance"),
+    ],
+)
+def test_a_forged_entry_is_refused_even_from_the_owner(customer, amounts, error, constraint) -> None:
+    alice = customer("alice", USDT=100)
+    pairs = [(a, v) for a, v in zip(_ids(alice.id), amounts, strict=True) if v]
+    before = _books_as_text()
+
+    refused_by = _refused(
+        INSERT_ENTRY,
+        {"accounts": [a for a, _ in pairs], "amounts": [Decimal(str(v)) for _, v in pairs], "error": error},
+    )
+
+    assert refused_by == constraint
+    assert _books_as_text() == before
+
+
+def test_a_balanced_line_pair_cannot_join_an_old_entry(customer) -> None:
+    alice = customer("alice", USDT=100)
+    available, _, _, hold = _ids(alice.id)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT max(id) FROM ledger_entry")
+        [entry_id] = cursor.fetchone()
+
+    with transaction.atomic():
+        refused_by = _refused(
+            "WITH moved AS (UPDATE ledger_account SET balance = balance + CASE id WHEN %s THEN -5 ELSE 5 END"
+            " WHERE id IN (%s, %s))"
+            " INSERT INTO ledger_line VALUES (%s, 8, %s, -5, 95), (%s, 9, %s, 5, 5), (999, 1, %s, 5, 5)",
+            [available, available, hold, entry_id, available, entry_id, hold, hold],
+        )
+
+    assert refused_by == "ledger_line_same_transaction"
+
+
+def test_an_entry_without_lines_is_refused(customer) -> None:
+    customer("alice", USDT=100)
+
+    refused_by = _refused(
+        "INSERT INTO ledger_entry SELECT h.entry_id + 1, 'DEPOSIT', 'empty', now(), false, greatest(now(), h.recorded_at),"
+        " 't', NULL, pg_current_xact_id(), sha256('') FROM ledger_head h"
+    )
+
+    assert refused_by == "ledger_entry_lines"
+
+
+def test_an_entry_cannot_name_another_transaction(customer) -> None:
+    customer("alice", USDT=100)
+
+    refused_by = _refused(
+        "INSERT INTO ledger_entry SELECT h.entry_id + 1, 'DEPOSIT', 'later', now(), false, greatest(now(), h.recorded_at),"
+        " 't', NULL, '99999999'::xid8, sha256('') FROM ledger_head h"
+    )
+
+    assert refused_by == "ledger_entry_transaction"
+
+
+def test_each_role_posts_its_own_kinds_only(customer, role) -> None:
+    alice = customer("alice", USDT=100)
+    freeze = _freeze(alice.id, "freeze-1")
+    capital = _capital("capital-1")
+    role("exchange_web")
+
+    journal.post([freeze], NOW)
+    with pytest.raises(DatabaseError) as caught, transaction.atomic():
+        journal.post([capital], NOW)
+
+    assert caught.value.__cause__.sqlstate == "42501"
+    assert "exchange_web may not post CAPITAL" in str(caught.value)
+    assert alice.balances("USDT") == {"available": 90, "order_hold": 10}
+
+
+def test_a_role_can_work_on_ordinary_tables(customer, role) -> None:
+    alice = customer("alice", USDT=100)
+    role("exchange_web")
+
+    bob = customer("bob", USDT=5)
+    alice.user.is_demo = True
+    alice.user.save()
+    with transaction.atomic():
+        accounts.lock([alice.id, bob.id])
+
+    assert bob.balance("USDT") == 5
+    assert JournalEntry.objects.count() == 2
+
+
+def test_every_right_is_for_a_kind_that_exists() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT kind FROM ledger_posting_right")
+        kinds = {row[0] for row in cursor.fetchall()}
+
+    assert kinds - set(EventKind) == set()
+
+
+def test_outside_the_demo_the_web_cannot_credit_deposits(customer, role) -> None:
+    alice = customer("alice", USDT=100)
+    grants.grant(connection, demo=False)
+    role("exchange_web")
+
+    with pytest.raises(DatabaseError), transaction.atomic():
+        alice.deposit(USDT=1)
+
+    assert alice.balance("USDT") == 100
+
+
+def test_the_chart_in_the_database_is_the_chart_in_python() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT code, name, face, bound, user_root, platform_root FROM ledger_chart")
+        rows = cursor.fetchall()
+
+    assert rows == [
+        (row.code, row.name, row.face, row.bound, row.user_root, row.platform_root) for row in CHART.values()
+    ]
+
+
+def test_every_code_of_the_chart_opens_with_its_face_and_bound(customer) -> None:
+    alice = customer("alice", USDT=1)
+    keys = [AccountKey(alice.id if row.user_root else None, row.code, "USDT", "x") for row in CHART.values()]
+
+    opened = accounts.ids(keys)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, face, bound FROM ledger_account WHERE sub = 'x' ORDER BY id")
+        rows = {row[0]: row[1:] for row in cursor.fetchall()}
+    assert rows == {opened[key]: (CHART[key.code].face, CHART[key.code].bound) for key in keys}
+
+
+def _freeze(owner_id: int, key: str) -> EntryDraft:
+    return posting_rules.draft(
+        EventKind.ORDER_FREEZE,
+        key=key,
+        effective_at=NOW,
+        trace="t",
+        roles={"user": owner_id},
+        assets={"asset": "USDT"},
+        amounts={"amount": Decimal(10)},
+    )
+
+
+def _capital(key: str) -> EntryDraft:
+    return posting_rules.draft(
+        EventKind.CAPITAL,
+        key=key,
+        effective_at=NOW,
+        trace="t",
+        roles={},
+        assets={"asset": "USDT"},
+        amounts={"amount": Decimal(10)},
+    )
