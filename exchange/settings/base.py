@@ -1,6 +1,7 @@
 """Settings shared by every mode; what differs is in the module of the mode."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "exchange.observability.middleware.RequestLog",
     "django.middleware.security.SecurityMiddleware",
+    "exchange.web.middleware.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -54,6 +57,7 @@ MIDDLEWARE = [
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "exchange.api.middleware.ApiGuard",
 ]
 
 ROOT_URLCONF = "exchange.urls"
@@ -73,6 +77,7 @@ TEMPLATES = [
                 "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "exchange.web.context.site",
             ]
         },
     }
@@ -125,6 +130,13 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
+# --- Logs ---------------------------------------------------------------------------------------
+LOGGING_CONFIG = "exchange.observability.logs.configure"
+LOGGING: dict[str, Any] = {
+    "form": os.environ.get("EXCHANGE_LOG_FORM", "console"),
+    "level": os.environ.get("EXCHANGE_LOG_LEVEL", "INFO"),
+}
+
 # --- Languages and time -------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hant", "繁體中文")]
@@ -145,10 +157,43 @@ STATICFILES_DIRS = [BASE_DIR / "exchange" / "static"]
 REQUEST_BODY_BYTES_MAX = 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_BYTES_MAX
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "exchange.api.schema.EnvelopeSchema",
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "exchange.api.authentication.JwtAuthentication",
+        "exchange.api.authentication.PageSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["exchange.api.requests.StrictJsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["exchange.api.requests.EnvelopeRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "exchange.api.requests.JsonOnly",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "exchange.api.envelope.exception_handler",
+    "DATETIME_FORMAT": None,
+    "COERCE_DECIMAL_TO_STRING": False,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "Exchange API",
+    "VERSION": "1",
+    "DESCRIPTION": "Every answer is {code, message, data}; code 0 is success. The error table is at /api/v1/errors.",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": False,
+    "ENUM_NAME_OVERRIDES": {},
+    "POSTPROCESSING_HOOKS": ["exchange.api.schema.add_error_table"],
+}
+SIMPLE_JWT: dict[str, Any] = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "CHECK_REVOKE_TOKEN": True,  # a changed password ends every token
+}
 REQUESTS_PER_SECOND_AND_IP = 100
+LOGINS_FAILED_PER_MINUTE_AND_IP = 10
+LOGINS_FAILED_PER_QUARTER_HOUR_AND_USER = 20
+REGISTRATIONS_PER_MINUTE_AND_IP = 60
+TRUSTED_PROXY_COUNT = int(os.environ.get("TRUSTED_PROXY_COUNT", "0"))
+CSRF_FAILURE_VIEW = "exchange.api.handlers.csrf_failure"
 
 # --- Sign-in ------------------------------------------------------------------------------------
 LOGIN_URL = "/login"

@@ -5,9 +5,11 @@ import os
 from django.core.exceptions import ImproperlyConfigured
 
 from exchange.settings.base import *  # noqa: F403 -- settings modules build on each other by design
+from exchange.settings.base import LOGGING
 
 DEBUG = False
 DEMO = False
+LOGGING = {**LOGGING, "form": "json"}
 
 
 def _required(name: str) -> str:

@@ -1,11 +1,60 @@
-"""People who sign in."""
+"""People who sign in, and the demo funds they were given."""
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.db import models
 
 
+class UserManager(DjangoUserManager["User"]):
+    """Finds users whatever the case of the name they type."""
+
+    use_in_migrations = False
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Return the user of a name, for every way of signing in."""
+        return self.get(username=self.model.normalize_username(username or ""))
+
+
 class User(AbstractUser):
-    """A person. Money and orders refer to the id only; a ledger account belongs to an owner id."""
+    """A person. Money and orders refer to the id only; a ledger account belongs to an owner id.
+
+    Names are kept in lower case, so that nobody can pass for another by a capital letter.
+    """
 
     language = models.CharField(max_length=8, blank=True, default="")
     is_demo = models.BooleanField(default=False)
+
+    objects = UserManager()  # type: ignore[misc]
+
+    @classmethod
+    def normalize_username(cls, username: str) -> str:  # type: ignore[override]
+        """Return a name in its one spelling."""
+        return str(super().normalize_username(username)).lower()
+
+    def clean(self) -> None:
+        """Bring the name into its one spelling, also when an administrator types it."""
+        super().clean()
+        self.username = self.normalize_username(self.username)
+
+
+class FaucetGrant(models.Model):
+    """One helping of demo funds: makes a repeated request harmless and counts a day's helpings.
+
+    `number` is dense within a user's day, so that two requests at once cannot both be the last.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    request_key = models.CharField(max_length=64)
+    granted_date = models.DateField()
+    number = models.PositiveSmallIntegerField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["user", "request_key"], name="faucet_grant_request_once"),
+            models.UniqueConstraint(fields=["user", "granted_date", "number"], name="faucet_grant_numbered"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.granted_date} {self.number}"

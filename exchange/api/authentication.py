@@ -1,0 +1,111 @@
+"""Who asks: a JWT access token, or a session of the web pages with its CSRF token."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import AuthenticationFailed, TokenError
+from rest_framework_simplejwt.exceptions import ExpiredTokenError as JwtExpired
+from rest_framework_simplejwt.tokens import AccessToken, Token
+
+from exchange.api.errors import CsrfFailedError, NotAuthenticatedError, TokenExpiredError, TokenInvalidError
+
+
+def read_token(token_class: type[Token], text: str) -> Token:
+    """Return a token that is whole, of the class asked for, and not expired.
+
+    Raises:
+        TokenExpiredError: It was good and has run out.
+        TokenInvalidError: It is anything else.
+    """
+    try:
+        return token_class(text)
+    except JwtExpired:
+        raise TokenExpiredError from None
+    except TokenError:
+        raise TokenInvalidError from None
+
+
+def user_of_access_token(text: str) -> AbstractBaseUser:
+    """Return the active user whom an access token names; for the WebSocket, which has no headers.
+
+    Raises:
+        TokenExpiredError: The token has run out.
+        TokenInvalidError: The token is not valid, or its user is gone or switched off.
+    """
+    token = read_token(AccessToken, text)
+    try:
+        user: AbstractBaseUser = JWTAuthentication().get_user(token)
+    except (AuthenticationFailed, TokenError):
+        raise TokenInvalidError from None
+    return user
+
+
+class JwtAuthentication(JWTAuthentication):  # type: ignore[misc]
+    """`Authorization: Bearer <access token>`."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        """Return the token's user, or nothing when no token was sent."""
+        header = self.get_header(request)
+        if header is None:
+            return None
+        try:
+            raw = self.get_raw_token(header)
+        except AuthenticationFailed:
+            raise TokenInvalidError from None
+        if raw is None:
+            return None
+        try:
+            text = raw.decode("ascii")
+        except UnicodeDecodeError:
+            raise TokenInvalidError from None
+        return user_of_access_token(text), text
+
+
+class PageSessionAuthentication(SessionAuthentication):
+    """The session of a signed-in page; every unsafe call proves that it comes from our page."""
+
+    def authenticate_header(self, request: Request) -> str:
+        """Name a scheme, so that a missing sign-in is 401 and not 403."""
+        return "Session"
+
+    def enforce_csrf(self, request: Request) -> None:
+        """Check the CSRF token.
+
+        Raises:
+            CsrfFailedError: The token is missing or wrong.
+        """
+        try:
+            super().enforce_csrf(request)
+        except PermissionDenied:
+            raise CsrfFailedError from None
+
+
+def customer_id(request: Request) -> int:
+    """Return the id of the signed-in user: the owner of all that the call may see or change.
+
+    Raises:
+        NotAuthenticatedError: Nobody is signed in.
+    """
+    if request.user is None or request.user.pk is None:
+        raise NotAuthenticatedError
+    return int(request.user.pk)
+
+
+def client_address(meta: dict[str, Any]) -> str:
+    """Return the caller's address: the connection's, or as told by the proxies that we run ourselves.
+
+    Args:
+        meta: The request's META. X-Forwarded-For counts only as many hops from its end as
+            `settings.TRUSTED_PROXY_COUNT` says, since a caller can write anything before them.
+    """
+    hops = getattr(settings, "TRUSTED_PROXY_COUNT", 0)
+    if hops:
+        told = [part.strip() for part in meta.get("HTTP_X_FORWARDED_FOR", "").split(",") if part.strip()]
+        if len(told) >= hops:
+            return str(told[-hops])
+    return str(meta.get("REMOTE_ADDR") or "local")

@@ -1,0 +1,28 @@
+"""The Celery application: finds every app's tasks and names when they run.
+
+The schedule is copied into the database when beat starts; an operator may change it there.
+"""
+
+import os
+
+from celery import Celery
+from celery.schedules import crontab
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange.settings.dev")
+
+app = Celery("exchange")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+app.conf.beat_schedule = {
+    "audit the books": {"task": "ledger.tasks.audit_books", "schedule": crontab(minute="30", hour="3")},
+    "make partitions": {"task": "marketdata.tasks.make_partitions", "schedule": crontab(minute="10", hour="0")},
+    "forget expired tokens": {
+        "task": "exchange.users.tasks.flush_expired_tokens",
+        "schedule": crontab(minute="40", hour="4"),
+    },
+    "prune private events": {
+        "task": "trading.tasks.prune_private_events",
+        "schedule": crontab(minute="20"),
+    },
+}

@@ -1,0 +1,56 @@
+"""Log lines of every process: JSON in production, coloured on a console, always with the trace id."""
+
+import logging.config
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+SHARED_PROCESSORS: tuple[Any, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+)
+QUIET_LOGGERS = ("asyncio", "daphne.http_protocol", "daphne.ws_protocol", "celery.app.trace")
+
+
+def configure(options: Mapping[str, Any]) -> None:
+    """Set up structlog and the standard library's logging, so that both give the same lines.
+
+    Args:
+        options: "form" ("json" or "console") and "level".
+    """
+    renderers: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if options["form"] == "json":
+        renderers += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    else:
+        renderers.append(structlog.dev.ConsoleRenderer(colors=True))
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {
+                "line": {
+                    "()": structlog.stdlib.ProcessorFormatter,
+                    "foreign_pre_chain": list(SHARED_PROCESSORS),
+                    "processors": renderers,
+                }
+            },
+            "handlers": {"stream": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "root": {"handlers": ["stream"], "level": options["level"]},
+            "loggers": {name: {"level": "WARNING"} for name in QUIET_LOGGERS},
+        }
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *SHARED_PROCESSORS,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )

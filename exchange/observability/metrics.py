@@ -1,0 +1,81 @@
+"""Every metric of the exchange, declared once; web and worker processes serve this registry at /metrics."""
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR
+
+REGISTRY = CollectorRegistry()
+for _collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+    REGISTRY.register(_collector)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+MATCHING_BUCKETS_US = (1, 5, 10, 25, 50, 100, 250, 500, 1000)
+
+# --- Orders: T1 (web) and matching (worker) ------------------------------------------------------
+ORDERS_RECEIVED = Counter(
+    "exchange_orders_received", "Orders asked for, accepted or not.", ["symbol"], registry=REGISTRY
+)
+ORDERS_PROCESSED = Counter(
+    "exchange_orders_processed", "Orders that the engine has taken in.", ["symbol"], registry=REGISTRY
+)
+ORDERS_CANCELLED = Counter(
+    "exchange_orders_cancelled", "Orders taken off by their owners.", ["symbol"], registry=REGISTRY
+)
+TRADES_EXECUTED = Counter("exchange_trades_executed", "Matches made.", ["symbol"], registry=REGISTRY)
+TRADE_VOLUME = Counter(
+    "exchange_trade_volume",
+    "Quantity traded, in the base asset; for charts, not for the books.",
+    ["symbol"],
+    registry=REGISTRY,
+)
+MATCHING_THROUGHPUT = Gauge(
+    "exchange_matching_throughput", "Commands a second through the engine, lately.", ["shard"], registry=REGISTRY
+)
+MATCHING_LATENCY = Histogram(
+    "exchange_matching_latency_microseconds",
+    "Time in the engine for each command.",
+    ["shard"],
+    buckets=MATCHING_BUCKETS_US,
+    registry=REGISTRY,
+)
+ORDERBOOK_DEPTH = Gauge(
+    "exchange_orderbook_depth", "Price levels that stand in a book.", ["symbol", "side"], registry=REGISTRY
+)
+
+# --- Stages of the road --------------------------------------------------------------------------
+STAGE_SECONDS = Histogram(
+    "exchange_stage_seconds",
+    "Time of one batch in a stage: admission (T1), read, wal, engine, publish, settlement (T2).",
+    ["stage"],
+    buckets=STAGE_BUCKETS_S,
+    registry=REGISTRY,
+)
+FSYNC_SECONDS = Histogram(
+    "exchange_wal_fsync_seconds", "Time of one fsync of the WAL.", buckets=STAGE_BUCKETS_S, registry=REGISTRY
+)
+DOOR_SECONDS = Histogram(
+    "exchange_door_seconds",
+    "Time that one batch held the ledger's door.",
+    buckets=STAGE_BUCKETS_S,
+    registry=REGISTRY,
+)
+SETTLEMENT_LAG = Gauge(
+    "exchange_settlement_lag_commands",
+    "Commands in the log that are not in the books yet.",
+    ["shard"],
+    registry=REGISTRY,
+)
+
+# --- HTTP ----------------------------------------------------------------------------------------
+HTTP_SECONDS = Histogram(
+    "exchange_http_request_seconds",
+    "Time of one HTTP request.",
+    ["method", "route", "status"],
+    buckets=STAGE_BUCKETS_S,
+    registry=REGISTRY,
+)
+
+
+def exposition() -> bytes:
+    """Return all metrics of this process in Prometheus' text form."""
+    return generate_latest(REGISTRY)
