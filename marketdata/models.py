@@ -54,9 +54,7 @@ class Instrument(models.Model):
     taker_fee_rate = models.DecimalField(max_digits=12, decimal_places=8, default=FEE_RATE_DEFAULT)
     reference_price = models.DecimalField(max_digits=38, decimal_places=18)
     minor_unit_decimals = models.PositiveSmallIntegerField(null=True, blank=True)
-    status = models.CharField(
-        max_length=16, choices=InstrumentStatus.choices, default=InstrumentStatus.TRADING
-    )
+    status = models.CharField(max_length=16, choices=InstrumentStatus.choices, default=InstrumentStatus.TRADING)
     shard = models.PositiveSmallIntegerField(default=0)
     is_demo = models.BooleanField(default=False)
 
@@ -64,9 +62,7 @@ class Instrument(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(tick_size__gt=0), name="instrument_tick_positive"),
             models.CheckConstraint(condition=Q(lot_size__gt=0), name="instrument_lot_positive"),
-            models.CheckConstraint(
-                condition=Q(min_notional__gte=0), name="instrument_min_notional_not_negative"
-            ),
+            models.CheckConstraint(condition=Q(min_notional__gte=0), name="instrument_min_notional_not_negative"),
             models.CheckConstraint(condition=Q(reference_price__gt=0), name="instrument_reference_positive"),
             models.CheckConstraint(
                 condition=Q(maker_fee_rate__gte=0, maker_fee_rate__lt=1),
@@ -115,9 +111,7 @@ class Instrument(models.Model):
             )
         minor = self.minor_unit_decimals
         if minor is not None and not (_is_whole(self.tick_size, minor) and _is_whole(self.lot_size, 0)):
-            raise ValidationError(
-                {"minor_unit_decimals": _("Ticks must be whole minor units and lots whole units.")}
-            )
+            raise ValidationError({"minor_unit_decimals": _("Ticks must be whole minor units and lots whole units.")})
 
 
 def _is_whole(amount: Decimal, decimals: int) -> bool:

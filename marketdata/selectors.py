@@ -130,9 +130,7 @@ def _load() -> Specs:
     """Read all instruments in one statement."""
     loaded_at, revision = time.monotonic(), Instrument.revision
     found = [spec_of(row) for row in Instrument.objects.select_related("base", "quote").order_by("id")]
-    specs = Specs(
-        loaded_at, revision, {spec.symbol: spec for spec in found}, {spec.id: spec for spec in found}
-    )
+    specs = Specs(loaded_at, revision, {spec.symbol: spec for spec in found}, {spec.id: spec for spec in found})
     with _lock:
         _cached[:] = [specs]
     return specs

@@ -108,7 +108,7 @@ class InstrumentSpec:
 
     @cached_property
     def unit_quanta(self) -> int:
-        """Return what one tick times one lot is worth, in quote quanta: a whole number by the table's trigger."""
+        """Return what one tick times one lot is worth, in quote quanta: whole by the table's trigger."""
         return to_quanta(EXACT.multiply(self.tick_size, self.lot_size), self.quote_decimals)
 
     @cached_property
@@ -120,7 +120,7 @@ class InstrumentSpec:
         """Turn a price in major units into ticks, exactly.
 
         Raises:
-            NotPositiveError, PriceOffTickError, NumberTooLargeError: The price is refused; nothing is rounded.
+            NotPositiveError, PriceOffTickError, NumberTooLargeError: The price is refused, not rounded.
         """
         steps = _steps("price", price, self.tick_size, TICKS_MAX)
         if steps is None:
@@ -205,6 +205,19 @@ class InstrumentSpec:
     def wire_lots(self, lots: int) -> int | str:
         """Write lots, of either sign, for the wire as `wire_qty` would, by integer arithmetic."""
         return _written(lots * self._lot_scale[0], self._lot_scale[1])
+
+    def wire_turnover(self, tick_lots: int) -> int | str:
+        """Write a sum of ticks times lots as an amount of quote: minor units as an integer, else a string."""
+        scale, decimals = self._turnover_scale
+        return _written(tick_lots * scale, decimals)
+
+    @cached_property
+    def _turnover_scale(self) -> tuple[int, int | None]:
+        """Return (integer, decimals) of one tick times one lot."""
+        size = EXACT.multiply(self.tick_size, self.lot_size)
+        if self.minor_unit_decimals is not None:
+            return to_quanta(size, self.minor_unit_decimals), None
+        return _integer_and_decimals(size)
 
     @cached_property
     def _tick_scale(self) -> tuple[int, int | None]:

@@ -73,9 +73,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="instrument",
-            constraint=models.CheckConstraint(
-                condition=models.Q(("lot_size__gt", 0)), name="instrument_lot_positive"
-            ),
+            constraint=models.CheckConstraint(condition=models.Q(("lot_size__gt", 0)), name="instrument_lot_positive"),
         ),
         migrations.AddConstraint(
             model_name="instrument",

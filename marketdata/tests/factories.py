@@ -49,9 +49,7 @@ def tsmc(**changes: Any) -> Instrument:
 def asset(code: str) -> Asset:
     """Return an asset, stored at first use."""
     name, decimals, kind = ASSETS[code]
-    found, _ = Asset.objects.get_or_create(
-        code=code, defaults={"name": name, "decimals": decimals, "kind": kind}
-    )
+    found, _ = Asset.objects.get_or_create(code=code, defaults={"name": name, "decimals": decimals, "kind": kind})
     return found
 
 

@@ -1,0 +1,110 @@
+"""Wire shapes of public market data."""
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+
+from exchange.api.requests import StrictSerializer, WordField
+from exchange.api.serializers import DecimalStringField, WireNumberField
+from marketdata import feed
+
+DEPTH_DEFAULT = 50
+DEPTH_MAX = 1000
+KLINES_DEFAULT = 500
+KLINES_MAX = 1500
+
+
+class DepthQuery(StrictSerializer):
+    """How much of the book."""
+
+    limit = serializers.IntegerField(
+        required=False, min_value=1, max_value=DEPTH_MAX, default=DEPTH_DEFAULT, help_text="Levels a side."
+    )
+
+
+class KlineQuery(StrictSerializer):
+    """Which candles."""
+
+    interval = WordField(choices=[(word, word) for word in feed.INTERVALS], required=False, default="1m")
+    limit = serializers.IntegerField(
+        required=False, min_value=1, max_value=KLINES_MAX, default=KLINES_DEFAULT, help_text="The latest so many."
+    )
+    before = serializers.IntegerField(
+        required=False, min_value=1, max_value=2**53 - 1, help_text=_("Only candles that begin before this, in ms.")
+    )
+
+
+class InstrumentResponse(serializers.Serializer[Any]):
+    """What is traded, and under which rules."""
+
+    symbol = serializers.CharField()
+    name = serializers.CharField()
+    kind = serializers.CharField()
+    base = serializers.CharField()
+    quote = serializers.CharField()
+    status = serializers.CharField()
+    tick_size = DecimalStringField(help_text="Major units.")
+    lot_size = DecimalStringField()
+    min_notional = DecimalStringField()
+    band_rate = DecimalStringField(help_text="How far a limit price may be from the last trade.")
+    market_slippage_rate = DecimalStringField(help_text="How far a market order may trade from it.")
+    maker_fee_rate = DecimalStringField()
+    taker_fee_rate = DecimalStringField()
+    reference_price = DecimalStringField(help_text="Stands for the last trade before there is one.")
+    base_decimals = serializers.IntegerField()
+    quote_decimals = serializers.IntegerField()
+    minor_unit_decimals = serializers.IntegerField(
+        allow_null=True,
+        help_text="Where set, prices are JSON integers of 10^-n and quantities JSON integers.",
+    )
+    is_demo = serializers.BooleanField()
+
+
+class DepthResponse(serializers.Serializer[Any]):
+    """The best levels of a book, best first."""
+
+    symbol = serializers.CharField()
+    bids = serializers.ListField(child=serializers.ListField(child=WireNumberField(), min_length=2, max_length=2))
+    asks = serializers.ListField(child=serializers.ListField(child=WireNumberField(), min_length=2, max_length=2))
+    timestamp = serializers.IntegerField(help_text="Milliseconds.")
+    sequence = serializers.IntegerField(help_text="The last command in it; deltas continue from here.")
+
+
+class KlineResponse(serializers.Serializer[Any]):
+    """One candle."""
+
+    timestamp = serializers.IntegerField(help_text="First millisecond.")
+    open = WireNumberField()
+    high = WireNumberField()
+    low = WireNumberField()
+    close = WireNumberField()
+    volume = WireNumberField(help_text="In the base asset.")
+    turnover = DecimalStringField(help_text="In the quote asset.")
+    trade_count = serializers.IntegerField()
+
+
+class TickerResponse(serializers.Serializer[Any]):
+    """The last 24 hours of an instrument, and its best prices."""
+
+    symbol = serializers.CharField()
+    last_price = WireNumberField(allow_null=True)
+    best_bid = WireNumberField(allow_null=True)
+    best_ask = WireNumberField(allow_null=True)
+    open_24h = WireNumberField(allow_null=True)
+    high_24h = WireNumberField(allow_null=True)
+    low_24h = WireNumberField(allow_null=True)
+    volume_24h = WireNumberField()
+    turnover_24h = DecimalStringField()
+    change_24h = WireNumberField()
+    change_rate_24h = DecimalStringField()
+    trade_count_24h = serializers.IntegerField()
+    timestamp = serializers.IntegerField(help_text="Milliseconds.")
+    sequence = serializers.IntegerField()
+
+
+class TimeResponse(serializers.Serializer[Any]):
+    """The exchange's clock."""
+
+    time = serializers.DateTimeField()
+    timestamp = serializers.IntegerField(help_text="Milliseconds.")

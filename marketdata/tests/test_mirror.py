@@ -1,0 +1,119 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketdata.mirror import ASKS, BIDS, Book, Change, Mirror
+from marketdata.tests.events import START_NS, Flow, event, fill, rested
+from marketdata.tests.factories import share_spec, spec
+from matching_worker.protocol import EventKind, Side
+
+
+def mirror_of(*specs) -> Mirror:
+    mirror = Mirror()
+    for one in specs:
+        mirror.books[one.id] = Book(one, sequence=0)
+    return mirror
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(1, 40), min_size=1, max_size=12))
+def test_the_mirror_equals_the_book_that_made_the_events_however_they_are_cut(seed, cuts) -> None:
+    flow, mirror = Flow(seed), mirror_of(spec())
+
+    for commands in cuts:
+        mirror.apply(flow.batch(commands))
+
+        assert mirror.books[1].sides == flow.sides
+    assert mirror.sequence == flow.sequence
+    assert (mirror.books[1].trade_number, mirror.books[1].last_ticks) == (flow.trade_number, flow.last_ticks)
+
+
+def test_a_fill_changes_the_makers_side_and_a_rest_its_own() -> None:
+    mirror = mirror_of(spec())
+
+    [step] = mirror.apply(
+        np.concatenate(
+            [
+                rested(1, Side.SELL, 101, 10, 10),
+                rested(2, Side.BUY, 99, 4, 4),
+                fill(3, 1, Side.BUY, 101, 3, 7),
+            ]
+        )
+    )
+
+    assert step.changes == [Change(BIDS, 99, 4, 4), Change(ASKS, 101, 7, 7)]
+    assert (step.previous, step.sequence) == (0, 3)
+
+
+def test_a_level_that_ends_as_it_began_is_no_change_and_moves_no_sequence() -> None:
+    mirror = mirror_of(spec())
+    mirror.apply(rested(1, Side.BUY, 99, 4, 4))
+
+    [step] = mirror.apply(
+        np.concatenate(
+            [
+                rested(2, Side.BUY, 99, 6, 10),
+                event(sequence=3, kind=EventKind.CANCELLED, side=Side.BUY, price_ticks=99, qty_lots=6, level_lots=4),
+            ]
+        )
+    )
+
+    assert (step.changes, step.previous, step.sequence) == ([], 1, 1)
+
+
+def test_events_already_seen_are_dropped() -> None:
+    mirror = mirror_of(spec())
+    first = rested(1, Side.BUY, 99, 4, 4)
+    mirror.apply(first)
+
+    [step] = mirror.apply(np.concatenate([first, rested(2, Side.BUY, 99, 1, 5)]))
+
+    assert step.changes == [Change(BIDS, 99, 1, 5)]
+    assert mirror.apply(first) == []
+
+
+def test_instruments_in_one_batch_are_kept_apart() -> None:
+    mirror = mirror_of(spec(), share_spec())
+
+    steps = mirror.apply(
+        np.concatenate(
+            [
+                rested(1, Side.BUY, 99, 4, 4, instrument_id=2),
+                rested(2, Side.BUY, 98, 5, 5, instrument_id=1),
+            ]
+        )
+    )
+
+    assert {step.book.spec.symbol: step.changes for step in steps} == {
+        "BTCUSDT": [Change(BIDS, 98, 5, 5)],
+        "2330.TW": [Change(BIDS, 99, 4, 4)],
+    }
+
+
+def test_live_candles_join_minutes_across_batches_and_begin_anew_at_the_boundary() -> None:
+    mirror = mirror_of(spec())
+    minute_ns = 60_000_000_000
+    mirror.apply(np.concatenate([fill(1, 1, Side.BUY, 100, 2, -1), fill(2, 2, Side.BUY, 90, 1, -1)]))
+    mirror.apply(fill(3, 3, Side.SELL, 95, 1, -1))
+
+    mirror.apply(fill(4, 4, Side.SELL, 120, 5, -1, timestamp_ns=START_NS + minute_ns))
+
+    bars = mirror.books[1].bars
+    assert bars["1m"][1:] == (120, 120, 120, 120, 5, 600, 1)
+    assert bars["5m"][1:] == (100, 120, 90, 120, 9, 985, 4)
+    assert bars["1m"].start_s * 10**9 == (START_NS + minute_ns) // minute_ns * minute_ns
+    assert [bar[1:] for bar in mirror.books[1].day] == [
+        (100, 100, 90, 95, 4, 385, 3),
+        (120, 120, 120, 120, 5, 600, 1),
+    ]
+
+
+def test_the_last_day_forgets_minutes_older_than_24_hours() -> None:
+    mirror = mirror_of(spec())
+    mirror.apply(fill(1, 1, Side.BUY, 100, 2, -1))
+    mirror.apply(fill(2, 2, Side.BUY, 110, 1, -1, timestamp_ns=START_NS + 23 * 3600 * 10**9))
+    book = mirror.books[1]
+    assert book.last_day()[1:] == (100, 110, 100, 110, 3, 310, 2)
+
+    mirror.apply(fill(3, 3, Side.BUY, 105, 1, -1, timestamp_ns=START_NS + 25 * 3600 * 10**9))
+
+    assert book.last_day()[1:] == (110, 110, 105, 105, 2, 215, 2)
