@@ -1,16 +1,20 @@
 """What a trader may do: tiers with their limits, and each trader's counters."""
 
+from decimal import Decimal
+
 from django.db import models
 
 DEFAULT_TIER = "STANDARD"
+DAILY_ORDER_LIMIT = 1000
+CANCEL_RATE_WARNING = Decimal("0.80")
 
 
 class RiskTier(models.Model):
     """Limits for a group of traders; a trader without a profile has the standard tier's defaults."""
 
     name = models.CharField(max_length=32, primary_key=True)
-    daily_order_limit = models.PositiveIntegerField(default=1000)
-    cancel_rate_warning = models.DecimalField(max_digits=4, decimal_places=2, default="0.80")
+    daily_order_limit = models.PositiveIntegerField(default=DAILY_ORDER_LIMIT)
+    cancel_rate_warning = models.DecimalField(max_digits=4, decimal_places=2, default=CANCEL_RATE_WARNING)
 
     def __str__(self) -> str:
         return self.name

@@ -58,6 +58,9 @@ class Order(models.Model):
     running sum: `fee` is `fee_accrued` rounded up to the quote asset's quantum.
     """
 
+    repeated = False
+    """Whether a retry found this order instead of placing it; set on the instance, not stored."""
+
     id = models.BigIntegerField(primary_key=True)
     user_id = models.BigIntegerField()
     instrument_id = models.SmallIntegerField()

@@ -119,6 +119,4 @@ def order_terms(
     worst_notional = spec.notional_quanta(worst_ticks, lots)
     if side == "sell":
         return OrderTerms(worst_ticks, spec.base, spec.base_decimals, spec.base_quanta(lots), fee_rate)
-    return OrderTerms(
-        worst_ticks, spec.quote, spec.quote_decimals, buy_hold(worst_notional, fee_rate), fee_rate
-    )
+    return OrderTerms(worst_ticks, spec.quote, spec.quote_decimals, buy_hold(worst_notional, fee_rate), fee_rate)

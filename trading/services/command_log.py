@@ -14,41 +14,78 @@ Note [Waking the worker]
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+from django.db import connection
 
+from exchange import database
 from matching_worker import protocol
-from trading.services import database
+
+_READ = """
+SELECT sequence, payload, chain_hash FROM commands WHERE shard = %s AND sequence > %s ORDER BY sequence LIMIT %s
+"""
 
 
-def append(shard: int, commands: NDArray[np.void], *, now: datetime) -> None:
+class CommandRow(NamedTuple):
+    """One command before it has a sequence; see matching_worker.protocol for the fields."""
+
+    kind: int
+    instrument_id: int
+    order_id: int
+    trader_id: int
+    timestamp_ns: int
+    side: int
+    order_type: int
+    time_in_force: int
+    price_ticks: int
+    qty_lots: int
+
+
+def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:
     """Queue the statement that appends commands to a shard's log; the caller commits at once.
 
     Args:
-        commands: (n,) COMMAND_DTYPE, n >= 1, in the order in which they shall be matched.
+        rows: At least one, in the order in which they shall be matched.
     """
-    database.execute("SELECT append_commands(%s::smallint, %s, %s)", shard, protocol.payloads(commands), now)
+    columns = dict(zip(CommandRow._fields, zip(*rows, strict=True), strict=True))
+    payloads = protocol.payloads(protocol.encode(**columns))
+    database.execute("SELECT append_commands(%s::smallint, %s, %s)", shard, payloads, now)
 
 
-def read(shard: int, after: int, limit: int) -> tuple[NDArray[np.void], list[bytes]]:
+def read(shard: int, after: int, limit: int) -> tuple[protocol.Rows, list[bytes]]:
     """Return the commands after a sequence, oldest first, and each one's chain hash.
 
     Returns:
         (n,) COMMAND_DTYPE with n <= limit, and n hashes of 32 bytes.
     """
-    [rows] = database.fetch(
-        (
-            "SELECT sequence, payload, chain_hash FROM commands WHERE shard = %s AND sequence > %s"
-            " ORDER BY sequence LIMIT %s",
-            (shard, after, limit),
-        )
-    )
+    [rows] = database.fetch((_READ, (shard, after, limit)))
     sequences: Sequence[int] = [row[0] for row in rows]
     return protocol.decode(sequences, [bytes(row[1]) for row in rows]), [bytes(row[2]) for row in rows]
 
 
-def head(shard: int) -> tuple[int, int]:
+def stream_head(shard: int) -> tuple[int, int]:
     """Return the log's epoch and last sequence."""
     [[row]] = database.fetch(("SELECT epoch, sequence FROM command_stream WHERE shard = %s", (shard,)))
     return row[0], row[1]
+
+
+def chain_hash(shard: int, sequence: int) -> bytes | None:
+    """Return the chain hash at a sequence, or None when the log has no such command."""
+    [rows] = database.fetch(("SELECT chain_hash FROM commands WHERE shard = %s AND sequence = %s", (shard, sequence)))
+    return bytes(rows[0][0]) if rows else None
+
+
+def set_asleep(shard: int, *, asleep: bool) -> None:
+    """Say whether the worker wants a NOTIFY: Note [Waking the worker]."""
+    database.execute("UPDATE worker_sleep SET asleep = %s WHERE shard = %s", asleep, shard)
+
+
+def listen(shard: int) -> None:
+    """Subscribe this connection to a shard's wake-up calls."""
+    database.execute(f"LISTEN commands_{shard:d}")
+
+
+def wait(seconds: float) -> None:
+    """Wait for a wake-up call on this connection, at most so long."""
+    for _ in connection.connection.notifies(timeout=seconds, stop_after=1):
+        pass

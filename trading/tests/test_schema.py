@@ -32,9 +32,7 @@ def test_sequences_are_dense_and_the_chain_covers_every_payload() -> None:
     assert [(row[0], bytes(row[1])) for row in rows] == [(1, hashes[0]), (2, hashes[1]), (3, hashes[2])]
 
 
-@pytest.mark.parametrize(
-    "attack", ["UPDATE commands SET payload = ''", "DELETE FROM commands", "TRUNCATE commands"]
-)
+@pytest.mark.parametrize("attack", ["UPDATE commands SET payload = ''", "DELETE FROM commands", "TRUNCATE commands"])
 def test_the_log_cannot_be_rewritten(attack: str) -> None:
     _append(b"a")
 

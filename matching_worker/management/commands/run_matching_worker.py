@@ -1,0 +1,43 @@
+"""`manage.py run_matching_worker`: the process that holds one shard's books in memory."""
+
+import signal
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandError
+from setproctitle import setproctitle
+
+from matching_worker.process import WorkerProcess
+from matching_worker.shard import LogMismatchError
+from matching_worker.wal import WalError
+from trading.services.lease import LeaseHeldError
+
+
+class Command(BaseCommand):
+    """Match one shard's orders until told to stop."""
+
+    help = "Run the matching worker of one shard until SIGTERM or Ctrl-C."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--shard", type=int, default=0)
+        parser.add_argument("--http-port", type=int, default=settings.WORKER_HTTP_PORT, help="/health and /metrics")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Run until stopped; what stands in the way of starting is one clear line."""
+        number = options["shard"]
+        setproctitle(f"exchange matching worker, shard {number}")
+        process = WorkerProcess(
+            number,
+            wal_dir=settings.WAL_DIR / f"shard-{number}",
+            redis_url=settings.REDIS_URL,
+            http_port=options["http_port"],
+        )
+        for wanted in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(wanted, lambda *_: process.stop())
+        try:
+            process.run()
+        except (LogMismatchError, WalError, LeaseHeldError) as error:
+            raise CommandError(str(error)) from error

@@ -1,0 +1,109 @@
+"""Traders' limits and today's counters: loaded and saved for a whole batch, under the traders' gates."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from exchange import database
+from exchange.kernel.money import plain
+from risk.models import CANCEL_RATE_WARNING, DAILY_ORDER_LIMIT, DEFAULT_TIER
+from risk.services.checks import DailyOrderLimitError
+
+logger = structlog.get_logger(__name__)
+
+ORDERS_BEFORE_CANCEL_RATE_COUNTS = 50
+"""Below this many orders a day a cancel rate says nothing."""
+
+_LOAD = """
+SELECT given.id, coalesce(p.tier_id, %s), coalesce(t.daily_order_limit, %s), coalesce(t.cancel_rate_warning, %s),
+       p.counted_on, coalesce(p.orders_placed, 0), coalesce(p.orders_cancelled, 0),
+       (SELECT array_agg(r.asset_id::text ORDER BY r.id) FROM risk_reviewlimit r WHERE r.tier_id = t.name),
+       (SELECT array_agg(r.notional ORDER BY r.id) FROM risk_reviewlimit r WHERE r.tier_id = t.name)
+FROM unnest(%s::bigint[]) AS given(id)
+LEFT JOIN risk_traderprofile p ON p.user_id = given.id
+LEFT JOIN risk_risktier t ON t.name = coalesce(p.tier_id, %s)
+"""
+
+_SAVE = """
+INSERT INTO risk_traderprofile (user_id, tier_id, counted_on, orders_placed, orders_cancelled)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::date[], %s::int[], %s::int[])
+ON CONFLICT (user_id) DO UPDATE SET counted_on = excluded.counted_on,
+    orders_placed = excluded.orders_placed, orders_cancelled = excluded.orders_cancelled
+"""
+
+
+@dataclass(slots=True)
+class TraderLimits:
+    """One trader's tier and counters of one day."""
+
+    user_id: int
+    tier: str
+    daily_order_limit: int
+    cancel_rate_warning: Decimal
+    counted_on: date | None
+    orders_placed: int
+    orders_cancelled: int
+    review_limits: dict[str, Decimal]
+    changed: bool = False
+
+    def count_order(self, today: date) -> None:
+        """Count one more order.
+
+        Raises:
+            DailyOrderLimitError: The tier allows no more today; nothing is counted.
+        """
+        self._turn_day(today)
+        if self.orders_placed >= self.daily_order_limit:
+            raise DailyOrderLimitError(limit=self.daily_order_limit)
+        self.orders_placed += 1
+        self.changed = True
+
+    def count_cancel(self, today: date) -> None:
+        """Count one more cancel, and warn operators of a trader who cancels nearly everything."""
+        self._turn_day(today)
+        self.orders_cancelled += 1
+        self.changed = True
+        if self.orders_placed < ORDERS_BEFORE_CANCEL_RATE_COUNTS:
+            return
+        rate = Decimal(self.orders_cancelled) / self.orders_placed
+        if rate > self.cancel_rate_warning:
+            logger.warning("high_cancel_rate", user_id=self.user_id, rate=plain(round(rate, 2)))
+
+    def needs_review(self, asset: str, notional: Decimal) -> bool:
+        """Whether an order of this value waits for a person."""
+        limit = self.review_limits.get(asset)
+        return limit is not None and notional > limit
+
+    def _turn_day(self, today: date) -> None:
+        """Start counting afresh on a new day."""
+        if self.counted_on != today:
+            self.counted_on, self.orders_placed, self.orders_cancelled = today, 0, 0
+
+
+def load_statement(owner_ids: Iterable[int]) -> tuple[str, list[Any]]:
+    """Return the statement that reads limits and counters, for a caller who pipelines it."""
+    return _LOAD, [DEFAULT_TIER, DAILY_ORDER_LIMIT, CANCEL_RATE_WARNING, list(owner_ids), DEFAULT_TIER]
+
+
+def from_rows(rows: Iterable[tuple[Any, ...]]) -> dict[int, TraderLimits]:
+    """Build the limits from the rows of `load_statement`, by trader."""
+    loaded = {}
+    for user_id, tier, orders, cancel_rate, counted_on, placed, cancelled, assets, notionals in rows:
+        review = dict(zip(assets or [], notionals or [], strict=True))
+        loaded[user_id] = TraderLimits(user_id, tier, orders, cancel_rate, counted_on, placed, cancelled, review)
+    return loaded
+
+
+def save(limits: Iterable[TraderLimits]) -> None:
+    """Queue the statement that stores changed counters."""
+    rows = [
+        (item.user_id, item.tier, item.counted_on, item.orders_placed, item.orders_cancelled)
+        for item in limits
+        if item.changed
+    ]
+    if rows:
+        database.execute(_SAVE, *database.columns(rows, 5))

@@ -1,0 +1,307 @@
+"""REST calls of a trader: orders, account, holdings. Another trader's order does not exist here."""
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from exchange.api.authentication import customer_id
+from exchange.api.envelope import SUCCESS, ApiResponse, as_refusal, refusal_data, refusal_message
+from exchange.api.pagination import decode_cursor, page
+from exchange.kernel.clock import utc_now
+from exchange.kernel.errors import DomainError
+from marketdata import selectors as instruments
+from trading import selectors
+from trading.errors import OrderNotFoundError, OrderNotOpenError
+from trading.models import ID_MAX, OPEN_STATUSES, Order, OrderStatus, Side, Trade
+from trading.serializers import (
+    AccountResponse,
+    CancelAllResponse,
+    CancelResponse,
+    HoldingResponse,
+    OrderBatchRequest,
+    OrderBatchResponse,
+    OrderDetailResponse,
+    OrderListQuery,
+    OrderPageResponse,
+    OrderRequest,
+    OrderResponse,
+    ReduceRequest,
+    SymbolQuery,
+    TradeResponse,
+    TradesQuery,
+)
+from trading.services import orders
+from trading.services.requests import PlaceOrder, ReduceOrder, Submission
+from trading.wire import order_fields
+
+CANCEL_WAIT_S = 1.0
+OPEN = "open"
+
+
+def _shape(order: Order) -> dict[str, Any]:
+    """Return an order as clients see it."""
+    return order_fields(order, instruments.instrument_by_id(order.instrument_id))
+
+
+def _known(order_id: int) -> int:
+    """Refuse an id that no order can have, before the database sees it."""
+    if order_id > ID_MAX:
+        raise OrderNotFoundError(order_id=order_id)
+    return order_id
+
+
+def _accepted(result: Order | DomainError) -> Order:
+    """Return the order, or raise its refusal."""
+    if isinstance(result, DomainError):
+        raise result
+    return result
+
+
+class OrdersView(APIView):
+    """A trader's orders."""
+
+    @extend_schema(operation_id="orders_list", parameters=[OrderListQuery], responses={200: OrderPageResponse})
+    def get(self, request: Request) -> ApiResponse:
+        """List your orders, newest first."""
+        query = OrderListQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        wanted = query.validated_data
+        limit = wanted["limit"]
+        cursor = wanted.get("cursor")
+        rows = selectors.orders(
+            customer_id(request),
+            symbol=wanted.get("symbol"),
+            statuses=_statuses(wanted.get("status")),
+            before_id=None if cursor is None else decode_cursor(cursor),
+            limit=limit + 1,
+        )
+        return ApiResponse(page(rows, limit=limit, shape=_shape))
+
+    @extend_schema(
+        operation_id="orders_place",
+        request=OrderRequest,
+        responses={
+            201: OrderResponse,
+            200: OpenApiResponse(OrderResponse, description="A retry: the order that was placed first."),
+        },
+    )
+    def post(self, request: Request) -> ApiResponse:
+        """Accept an order for matching; it is durable with the answer. Fills follow on the WebSocket."""
+        form = OrderRequest(data=request.data)
+        form.is_valid(raise_exception=True)
+        [result] = orders.place(customer_id(request), [form.order()], now=utc_now())
+        order = _accepted(result)
+        return ApiResponse(_shape(order), status=200 if order.repeated else 201)
+
+    @extend_schema(operation_id="orders_cancel_all", parameters=[SymbolQuery], responses={200: CancelAllResponse})
+    def delete(self, request: Request) -> ApiResponse:
+        """Ask for the cancel of all your open orders, on one instrument or on all."""
+        query = SymbolQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        count = orders.cancel_all(customer_id(request), query.validated_data.get("symbol"), now=utc_now())
+        return ApiResponse({"count": count})
+
+
+def _statuses(word: str | None) -> tuple[str, ...]:
+    """Return the statuses that a filter stands for; none means all."""
+    if word is None:
+        return ()
+    return OPEN_STATUSES if word == OPEN else (word,)
+
+
+class OrderBatchView(APIView):
+    """Many orders at once."""
+
+    @extend_schema(operation_id="orders_place_batch", request=OrderBatchRequest, responses={200: OrderBatchResponse})
+    def post(self, request: Request) -> ApiResponse:
+        """Place up to 50 orders; each has its own result, and a refused one stops no other."""
+        batch = OrderBatchRequest(data=request.data)
+        batch.is_valid(raise_exception=True)
+        wanted = [_read_order(item) for item in batch.validated_data["orders"]]
+        valid = [item for item in wanted if isinstance(item, PlaceOrder)]
+        placed = iter(orders.place(customer_id(request), valid, now=utc_now()) if valid else ())
+        results = [next(placed) if isinstance(item, PlaceOrder) else item for item in wanted]
+        return ApiResponse({"results": [_result(item) for item in results]})
+
+
+def _read_order(item: Any) -> PlaceOrder | DomainError:
+    """Validate one order of a batch."""
+    form = OrderRequest(data=item)
+    try:
+        form.is_valid(raise_exception=True)
+        return form.order()
+    except Exception as exc:
+        error = as_refusal(exc)
+        if error is None:
+            raise
+        return error
+
+
+def _result(result: Order | DomainError) -> dict[str, Any]:
+    """Return one item of a batch in an envelope of its own."""
+    if isinstance(result, DomainError):
+        return {"code": result.code, "message": refusal_message(result), "data": refusal_data(result)}
+    return {"code": 0, "message": SUCCESS, "data": _shape(result)}
+
+
+class OrderView(APIView):
+    """One order."""
+
+    @extend_schema(operation_id="order_get", responses={200: OrderDetailResponse})
+    def get(self, request: Request, order_id: int) -> ApiResponse:
+        """Return one of your orders with its fills."""
+        order = selectors.order(customer_id(request), _known(order_id))
+        trades = selectors.order_trades([order.id])[order.id]
+        return ApiResponse({**_shape(order), "trades": [_fill(trade, order) for trade in trades]})
+
+    @extend_schema(
+        operation_id="order_cancel",
+        responses={
+            200: CancelResponse,
+            202: OpenApiResponse(CancelResponse, description="The engine has not answered within a second."),
+            409: OpenApiResponse(description="The order had ended before; data carries it."),
+        },
+    )
+    def delete(self, request: Request, order_id: int) -> ApiResponse:
+        """Cancel an order; waits up to a second for the engine."""
+        owner_id = customer_id(request)
+        [result] = orders.cancel(owner_id, [_known(order_id)], now=utc_now())
+        if isinstance(result, OrderNotOpenError):
+            return _ended(selectors.order(owner_id, order_id))
+        _accepted(result)
+        order = selectors.wait_final(owner_id, order_id, CANCEL_WAIT_S)
+        if order.status == OrderStatus.CANCELLED:
+            return ApiResponse(_cancel_shape(order), message=_("order cancelled"))
+        if order.is_open:
+            return ApiResponse(_cancel_shape(order), status=202, message=_("cancel pending"))
+        return _ended(order)
+
+
+def _fill(trade: Trade, order: Order) -> dict[str, Any]:
+    """Return a trade as one of its two orders sees it: its own fee and role, nothing of the other side."""
+    spec = instruments.instrument_by_id(trade.instrument_id)
+    return {
+        "trade_id": trade.id,
+        "price": spec.wire_price(trade.price),
+        "quantity": spec.wire_qty(trade.quantity),
+        "executed_at": trade.executed_at,
+        "fee": trade.buyer_fee if order.side == Side.BUY else trade.seller_fee,
+        "role": "taker" if trade.taker_side == order.side else "maker",
+    }
+
+
+def _cancel_shape(order: Order) -> dict[str, Any]:
+    """Return what a cancel answers about its order."""
+    return {"order_id": order.id, "status": str(order.status), "cancelled_at": order.cancelled_at}
+
+
+def _ended(order: Order) -> ApiResponse:
+    """Return the refusal to change an order that has ended, with the order as it ended."""
+    error = OrderNotOpenError(order_id=order.id, status=str(order.status))
+    return ApiResponse(
+        {**_shape(order), **refusal_data(error)},
+        status=error.status,
+        message=refusal_message(error),
+        code=error.code,
+    )
+
+
+class OrderReduceView(APIView):
+    """Less of one order."""
+
+    @extend_schema(operation_id="order_reduce", request=ReduceRequest, responses={202: OrderResponse})
+    def post(self, request: Request, order_id: int) -> ApiResponse:
+        """Take a quantity off what is open; the order keeps its place in the queue. The engine follows."""
+        form = ReduceRequest(data=request.data)
+        form.is_valid(raise_exception=True)
+        owner_id = customer_id(request)
+        order = selectors.order(owner_id, _known(order_id))
+        spec = instruments.instrument_by_id(order.instrument_id)
+        quantity = spec.parse_qty(form.validated_data["quantity"])
+        [result] = orders.submit(
+            [Submission(owner_id, ReduceOrder(order_id=order_id, quantity=quantity))], now=utc_now()
+        )
+        return ApiResponse(_shape(_accepted(result)), status=202, message=_("reduction pending"))
+
+
+class AccountView(APIView):
+    """A trader's money."""
+
+    @extend_schema(operation_id="account", responses={200: AccountResponse})
+    def get(self, request: Request) -> ApiResponse:
+        """Return your balances of each asset, and the day's orders."""
+        found = selectors.account(customer_id(request), utc_now().date())
+        return ApiResponse(
+            {
+                "balances": [_balance(item) for item in found.balances],
+                "daily_order_count": found.daily_order_count,
+                "daily_order_limit": found.daily_order_limit,
+            }
+        )
+
+
+def _balance(item: selectors.AssetBalance) -> dict[str, Any]:
+    """Return one asset's balances. Spot orders are paid for in advance, so what is owed has no due date yet."""
+    return {
+        "asset": item.asset,
+        "balance": item.balance,
+        "frozen_balance": item.frozen,
+        "margin": item.margin,
+        "net_balance": item.net,
+        "debt": item.debt,
+        "debt_flagged": item.debt > 0,
+        "debt_due_at": None,
+    }
+
+
+class PositionsView(APIView):
+    """What a trader holds."""
+
+    @extend_schema(operation_id="positions", responses={200: HoldingResponse(many=True)})
+    def get(self, request: Request) -> ApiResponse:
+        """Return your spot holdings with what they cost."""
+        return ApiResponse([_holding(item) for item in selectors.holdings(customer_id(request))])
+
+
+def _holding(item: selectors.SpotPosition) -> dict[str, Any]:
+    """Return a holding in the units of its instrument."""
+    return {
+        "symbol": item.spec.symbol,
+        "quantity": item.spec.wire_qty(item.quantity),
+        "available_quantity": item.spec.wire_qty(item.available),
+        "frozen_quantity": item.spec.wire_qty(item.frozen),
+        "avg_price": None if item.average_price is None else item.spec.wire_average(item.average_price),
+        "total_cost": item.total_cost,
+    }
+
+
+class TradesView(APIView):
+    """The tape of an instrument."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(operation_id="trades", parameters=[TradesQuery], responses={200: TradeResponse(many=True)})
+    def get(self, request: Request, symbol: str) -> ApiResponse:
+        """List an instrument's last trades, newest first."""
+        query = TradesQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        spec = instruments.instrument(symbol)
+        trades = selectors.recent_trades(symbol, query.validated_data["limit"])
+        return ApiResponse(
+            [
+                {
+                    "trade_id": trade.id,
+                    "price": spec.wire_price(trade.price),
+                    "quantity": spec.wire_qty(trade.quantity),
+                    "side": trade.taker_side,
+                    "executed_at": trade.executed_at,
+                    "sequence": trade.number,
+                }
+                for trade in trades
+            ]
+        )

@@ -1,0 +1,289 @@
+"""Folds the engine's events into orders, trades, holdings and journal entries: pure, over integers of quanta.
+
+Given the same rows and events the result is the same, however the events were cut into batches. A fill is a fact: it is
+never refused here. What breaks an assumption stops the process (`require`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from exchange.kernel.clock import from_ns
+from exchange.kernel.errors import require
+from exchange.kernel.money import from_quanta
+from ledger.posting_rules import EventKind, draft
+from ledger.services.journal import EntryDraft
+from marketdata.units import InstrumentSpec
+from matching_worker.protocol import CommandKind, Reason, Rows, Side
+from matching_worker.protocol import EventKind as EngineEvent
+from risk.spot_hold import buy_hold, fee_total
+from trading.models import Order, OrderStatus
+
+
+@dataclass(slots=True)
+class OrderState:
+    """An order as settlement moves it. Amounts in quanta; rates in 10^-8; `fee_accrued` in quanta x 10^8."""
+
+    row: Order
+    """The loaded row; this module writes only its status, reason, sequence and times."""
+    id: int
+    user_id: int
+    spec: InstrumentSpec
+    is_buy: bool
+    trace: str
+    worst_ticks: int
+    lots: int
+    left_lots: int
+    filled_notional: int
+    fee_accrued: int
+    maker_rate: int
+    taker_rate: int
+    hold: int
+    changed: bool = False
+
+    @property
+    def fee(self) -> int:
+        """What has been charged: Note [Running fee]."""
+        return fee_total(self.fee_accrued)
+
+    @property
+    def hold_asset(self) -> str:
+        """The asset of the hold."""
+        return self.spec.quote if self.is_buy else self.spec.base
+
+    @property
+    def hold_decimals(self) -> int:
+        """The decimals of the hold's asset."""
+        return self.spec.quote_decimals if self.is_buy else self.spec.base_decimals
+
+    def hold_needed(self) -> int:
+        """Return what must stay in hold for what is left."""
+        if not self.is_buy:
+            return self.spec.base_quanta(self.left_lots)
+        worst = self.spec.notional_quanta(self.worst_ticks, self.left_lots)
+        return buy_hold(worst, max(self.maker_rate, self.taker_rate), accrued=self.fee_accrued)
+
+
+@dataclass(slots=True)
+class HoldingState:
+    """What a trader bought on a market, in base quanta, and its cost in quote quanta."""
+
+    quantity: int = 0
+    cost: int = 0
+    changed: bool = False
+
+    def buy(self, quantity: int, cost: int) -> None:
+        """Add what was bought, at its price without fee."""
+        self.quantity += quantity
+        self.cost += cost
+        self.changed = True
+
+    def sell(self, quantity: int) -> None:
+        """Take cost out in proportion, toward zero; the last sale takes the rest. Deposited units have no cost."""
+        sold = min(quantity, self.quantity)
+        if not sold:
+            return
+        self.cost -= self.cost if sold == self.quantity else self.cost * sold // self.quantity
+        self.quantity -= sold
+        self.changed = True
+
+
+@dataclass(frozen=True, slots=True)
+class TradeFact:
+    """One match as the tables and feeds need it. Amounts in quanta, price and quantity in ticks and lots."""
+
+    id: int
+    number: int
+    spec: InstrumentSpec
+    buyer: OrderState
+    seller: OrderState
+    price_ticks: int
+    qty_lots: int
+    notional: int
+    buyer_fee: int
+    seller_fee: int
+    taker_is_buyer: bool
+    sequence: int
+    executed_at: datetime
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run of events changes, in order."""
+
+    trades: list[TradeFact] = field(default_factory=list)
+    entries: list[EntryDraft] = field(default_factory=list)
+
+
+class SettlementFold:
+    """Applies events one after the other to loaded orders and holdings."""
+
+    def __init__(self, orders: Mapping[int, OrderState], holdings: dict[tuple[int, int], HoldingState]) -> None:
+        self.orders = orders
+        self.holdings = holdings
+        self.outcome = Outcome()
+
+    def apply(self, commands: Rows, events: Rows) -> Outcome:
+        """Fold events in order.
+
+        Args:
+            commands: (n,) COMMAND_DTYPE, dense in sequence.
+            events: (m,) EVENT_DTYPE, all events of exactly these commands.
+        """
+        self._first_sequence = int(commands[0]["sequence"])
+        self._kinds = commands["kind"]
+        handlers = {
+            int(EngineEvent.FILL): self._fill,
+            int(EngineEvent.RESTED): self._rested,
+            int(EngineEvent.CANCELLED): self._cancelled,
+            int(EngineEvent.REDUCED): self._reduced,
+            int(EngineEvent.REJECTED): self._rejected,
+        }
+        names = events.dtype.names or ()
+        for row in events.tolist():
+            event = dict(zip(names, row, strict=True))
+            handlers[event["kind"]](event)
+        return self.outcome
+
+    # --- one handler an event -----------------------------------------------------------------------
+    def _fill(self, event: dict[str, Any]) -> None:
+        """Trade: both orders give their share of the hold, one journal entry moves everything."""
+        taker, maker = self.orders[event["order_id"]], self.orders[event["maker_order_id"]]
+        spec, lots, ticks = taker.spec, event["qty_lots"], event["price_ticks"]
+        notional = spec.notional_quanta(ticks, lots)
+        at = from_ns(event["timestamp_ns"])
+        taker_fee, taker_share = self._take_part(taker, lots, notional, taker.taker_rate, event, at)
+        maker_fee, maker_share = self._take_part(maker, lots, notional, maker.maker_rate, event, at)
+        require(
+            taker.left_lots == event["left_lots"] and maker.left_lots == event["maker_left_lots"],
+            f"books and engine disagree on what is left after trade {event['trade_id']}",
+        )
+        taker_buys = event["side"] == Side.BUY
+        buyer, seller = (taker, maker) if taker_buys else (maker, taker)
+        buyer_fee, seller_fee = (taker_fee, maker_fee) if taker_buys else (maker_fee, taker_fee)
+        hold_share = taker_share if taker_buys else maker_share
+        trade = TradeFact(
+            id=event["trade_id"],
+            number=event["trade_number"],
+            spec=spec,
+            buyer=buyer,
+            seller=seller,
+            price_ticks=ticks,
+            qty_lots=lots,
+            notional=notional,
+            buyer_fee=buyer_fee,
+            seller_fee=seller_fee,
+            taker_is_buyer=taker_buys,
+            sequence=event["sequence"],
+            executed_at=at,
+        )
+        quantity = spec.base_quanta(lots)
+        self._holding(buyer).buy(quantity, notional)
+        self._holding(seller).sell(quantity)
+        self.outcome.trades.append(trade)
+        self.outcome.entries.append(_spot_fill(trade, hold_share, quantity, taker.trace))
+
+    @staticmethod
+    def _take_part(
+        order: OrderState, lots: int, notional: int, rate: int, event: dict[str, Any], at: datetime
+    ) -> tuple[int, int]:
+        """Move one side of a fill; return its fee and the part of the hold that it uses up or gives back."""
+        fee_before, hold_before = order.fee, order.hold
+        order.left_lots -= lots
+        order.filled_notional += notional
+        order.fee_accrued += rate * notional
+        order.hold = order.hold_needed()
+        order.row.status = OrderStatus.PARTIAL_FILLED if order.left_lots else OrderStatus.FILLED
+        order.row.filled_at = None if order.left_lots else at
+        _touch(order, event, at)
+        return order.fee - fee_before, hold_before - order.hold
+
+    def _rested(self, event: dict[str, Any]) -> None:
+        """The rest stands in the book: nothing moves, its owner is told nothing new."""
+        order = self.orders[event["order_id"]]
+        require(
+            order.left_lots == event["left_lots"],
+            f"order {order.id} rests with another quantity than the books'",
+        )
+
+    def _cancelled(self, event: dict[str, Any]) -> None:
+        """The order ends; what is left of its hold goes back."""
+        order = self.orders[event["order_id"]]
+        at = from_ns(event["timestamp_ns"])
+        order.row.status, order.row.reason = OrderStatus.CANCELLED, Reason(event["reason"]).name
+        order.row.cancelled_at = at
+        self._release(order, order.hold, f"order:{order.id}:unfreeze", at)
+        _touch(order, event, at)
+
+    def _reduced(self, event: dict[str, Any]) -> None:
+        """Less is open: the hold of what was taken off goes back."""
+        order = self.orders[event["order_id"]]
+        at = from_ns(event["timestamp_ns"])
+        order.left_lots -= event["qty_lots"]
+        order.lots -= event["qty_lots"]
+        require(order.left_lots == event["left_lots"], f"order {order.id} was reduced to another quantity")
+        self._release(order, order.hold - order.hold_needed(), f"command:{event['sequence']}:unfreeze", at)
+        _touch(order, event, at)
+
+    def _rejected(self, event: dict[str, Any]) -> None:
+        """The engine refused a command. A refused new order ends; a cancel that came too late changes nothing."""
+        if self._kinds[event["sequence"] - self._first_sequence] != CommandKind.PLACE:
+            return
+        order = self.orders[event["order_id"]]
+        at = from_ns(event["timestamp_ns"])
+        order.row.status, order.row.reason = OrderStatus.REJECTED, Reason(event["reason"]).name
+        self._release(order, order.hold, f"order:{order.id}:unfreeze", at)
+        _touch(order, event, at)
+
+    # --- parts -----------------------------------------------------------------------------------------
+    def _holding(self, order: OrderState) -> HoldingState:
+        """Return the holding that an order's fills change."""
+        return self.holdings.setdefault((order.user_id, order.spec.id), HoldingState())
+
+    def _release(self, order: OrderState, amount: int, key: str, at: datetime) -> None:
+        """Give part of a hold back to available."""
+        require(0 <= amount <= order.hold, f"order {order.id} would release {amount} of a hold of {order.hold}")
+        order.hold -= amount
+        if amount:
+            self.outcome.entries.append(
+                draft(
+                    EventKind.ORDER_UNFREEZE,
+                    key=key,
+                    effective_at=at,
+                    trace=order.trace,
+                    roles={"user": order.user_id},
+                    assets={"asset": order.hold_asset},
+                    amounts={"amount": from_quanta(amount, order.hold_decimals)},
+                )
+            )
+
+
+def _touch(order: OrderState, event: dict[str, Any], at: datetime) -> None:
+    """Mark an order as changed by a command."""
+    order.row.sequence, order.row.updated_at, order.changed = event["sequence"], at, True
+
+
+def _spot_fill(trade: TradeFact, hold_share: int, quantity: int, trace: str) -> EntryDraft:
+    """Return the one entry of a spot match: posting_rules.SPOT_FILL."""
+    spec = trade.spec
+    improvement = hold_share - trade.notional - trade.buyer_fee
+    require(improvement >= 0, f"the buyer's hold does not cover trade {trade.id}")
+    amounts = {
+        "hold_share": hold_share,
+        "improvement": improvement,
+        "notional": trade.notional,
+        "buyer_fee": trade.buyer_fee,
+        "seller_fee": trade.seller_fee,
+        "total_fee": trade.buyer_fee + trade.seller_fee,
+    }
+    return draft(
+        EventKind.SPOT_FILL,
+        key=f"trade:{trade.id}",
+        effective_at=trade.executed_at,
+        trace=trace,
+        roles={"buyer": trade.buyer.user_id, "seller": trade.seller.user_id},
+        assets={"base": spec.base, "quote": spec.quote},
+        amounts={name: from_quanta(value, spec.quote_decimals) for name, value in amounts.items()}
+        | {"quantity": from_quanta(quantity, spec.base_decimals)},
+    )

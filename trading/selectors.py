@@ -1,0 +1,230 @@
+"""Reads of orders, trades and a trader's account. Writes nothing."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from django.db.models import Q
+
+from exchange import database
+from exchange.kernel.money import EXACT
+from ledger.chart import AccountCode
+from ledger.models import Account, Asset
+from marketdata import selectors as instruments
+from marketdata.units import InstrumentSpec
+from risk.models import DAILY_ORDER_LIMIT, SpotHolding, TraderProfile
+from trading.errors import OrderNotFoundError
+from trading.models import FINAL_STATUSES, Order, Trade
+
+POLL_SECONDS = 0.005
+"""How often a waiting DELETE looks whether the engine has answered."""
+
+_LAG = """
+SELECT s.shard, s.sequence, c.sequence, CASE WHEN l.expires_at > now() THEN l.owner ELSE '' END
+FROM command_stream s JOIN settlement_cursor c USING (shard) JOIN worker_lease l USING (shard) ORDER BY s.shard
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetBalance:
+    """What a trader has of one asset. `balance` is available; `frozen` is in order and withdrawal holds."""
+
+    asset: str
+    balance: Decimal
+    frozen: Decimal
+    margin: Decimal
+    debt: Decimal
+
+    @property
+    def net(self) -> Decimal:
+        """Everything owned less what is owed."""
+        return self.balance + self.frozen + self.margin - self.debt
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSummary:
+    """A trader's balances and today's use of the order limit."""
+
+    balances: list[AssetBalance]
+    daily_order_count: int
+    daily_order_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpotPosition:
+    """A spot holding. The average price covers what was bought here; deposits have no cost."""
+
+    spec: InstrumentSpec
+    quantity: Decimal
+    available: Decimal
+    frozen: Decimal
+    average_price: Decimal | None
+    total_cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLag:
+    """How far a shard's log, its settlement and its worker are apart."""
+
+    shard: int
+    log_sequence: int
+    settled_sequence: int
+    lease_owner: str
+
+    @property
+    def lag(self) -> int:
+        """Commands accepted but not yet in the books."""
+        return self.log_sequence - self.settled_sequence
+
+
+def order(owner_id: int, order_id: int) -> Order:
+    """Return the owner's order.
+
+    Raises:
+        OrderNotFoundError: There is none, or it is another trader's.
+    """
+    found = Order.objects.filter(id=order_id, user_id=owner_id).first()
+    if found is None:
+        raise OrderNotFoundError(order_id=order_id)
+    return found
+
+
+def orders(
+    owner_id: int,
+    *,
+    symbol: str | None = None,
+    statuses: Sequence[str] = (),
+    before_id: int | None = None,
+    limit: int,
+) -> list[Order]:
+    """Return a page of the owner's orders, newest first.
+
+    Args:
+        before_id: Only orders older than this id: the cursor of the page before.
+    """
+    rows = Order.objects.filter(user_id=owner_id)
+    if symbol is not None:
+        rows = rows.filter(instrument_id=instruments.instrument(symbol).id)
+    if statuses:
+        rows = rows.filter(status__in=statuses)
+    if before_id is not None:
+        rows = rows.filter(id__lt=before_id)
+    return list(rows.order_by("-id")[:limit])
+
+
+def order_trades(order_ids: Sequence[int]) -> dict[int, list[Trade]]:
+    """Return the trades of each order, oldest first."""
+    found: dict[int, list[Trade]] = defaultdict(list)
+    wanted = set(order_ids)
+    rows = Trade.objects.filter(Q(buy_order_id__in=order_ids) | Q(sell_order_id__in=order_ids))
+    for trade in rows.order_by("id"):
+        for order_id in {trade.buy_order_id, trade.sell_order_id} & wanted:
+            found[order_id].append(trade)
+    return found
+
+
+def own_trades(owner_id: int, *, before_id: int | None = None, limit: int) -> list[Trade]:
+    """Return a page of the trades in which the owner took part, newest first."""
+    rows = Trade.objects.filter(Q(buyer_id=owner_id) | Q(seller_id=owner_id))
+    if before_id is not None:
+        rows = rows.filter(id__lt=before_id)
+    return list(rows.order_by("-id")[:limit])
+
+
+def recent_trades(symbol: str, limit: int) -> list[Trade]:
+    """Return an instrument's last trades, newest first."""
+    spec = instruments.instrument(symbol)
+    return list(Trade.objects.filter(instrument_id=spec.id).order_by("-number")[:limit])
+
+
+def wait_final(owner_id: int, order_id: int, timeout_seconds: float) -> Order:
+    """Wait until an order has ended, at most so long; return it as it then is."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        found = order(owner_id, order_id)
+        if found.status in FINAL_STATUSES or time.monotonic() >= deadline:
+            return found
+        time.sleep(POLL_SECONDS)
+
+
+def account(owner_id: int, today: date) -> AccountSummary:
+    """Return a trader's balances, by asset, and the use of today's order limit."""
+    wallets: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    codes = [
+        AccountCode.AVAILABLE,
+        AccountCode.ORDER_HOLD,
+        AccountCode.WITHDRAW_HOLD,
+        AccountCode.MARGIN,
+        AccountCode.DEBT,
+    ]
+    rows = Account.objects.filter(owner_id=owner_id, code__in=codes).order_by("asset_id")
+    for asset, code, balance in rows.values_list("asset_id", "code", "balance"):
+        wallets[asset][code] += balance
+    profile = TraderProfile.objects.select_related("tier").filter(user_id=owner_id).first()
+    counted = profile is not None and profile.counted_on == today
+    return AccountSummary(
+        balances=[
+            AssetBalance(
+                asset=asset,
+                balance=held[AccountCode.AVAILABLE],
+                frozen=held[AccountCode.ORDER_HOLD] + held[AccountCode.WITHDRAW_HOLD],
+                margin=held[AccountCode.MARGIN],
+                debt=-held[AccountCode.DEBT],
+            )
+            for asset, held in wallets.items()
+        ],
+        daily_order_count=profile.orders_placed if profile is not None and counted else 0,
+        daily_order_limit=profile.tier.daily_order_limit if profile is not None else DAILY_ORDER_LIMIT,
+    )
+
+
+def holdings(owner_id: int) -> list[SpotPosition]:
+    """Return a trader's spot holdings with what they cost, by symbol."""
+    wallets: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
+    codes = [AccountCode.AVAILABLE, AccountCode.ORDER_HOLD, AccountCode.WITHDRAW_HOLD]
+    rows = Account.objects.filter(owner_id=owner_id, code__in=codes)
+    for asset, code, balance in rows.values_list("asset_id", "code", "balance"):
+        wallets[asset][code] += balance
+    costs = {held.instrument_id: held for held in SpotHolding.objects.filter(user_id=owner_id)}
+    positions = []
+    for spec in instruments.instruments():
+        held = wallets[spec.base]
+        quantity = sum(held.values(), Decimal(0))
+        if not quantity:
+            continue
+        cost = costs.get(spec.id)
+        available = held[AccountCode.AVAILABLE]
+        positions.append(
+            SpotPosition(
+                spec=spec,
+                quantity=quantity,
+                available=available,
+                frozen=quantity - available,
+                average_price=_average(spec, cost),
+                total_cost=cost.total_cost if cost is not None else Decimal(0),
+            )
+        )
+    return positions
+
+
+def _average(spec: InstrumentSpec, cost: SpotHolding | None) -> Decimal | None:
+    """Return the average cost of what was bought, cut to the quote's decimals; None when nothing was."""
+    if cost is None or not cost.quantity:
+        return None
+    return EXACT.scaleb(
+        EXACT.divide_int(EXACT.scaleb(cost.total_cost, spec.quote_decimals), cost.quantity), -spec.quote_decimals
+    )
+
+
+def assets() -> list[Asset]:
+    """Return every asset, by code."""
+    return list(Asset.objects.order_by("code"))
+
+
+def lag() -> list[ShardLag]:
+    """Return how far behind each shard is, in one snapshot."""
+    [rows] = database.fetch((_LAG, ()))
+    return [ShardLag(*row) for row in rows]

@@ -1,0 +1,247 @@
+"""The way in of every order: T1, one transaction and a constant number of statements for a whole batch."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from exchange import database
+from exchange.kernel.errors import DomainError
+from ledger.services import accounts, journal
+from ledger.services.accounts import AccountKey
+from marketdata import selectors as instruments
+from marketdata.units import InstrumentSpec
+from risk.services import limits
+from trading.models import OPEN_STATUSES, Order, OrderStatus
+from trading.services import command_log, private_events
+from trading.services.admission import WALLETS, Admission, AdmissionBook, Decisions
+from trading.services.requests import CancelOrder, OrderRequest, PlaceOrder, Submission
+
+BATCH_MAX = 1000
+"""Submissions in one transaction."""
+
+WALLET_CODES = {"available": "1010", "order_hold": "1020", "withdraw_hold": "1030"}
+
+ORDER_COLUMNS = [field.column for field in Order._meta.concrete_fields]  # noqa: SLF001 -- Django's public way
+_SELECT_ORDERS = ", ".join(f"o.{column}" for column in ORDER_COLUMNS)
+
+_KEYS = f"""
+SELECT k.user_id, k.client_order_id, k.body_hash, {_SELECT_ORDERS}
+FROM unnest(%s::bigint[], %s::text[]) AS given(u, client_order_id)
+JOIN order_keys k ON k.user_id = given.u AND k.client_order_id = given.client_order_id
+JOIN orders o ON o.id = k.order_id
+"""
+_BY_ID = f"SELECT {_SELECT_ORDERS} FROM orders o WHERE o.id = ANY(%s)"
+_IDS = "SELECT nextval('orders_id_seq') FROM generate_series(1, %s)"
+
+_INSERT = """
+INSERT INTO orders (id, user_id, instrument_id, symbol, side, type, time_in_force, price, worst_price, quantity,
+    maker_fee_rate, taker_fee_rate, hold_asset, hold_remaining, status, reason, client_order_id, trace,
+    created_at, updated_at)
+SELECT *, %s, %s FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::text[],
+    %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
+    %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[])
+"""
+_INSERT_KEYS = (
+    "INSERT INTO order_keys (user_id, client_order_id, order_id, body_hash)"
+    " SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bytea[])"
+)
+_CANCEL_REQUESTED = "UPDATE orders SET cancel_requested_at = %s WHERE id = ANY(%s) AND created_at = ANY(%s)"
+_RELEASED = """
+UPDATE orders o SET hold_remaining = 0, status = g.status, reason = g.reason, cancelled_at = g.cancelled_at,
+    cancel_requested_at = g.cancel_requested_at, updated_at = %s
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+    AS g(id, created_at, status, reason, cancelled_at, cancel_requested_at)
+WHERE o.id = g.id AND o.created_at = g.created_at
+"""
+_OUTBOX = (
+    "INSERT INTO outbox (aggregatetype, aggregateid, type, payload, created_at)"
+    " SELECT t, i, e, p::jsonb, %s FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS g(t, i, e, p)"
+)
+
+
+def allocate_ids(count: int) -> list[int]:
+    """Return fresh order ids, for callers that must know them before they place."""
+    [rows] = database.fetch((_IDS, (count,)))
+    return [row[0] for row in rows]
+
+
+def place(owner_id: int, requests: Sequence[PlaceOrder], *, now: datetime) -> list[Order | DomainError]:
+    """Place orders of one trader; one result per request, in the same order."""
+    return submit([Submission(owner_id, request) for request in requests], now=now)
+
+
+def cancel(owner_id: int, order_ids: Sequence[int], *, now: datetime) -> list[Order | DomainError]:
+    """Ask for cancels of one trader's orders; the engine decides, settlement releases the hold."""
+    return submit([Submission(owner_id, CancelOrder(order_id)) for order_id in order_ids], now=now)
+
+
+def cancel_all(owner_id: int, symbol: str | None, *, now: datetime) -> int:
+    """Ask for the cancel of all of a trader's open orders, on one instrument or on all; return how many."""
+    spec = instruments.instrument(symbol) if symbol is not None else None
+    wanted = [*OPEN_STATUSES, OrderStatus.PENDING_REVIEW]
+    rows = Order.objects.filter(user_id=owner_id, status__in=wanted, cancel_requested_at__isnull=True)
+    if spec is not None:
+        rows = rows.filter(instrument_id=spec.id)
+    order_ids = list(rows.order_by("id").values_list("id", flat=True))
+    asked = 0
+    for start in range(0, len(order_ids), BATCH_MAX):
+        results = cancel(owner_id, order_ids[start : start + BATCH_MAX], now=now)
+        asked += sum(isinstance(result, Order) for result in results)
+    return asked
+
+
+def submit(submissions: Sequence[Submission], *, now: datetime) -> list[Order | DomainError]:
+    """Decide a batch of many traders' requests in one transaction (T1).
+
+    Each accepted item is durable with the return; a refused one changed nothing and is its own result. Statements: a
+    constant number, whatever the batch. Note [Lock order]: gates first, then rows, the ledger's door and the stream's
+    head last, in the same round trip as COMMIT.
+
+    Args:
+        submissions: At most BATCH_MAX, in the order in which they compete for the same funds.
+    """
+    if not submissions:
+        return []
+    _prepare(submissions)
+    with database.pipelined_transaction():
+        book = _load(submissions)
+        admission = Admission(book, now)
+        for item in submissions:
+            admission.decide(item.owner_id, item.request)
+        _write(admission.decisions, book, now)
+    return admission.decisions.results
+
+
+def _known_specs(submissions: Iterable[Submission]) -> dict[str, InstrumentSpec]:
+    """Return the instruments that the batch names and that exist; unknown ones are refused item by item."""
+    symbols = {item.request.symbol for item in submissions if isinstance(item.request, PlaceOrder)}
+    known = {spec.symbol: spec for spec in instruments.instruments()}
+    return {symbol: known[symbol] for symbol in symbols if symbol in known}
+
+
+def _hold_asset(spec: InstrumentSpec, request: PlaceOrder) -> str:
+    """Return the asset that an order's hold is in."""
+    return spec.quote if request.side == "buy" else spec.base
+
+
+def _prepare(submissions: Sequence[Submission]) -> None:
+    """Open accounts that the batch may need before its transaction: opening is rare, and cached for ever."""
+    specs = _known_specs(submissions)
+    accounts.ids(
+        {
+            AccountKey(item.owner_id, WALLET_CODES[name], _hold_asset(specs[item.request.symbol], item.request))
+            for item in submissions
+            if isinstance(item.request, PlaceOrder) and item.request.symbol in specs
+            for name in ("available", "order_hold")
+        }
+    )
+
+
+def _load(submissions: Sequence[Submission]) -> AdmissionBook:
+    """Lock the gates, then read what the decisions need, in one round trip."""
+    owners = sorted({item.owner_id for item in submissions})
+    keyed = [
+        (item.owner_id, item.request.client_order_id)
+        for item in submissions
+        if isinstance(item.request, PlaceOrder) and item.request.client_order_id is not None
+    ]
+    changed = [item.request.order_id for item in submissions if not isinstance(item.request, PlaceOrder)]
+    fresh = sum(isinstance(i.request, PlaceOrder) and i.request.order_id is None for i in submissions)
+    specs = _known_specs(submissions)
+    accounts.lock(owners)
+    key_rows, order_rows, limit_rows, id_rows = database.fetch(
+        (_KEYS, database.columns(keyed, 2)),
+        (_BY_ID, (changed,)),
+        limits.load_statement(owners),
+        (_IDS, (fresh,)),
+    )
+    orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
+    return AdmissionBook(
+        wallets=_wallets(submissions, specs, orders.values()),
+        limits=limits.from_rows(limit_rows),
+        keys={(row[0], row[1]): (bytes(row[2]), Order.from_db(None, ORDER_COLUMNS, row[3:])) for row in key_rows},
+        orders=orders,
+        last_prices={
+            key: state.last_price for key, state in instruments.states([s.id for s in specs.values()]).items()
+        },
+        free_ids=[row[0] for row in reversed(id_rows)],
+    )
+
+
+def _wallets(
+    submissions: Sequence[Submission], specs: dict[str, InstrumentSpec], orders: Iterable[Order]
+) -> dict[tuple[int, str], dict[str, Any]]:
+    """Read the wallets that the batch's holds come from or go back to. The gates are held."""
+    pairs = {
+        (item.owner_id, _hold_asset(specs[item.request.symbol], item.request))
+        for item in submissions
+        if isinstance(item.request, PlaceOrder) and item.request.symbol in specs
+    }
+    pairs |= {(order.user_id, order.hold_asset) for order in orders if order.status == OrderStatus.PENDING_REVIEW}
+    keys = {
+        (owner, asset, name): AccountKey(owner, WALLET_CODES[name], asset) for owner, asset in pairs for name in WALLETS
+    }
+    balances = accounts.balances(list(keys.values()))
+    return {(owner, asset): {name: balances[keys[owner, asset, name]] for name in WALLETS} for owner, asset in pairs}
+
+
+def _write(decisions: Decisions, book: AdmissionBook, now: datetime) -> None:
+    """Send every change of the batch; the ledger's door and the log's head are the last statements before COMMIT."""
+    if decisions.placed:
+        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 18))
+    if decisions.keys:
+        database.execute(_INSERT_KEYS, *database.columns(decisions.keys, 4))
+    if decisions.cancels_requested:
+        asked = [(order.id, order.created_at) for order in decisions.cancels_requested]
+        database.execute(_CANCEL_REQUESTED, now, *database.columns(asked, 2))
+    if decisions.released:
+        released = [
+            (o.id, o.created_at, str(o.status), o.reason, o.cancelled_at, o.cancel_requested_at)
+            for o in decisions.released
+        ]
+        database.execute(_RELEASED, now, *database.columns(released, 6))
+    limits.save(book.limits.values())
+    store_outbox(decisions.outbox, now)
+    before = private_events.append(decisions.private, now=now)
+    if decisions.entries:
+        door, params = journal.door_call(decisions.entries, now)
+        database.execute(door, *params)
+    for shard, rows in sorted(decisions.commands.items()):
+        command_log.append(shard, rows, now=now)
+    private_events.push_on_commit(decisions.private, before)
+
+
+def store_outbox(facts: Sequence[tuple[str, str, str, dict[str, object]]], now: datetime) -> None:
+    """Queue the statement that stores domain events: aggregate type, aggregate id, event type, payload."""
+    if facts:
+        rows = [(kind, key, event, orjson.dumps(payload).decode()) for kind, key, event, payload in facts]
+        database.execute(_OUTBOX, now, *database.columns(rows, 4))
+
+
+def _row(order: Order) -> tuple[Any, ...]:
+    """Return a new order's columns in the order of `_INSERT`."""
+    return (
+        order.id,
+        order.user_id,
+        order.instrument_id,
+        order.symbol,
+        order.side,
+        order.type,
+        order.time_in_force,
+        order.price,
+        order.worst_price,
+        order.quantity,
+        order.maker_fee_rate,
+        order.taker_fee_rate,
+        order.hold_asset,
+        order.hold_remaining,
+        str(order.status),
+        order.reason,
+        order.client_order_id,
+        order.trace,
+    )
+
+
+__all__ = ["OrderRequest", "PlaceOrder", "allocate_ids", "cancel", "cancel_all", "place", "submit"]

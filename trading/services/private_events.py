@@ -1,0 +1,82 @@
+"""What traders' own screens are told: written with the change itself, dense per trader, pushed after commit."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+import structlog
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+
+from exchange import database
+from trading.models import PrivateChannel
+
+logger = structlog.get_logger(__name__)
+
+PrivateFact = tuple[int, PrivateChannel, dict[str, Any]]
+"""Whose, which channel, what."""
+
+_APPEND = """
+WITH given AS (
+    SELECT u, channel, payload, n, row_number() OVER (PARTITION BY u ORDER BY n) AS offset_in_batch
+    FROM unnest(%s::bigint[], %s::text[], %s::text[]) WITH ORDINALITY AS g(u, channel, payload, n)
+), counted AS (
+    SELECT u, count(*) AS facts FROM given GROUP BY u
+), numbered AS (
+    UPDATE ledger_gate g SET event_sequence = g.event_sequence + c.facts
+    FROM counted c WHERE g.owner_id = c.u
+    RETURNING g.owner_id, g.event_sequence - c.facts AS before
+), stored AS (
+    INSERT INTO private_events (user_id, sequence, channel, payload, created_at)
+    SELECT g.u, b.before + g.offset_in_batch, g.channel, g.payload::jsonb, %s
+    FROM given g JOIN numbered b ON b.owner_id = g.u
+)
+SELECT owner_id, before FROM numbered
+"""
+
+
+def group(user_id: int) -> str:
+    """Return the channel-layer group of one trader's connections."""
+    return f"user.{user_id}"
+
+
+def append(facts: Sequence[PrivateFact], *, now: datetime) -> dict[int, int]:
+    """Store facts, numbered per trader in the order given. Statements: 1. The traders' gates must be held.
+
+    Returns:
+        For each trader, the sequence before the first of these facts.
+    """
+    if not facts:
+        return {}
+    payloads = [orjson.dumps(payload).decode() for _, _, payload in facts]
+    owners, channels = [fact[0] for fact in facts], [str(fact[1]) for fact in facts]
+    [rows] = database.fetch((_APPEND, (owners, channels, payloads, now)))
+    return dict(rows)
+
+
+def push_on_commit(facts: Sequence[PrivateFact], before: dict[int, int]) -> None:
+    """Send stored facts to their traders' connections once they are committed."""
+    if not facts:
+        return
+    messages: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for user_id, channel, payload in facts:
+        sequence = before[user_id] + len(messages[user_id]) + 1
+        messages[user_id].append({"sequence": sequence, "channel": str(channel), "payload": payload})
+    transaction.on_commit(lambda: _push(messages))
+
+
+def _push(messages: dict[int, list[dict[str, Any]]]) -> None:
+    """Hand messages to the channel layer. A lost one is found by its sequence and read from the table."""
+    layer = get_channel_layer()
+
+    async def send() -> None:
+        for user_id, events in messages.items():
+            await layer.group_send(group(user_id), {"type": "private.events", "events": events})
+
+    try:
+        async_to_sync(send)()
+    except OSError as failure:
+        logger.warning("push_failed", error=str(failure), users=len(messages))

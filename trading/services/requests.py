@@ -1,0 +1,51 @@
+"""What traders may ask of the order's road."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOrder:
+    """A new order, in the units people use.
+
+    Attributes:
+        price: Limit price in major units; None for a market order.
+        client_order_id: The client's own id; a repeat with the same `body_hash` returns the first order.
+        order_id: An id from `orders.allocate_ids`, for callers that must know it before; else one is given.
+    """
+
+    symbol: str
+    side: str
+    type: str
+    quantity: Decimal
+    price: Decimal | None = None
+    time_in_force: str = "gtc"
+    client_order_id: str | None = None
+    body_hash: bytes = b""
+    order_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Take an order off the book."""
+
+    order_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceOrder:
+    """Take `quantity` off what is still open of an order; it keeps its place in the queue."""
+
+    order_id: int
+    quantity: Decimal
+
+
+OrderRequest = PlaceOrder | CancelOrder | ReduceOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request and whose it is."""
+
+    owner_id: int
+    request: OrderRequest

@@ -1,0 +1,76 @@
+"""Helpers for tests that need the whole road in one thread: submit, then match and settle what waits."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from exchange.kernel.clock import utc_now
+from ledger.models import Asset
+from marketdata.models import Instrument
+from matching_worker.shard import Shard
+from trading.models import Order
+from trading.services import orders
+from trading.services.requests import PlaceOrder
+
+
+def run_worker_once() -> int:
+    """Recover a worker in this thread, match and settle what waits, stop it; return how many commands."""
+    with TemporaryDirectory() as folder, worker(Path(folder)) as shard:
+        done = 0
+        while count := shard.step(now=utc_now()):
+            done += count
+        return done
+
+
+@contextmanager
+def worker(folder: Path) -> Iterator[Shard]:
+    """Run a shard's worker in this thread, as a process would: lease, WAL, recovery; stopped cleanly at the end."""
+    shard = Shard(0, wal_dir=folder, owner="test")
+    shard.recover(now=utc_now())
+    yield shard
+    shard.close()
+
+
+def make_asset(code: str, decimals: int, kind: str = "CRYPTO") -> Asset:
+    """Return an asset, made if it is missing."""
+    return Asset.objects.get_or_create(code=code, defaults={"name": code, "decimals": decimals, "kind": kind})[0]
+
+
+def make_instrument(symbol: str = "BTCUSDT", **fields: Any) -> Instrument:
+    """Return a market, BTC in USDT unless said otherwise: tick 0.01, lot 0.0001, fees 0.02 %, last price 50000."""
+    values: dict[str, Any] = {
+        "name": symbol,
+        "base": make_asset("BTC", 8),
+        "quote": make_asset("USDT", 6),
+        "tick_size": Decimal("0.01"),
+        "lot_size": Decimal("0.0001"),
+        "min_notional": Decimal(5),
+        "reference_price": Decimal(50000),
+    }
+    return Instrument.objects.create(symbol=symbol, **(values | fields))
+
+
+def limit(symbol: str, side: str, quantity: str, price: str, **fields: Any) -> PlaceOrder:
+    """Return a limit order's request."""
+    return PlaceOrder(symbol, side, "limit", Decimal(quantity), Decimal(price), **fields)
+
+
+def market(symbol: str, side: str, quantity: str) -> PlaceOrder:
+    """Return a market order's request."""
+    return PlaceOrder(symbol, side, "market", Decimal(quantity), None, "ioc")
+
+
+def place(owner_id: int, *requests: PlaceOrder) -> list[Any]:
+    """Place orders and return the results."""
+    return orders.place(owner_id, requests, now=utc_now())
+
+
+def fresh(order: Order) -> Order:
+    """Return an order as it is now."""
+    return Order.objects.get(id=order.id)
+
+
+__all__ = ["fresh", "limit", "make_asset", "make_instrument", "market", "place", "run_worker_once", "worker"]
