@@ -3,19 +3,23 @@
 import threading
 import time
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
 from django.db import connection
 
 from exchange.kernel.errors import DomainError, gettext_noop
+from marketdata import feed
 from marketdata.models import Instrument
 from marketdata.units import InstrumentSpec
 
 SPEC_SECONDS = 1.0
 """How long a process trusts its copy of the instruments; a save in the same process ends it at once."""
 SYMBOL_SHOWN_MAX = 24
+KLINES_MAX = 1000
+"""Candles in one answer."""
+DAY_LONG = timedelta(hours=24)
 
 
 class UnknownInstrumentError(DomainError):
@@ -25,6 +29,15 @@ class UnknownInstrumentError(DomainError):
     name = "UNKNOWN_INSTRUMENT"
     status = 404
     message = gettext_noop("There is no instrument %(symbol)s.")
+
+
+class UnknownIntervalError(DomainError):
+    """No candles of that interval."""
+
+    code = 5002
+    name = "UNKNOWN_INTERVAL"
+    status = 400
+    message = gettext_noop("There are no candles of %(interval)s; there are %(intervals)s.")
 
 
 class Specs(NamedTuple):
@@ -43,6 +56,48 @@ class LastTrade(NamedTuple):
     last_trade_id: int | None
     traded_at: datetime | None
 
+
+class Kline(NamedTuple):
+    """A candle in major units."""
+
+    timestamp: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    turnover: Decimal
+    trade_count: int
+
+
+class Day(NamedTuple):
+    """The last 24 hours of an instrument in major units; prices None where nothing traded."""
+
+    last_price: Decimal | None
+    open: Decimal | None
+    high: Decimal | None
+    low: Decimal | None
+    volume: Decimal
+    turnover: Decimal
+    trade_count: int
+
+
+KLINES = """
+SELECT date_bin(%(step)s, "timestamp", 'epoch') AS start, (array_agg(open ORDER BY "timestamp"))[1],
+       max(high), min(low), (array_agg(close ORDER BY "timestamp" DESC))[1],
+       sum(volume), sum(turnover), sum(trade_count)::bigint
+FROM klines_1m
+WHERE symbol = %(symbol)s AND "timestamp" <= %(end)s
+  AND "timestamp" >= date_bin(%(step)s, %(end)s, 'epoch') - %(reach)s
+GROUP BY start ORDER BY start
+"""
+DAY = """
+SELECT (SELECT last_price FROM instrument_state s JOIN marketdata_instrument i ON i.id = s.instrument_id
+        WHERE i.symbol = %(symbol)s),
+       (array_agg(open ORDER BY "timestamp"))[1], max(high), min(low),
+       coalesce(sum(volume), 0), coalesce(sum(turnover), 0), coalesce(sum(trade_count), 0)::bigint
+FROM klines_1m WHERE symbol = %(symbol)s AND "timestamp" >= %(start)s
+"""
 
 _lock = threading.Lock()
 _cached: list[Specs] = []
@@ -89,6 +144,58 @@ def states(instrument_ids: Iterable[int]) -> dict[int, LastTrade]:
         )
         found.update({row[0]: LastTrade(*row[1:]) for row in cursor.fetchall()})
     return found
+
+
+def klines(symbol: str, interval: str, *, end: datetime, limit: int) -> list[Kline]:
+    """Return the candles of the `limit` intervals up to and including the one of `end`, oldest first.
+
+    Intervals without a trade have no candle.
+
+    Raises:
+        UnknownIntervalError: The interval is none of `feed.INTERVALS`.
+    """
+    seconds = feed.INTERVALS.get(interval)
+    if seconds is None:
+        raise UnknownIntervalError(interval=interval[:SYMBOL_SHOWN_MAX], intervals=", ".join(feed.INTERVALS))
+    step = timedelta(seconds=seconds)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            KLINES, {"step": step, "end": end, "reach": step * (min(limit, KLINES_MAX) - 1), "symbol": symbol}
+        )
+        return [Kline(*row) for row in cursor.fetchall()]
+
+
+def ticker(symbol: str, *, now: datetime) -> Day:
+    """Return the last 24 hours of an instrument in one statement; None where nothing traded."""
+    with connection.cursor() as cursor:
+        cursor.execute(DAY, {"symbol": symbol, "start": now - DAY_LONG})
+        return Day(*cursor.fetchone())
+
+
+def minutes(spec: InstrumentSpec, now: datetime) -> list[feed.Bar]:
+    """Return an instrument's candles of the last 24 hours, in ticks and lots, oldest first.
+
+    The publisher goes on from these after a restart.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT "timestamp", open, high, low, close, volume, turnover, trade_count FROM klines_1m'
+            ' WHERE symbol = %s AND "timestamp" >= %s ORDER BY "timestamp"',
+            [spec.symbol, now - DAY_LONG],
+        )
+        return [_bar(spec, Kline(*row)) for row in cursor.fetchall()]
+
+
+def _bar(spec: InstrumentSpec, kline: Kline) -> feed.Bar:
+    """Turn a stored candle into ticks and lots."""
+    prices = (spec.price_to_ticks(price) for price in kline[1:5])
+    return feed.Bar(
+        int(kline.timestamp.timestamp()),
+        *prices,
+        int(kline.volume / spec.lot_size),
+        int(kline.turnover / (spec.tick_size * spec.lot_size)),
+        kline.trade_count,
+    )
 
 
 def spec_of(row: Instrument) -> InstrumentSpec:
