@@ -1,0 +1,66 @@
+"""`manage.py status`: what runs, how far it has come, and whether something is down."""
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management import BaseCommand
+from rich.console import Console
+from rich.table import Table
+
+from exchange.embedded import folder
+from exchange.kernel.clock import utc_now
+from exchange.management import health
+from exchange.management.health import Report
+
+
+class Command(BaseCommand):
+    """Show processes, servers, sequences and lag; exit 1 when something is down."""
+
+    help = "Show what runs, sequences and lag. Exit code 1 when something is down."
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--json", action="store_true", help="one line of JSON")
+        parser.add_argument(folder.OPTION, default="", help="the data folder that `up` was given")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Look and show."""
+        found = health.report(now=utc_now())
+        if options["json"]:
+            self.stdout.write(json.dumps(found.as_dict()))
+        else:
+            _show(found, Console(file=self.stdout._out, highlight=False))  # noqa: SLF001 -- rich needs the stream itself
+        if not found.ok:
+            raise SystemExit(1)
+
+
+def _mark(*, ok: bool) -> str:
+    return "[green]ok[/]" if ok else "[bold red]down[/]"
+
+
+def _show(found: Report, console: Console) -> None:
+    """Draw the report as tables."""
+    where = f"{found.url} (process {found.pid}, {found.uptime_seconds} s)" if found.running else "not running"
+    console.print(f"exchange {where}, data in {found.data_dir}", soft_wrap=True)
+    if found.processes:
+        table = Table("process", "state", "pid", "up for s", "restarts", "last exit", box=None)
+        for process in found.processes:
+            row = (process.pid, process.uptime_seconds, process.restarts, process.last_exit_code)
+            state = "[green]running[/]" if process.ok else f"[bold red]{process.state}[/]"
+            table.add_row(process.name, state, *("-" if value is None else str(value) for value in row))
+        console.print(table)
+    table = Table("server", "", "version", box=None)
+    for server in found.servers:
+        table.add_row(server.name, _mark(ok=server.ok), server.detail)
+    console.print(table)
+    if found.shards:
+        table = Table("shard", "worker", "epoch", "log head", "settled", "lag", "settled at", box=None)
+        for shard in found.shards:
+            numbers = (shard.epoch, shard.log_head, shard.settled, shard.lag)
+            table.add_row(
+                str(shard.shard), _mark(ok=shard.worker_alive), *(f"{n:,}" for n in numbers), shard.settled_at or "-"
+            )
+        console.print(table)
+    console.print(", ".join(f"{name} {version}" for name, version in found.versions.items()), soft_wrap=True)

@@ -1,0 +1,177 @@
+"""What runs and how well: read by `status`, and by nobody who would change anything."""
+
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from importlib import metadata
+from typing import Any
+
+import django
+import redis
+from django.conf import settings
+from django.db import Error, connection
+
+from exchange.embedded import folder
+from exchange.management import status_file
+from exchange.management.supervisor import RUNNING
+
+ANSWER_SECONDS_MAX = 2
+PACKAGES = ("django", "channels", "celery", "psycopg", "numba")
+
+_SHARDS = """
+SELECT c.shard, c.epoch, c.sequence, s.sequence, s.settled_at,
+       coalesce(l.owner, ''), coalesce(l.expires_at > now(), false)
+  FROM command_stream c
+  JOIN settlement_cursor s USING (shard)
+  LEFT JOIN worker_lease l USING (shard)
+ ORDER BY c.shard
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """PostgreSQL or Redis."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Process:
+    """A child of `up`."""
+
+    name: str
+    state: str
+    pid: int | None
+    uptime_seconds: int | None
+    restarts: int
+    last_exit_code: int | None
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether it runs and is ready."""
+        return self.state == RUNNING
+
+
+@dataclass(frozen=True)
+class Shard:
+    """How far one matching worker has come."""
+
+    shard: int
+    epoch: int
+    log_head: int
+    settled: int
+    lag: int
+    settled_at: str | None
+    worker: str
+    worker_alive: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that `status` tells."""
+
+    ok: bool
+    running: bool
+    url: str | None
+    pid: int | None
+    uptime_seconds: int | None
+    data_dir: str
+    processes: list[Process] = field(default_factory=list)
+    servers: list[Server] = field(default_factory=list)
+    shards: list[Shard] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON takes it."""
+        return asdict(self)
+
+
+def report(*, now: datetime) -> Report:
+    """Look at the processes, the servers and the sequences."""
+    body = status_file.read(settings.DATA_DIR) if folder.holder(settings.DATA_DIR) else None
+    processes = [_process(child, now) for child in body["children"]] if body else []
+    database, shards = _database()
+    servers = [database, _redis()]
+    supervised = body is not None or not settings.EMBEDDED_POSTGRES
+    ok = (
+        supervised
+        and all(process.ok for process in processes)
+        and all(server.ok for server in servers)
+        and all(shard.worker_alive for shard in shards)
+    )
+    return Report(
+        ok=ok,
+        running=body is not None,
+        url=body["url"] if body else None,
+        pid=body["pid"] if body else None,
+        uptime_seconds=_seconds_since(datetime.fromisoformat(body["started_at"]), now) if body else None,
+        data_dir=str(settings.DATA_DIR),
+        processes=processes,
+        servers=servers,
+        shards=shards,
+        versions=_versions(),
+    )
+
+
+def _seconds_since(moment: datetime, now: datetime) -> int:
+    return int((now - moment).total_seconds())
+
+
+def _process(child: dict[str, Any], now: datetime) -> Process:
+    """Read one child from what the supervisor wrote."""
+    begun_at = child["begun_at"]
+    uptime = None if begun_at is None else max(0, int(now.timestamp() - begun_at))
+    return Process(
+        name=child["name"],
+        state=child["state"],
+        pid=child["pid"],
+        uptime_seconds=uptime,
+        restarts=child["restarts"],
+        last_exit_code=child["last_exit_code"],
+    )
+
+
+def _database() -> tuple[Server, list[Shard]]:
+    """Ask PostgreSQL for its version and the sequences of every shard."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW server_version")
+            version = cursor.fetchone()[0]
+            cursor.execute("SELECT to_regclass('command_stream') IS NOT NULL")
+            if not cursor.fetchone()[0]:
+                return Server("postgres", ok=False, detail=f"{version}, without tables"), []
+            cursor.execute(_SHARDS)
+            shards = [_shard(row) for row in cursor.fetchall()]
+    except Error as error:
+        return Server("postgres", ok=False, detail=str(error).strip().splitlines()[0]), []
+    finally:
+        connection.close()
+    return Server("postgres", ok=True, detail=version), shards
+
+
+def _shard(row: tuple[Any, ...]) -> Shard:
+    shard, epoch, head, settled, settled_at, owner, alive = row
+    moment = None if settled_at is None else settled_at.isoformat()
+    return Shard(shard, epoch, head, settled, head - settled, moment, owner, alive)
+
+
+def _redis() -> Server:
+    """Ask Redis for its version."""
+    client = redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=ANSWER_SECONDS_MAX, socket_connect_timeout=ANSWER_SECONDS_MAX
+    )
+    try:
+        found: Any = client.info("server")
+    except (redis.RedisError, OSError) as error:
+        return Server("redis", ok=False, detail=str(error))
+    finally:
+        client.close()
+    return Server("redis", ok=True, detail=str(found.get("valkey_version") or found["redis_version"]))
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that matter when something is reported."""
+    versions = {"python": platform.python_version(), "django": django.__version__}
+    return versions | {name: metadata.version(name) for name in PACKAGES if name != "django"}
