@@ -24,11 +24,11 @@ def join(
     order_id: int,
     trader_id: int,
     lots: int,
-) -> Any:
+) -> int:
     """Rest an order at the back of the queue at `key`; there must be room for everything it takes.
 
     Returns:
-        The slot of the level it now stands in.
+        Lots that stand at its price now.
     """
     level_slot = find_level(nodes, side, key)
     if level_slot == NO_SLOT:
@@ -61,7 +61,7 @@ def join(
     level["open_lots"] += lots
     level["order_count"] += 1
     order_index.insert(index, order_id, slot)
-    return level_slot
+    return level["open_lots"]
 
 
 @inlined
