@@ -129,10 +129,10 @@ def test_the_publisher_gets_the_last_day_in_ticks_and_lots() -> None:
     row = factories.bitcoin()
     candles.fold(trades((1, "60000.01", "0.0002", 0), (2, "60000.03", "0.0001", 1)))
 
-    found = selectors.minutes(NOON + timedelta(hours=1))
+    found = selectors.minutes(selectors.spec_of(row), NOON + timedelta(hours=1))
 
     start = int(NOON.timestamp())
-    assert found == {row.pk: [feed.Bar(start, 6_000_001, 6_000_003, 6_000_001, 6_000_003, 3, 18_000_005, 2)]}
+    assert found == [feed.Bar(start, 6_000_001, 6_000_003, 6_000_001, 6_000_003, 3, 18_000_005, 2)]
 
 
 def partitions() -> set[str]:
