@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import stat
 import sys
@@ -51,7 +52,7 @@ def choose(arguments: Sequence[str]) -> None:
 def _is_ours(data_dir: Path) -> bool:
     """Tell whether a folder is empty or holds only what an exchange makes."""
     names = {path.name for path in data_dir.iterdir()}
-    return MARKER in names or all(name in OURS or name.startswith("secret_key.") for name in names)
+    return MARKER in names or all(name in OURS or name.startswith(("secret_key.", MARKER)) for name in names)
 
 
 def prepare(data_dir: Path) -> None:
@@ -71,17 +72,34 @@ def prepare(data_dir: Path) -> None:
             data_dir.chmod(mode | stat.S_IXOTH)
         for name in ("run", "log"):
             (data_dir / name).mkdir(exist_ok=True)
-        (data_dir / MARKER).touch()
         _check_writable(data_dir)
-        home = addresses.home(data_dir)
-        if home != data_dir.resolve():
-            for folder in (addresses.ROOT_HOME, home):
-                folder.mkdir(parents=True, exist_ok=True)
-                folder.chmod(0o755)
+        _mark(data_dir)
     except OSError as error:
         raise EmbeddedServerError(
             f"The data folder {data_dir} cannot be used: {error.strerror} ({error.filename})."
         ) from error
+
+
+def _mark(data_dir: Path) -> None:
+    """Put the same name on the data folder and on the servers' folder outside it, if there is one.
+
+    A data folder that was removed and made anew must not find the servers' old files there: those
+    are put aside, for whoever removed the data folder by mistake.
+    """
+    marker, home = data_dir / MARKER, addresses.home(data_dir)
+    if not marker.exists():
+        draft = marker.with_name(f"{MARKER}.{os.getpid()}")
+        draft.write_text(f"{secrets.token_hex(8)}\nThe files of PostgreSQL and Redis are in {home}.\n")
+        draft.rename(marker)
+    if home == data_dir.resolve():
+        return
+    twin = home / MARKER
+    if home.exists() and (not twin.exists() or twin.read_text() != marker.read_text()):
+        home.rename(home.with_name(f"{home.name}.left-{secrets.token_hex(4)}"))
+    for folder in (addresses.ROOT_HOME, home):
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
+    twin.write_text(marker.read_text())
 
 
 def _check_writable(data_dir: Path) -> None:
@@ -107,6 +125,12 @@ def wipe(data_dir: Path) -> None:
     if home != data_dir.resolve():
         shutil.rmtree(home, ignore_errors=True)
     shutil.rmtree(addresses.socket_dir(data_dir), ignore_errors=True)
+
+
+def discard(data_dir: Path) -> None:
+    """Remove a data folder whole, for tests."""
+    wipe(data_dir)
+    shutil.rmtree(data_dir, ignore_errors=True)
 
 
 def _remove(path: Path) -> None:

@@ -78,9 +78,7 @@ def _run(account: Account | None, name: str, *args: str) -> str:
             timeout=PROGRAM_SECONDS_MAX,
         )
     except subprocess.CalledProcessError as error:
-        reason = (
-            error.stderr.strip() or error.stdout.strip() or f"exit code {error.returncode}"
-        ).splitlines()
+        reason = (error.stderr.strip() or error.stdout.strip() or f"exit code {error.returncode}").splitlines()
         raise EmbeddedServerError(f"PostgreSQL's {name} failed: {reason[-1]}") from error
     except subprocess.TimeoutExpired as error:
         raise EmbeddedServerError(f"PostgreSQL's {name} took over {PROGRAM_SECONDS_MAX} s.") from error
@@ -154,9 +152,7 @@ def _clear_leftovers(data_dir: Path) -> None:
         deadline = time.monotonic() + STOP_SECONDS_MAX
         while process.alive(pid):
             if time.monotonic() > deadline:
-                raise EmbeddedServerError(
-                    f"A PostgreSQL (process {pid}) still runs on {pgdata} and does not stop."
-                )
+                raise EmbeddedServerError(f"A PostgreSQL (process {pid}) still runs on {pgdata} and does not stop.")
             time.sleep(0.05)
     for stale in (pgdata / "postmaster.pid", sockets / f"{addresses.POSTGRES_SOCKET_NAME}.lock"):
         stale.unlink(missing_ok=True)
@@ -195,9 +191,7 @@ def wait_ready(data_dir: Path, server: subprocess.Popen[bytes]) -> None:
     while True:
         if server.poll() is not None:
             lines = process.last_lines(log_file(data_dir), 20)
-            said = (
-                [line for line in lines if "FATAL:" in line or "PANIC:" in line] or lines[-1:] or ["no word"]
-            )
+            said = [line for line in lines if "FATAL:" in line or "PANIC:" in line] or lines[-1:] or ["no word"]
             raise EmbeddedServerError(f"PostgreSQL did not start: {said[-1].partition('] ')[2] or said[-1]}")
         with contextlib.suppress(OSError, IndexError):
             lines = pid_file.read_text().splitlines()

