@@ -5,12 +5,13 @@ process, however it ends: exchange.embedded.process, Note [No orphans].
 """
 
 import contextlib
-import shutil
 
 import pytest
 from django.conf import settings
 
 from exchange.embedded import folder, postgres, redis
+
+pytest_plugins = ["ledger.tests.fixtures", "exchange.api.tests.fixtures"]
 
 _STARTED = contextlib.ExitStack()
 
@@ -19,7 +20,7 @@ def pytest_configure() -> None:
     data_dir = settings.DATA_DIR
     try:
         folder.prepare(data_dir)
-        _STARTED.callback(shutil.rmtree, data_dir, ignore_errors=True)
+        _STARTED.callback(folder.discard, data_dir)
         if settings.EMBEDDED_POSTGRES:
             _STARTED.callback(postgres.stop, postgres.start(data_dir, durable=False), data_dir)
         if settings.EMBEDDED_REDIS:
