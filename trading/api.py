@@ -21,6 +21,8 @@ from trading.serializers import (
     AccountResponse,
     CancelAllResponse,
     CancelResponse,
+    FillPageQuery,
+    FillPageResponse,
     HoldingResponse,
     OrderBatchRequest,
     OrderBatchResponse,
@@ -156,7 +158,7 @@ class OrderView(APIView):
         """Return one of your orders with its fills."""
         order = selectors.order(customer_id(request), _known(order_id))
         trades = selectors.order_trades([order.id])[order.id]
-        return ApiResponse({**_shape(order), "trades": [_fill(trade, order) for trade in trades]})
+        return ApiResponse({**_shape(order), "trades": [_fill(trade, order.side) for trade in trades]})
 
     @extend_schema(
         operation_id="order_cancel",
@@ -181,16 +183,16 @@ class OrderView(APIView):
         return _ended(order)
 
 
-def _fill(trade: Trade, order: Order) -> dict[str, Any]:
-    """Return a trade as one of its two orders sees it: its own fee and role, nothing of the other side."""
+def _fill(trade: Trade, side: str) -> dict[str, Any]:
+    """Return a trade as one of its two sides sees it: its own fee and role, nothing of the other side."""
     spec = instruments.instrument_by_id(trade.instrument_id)
     return {
         "trade_id": trade.id,
         "price": spec.wire_price(trade.price),
         "quantity": spec.wire_qty(trade.quantity),
         "executed_at": trade.executed_at,
-        "fee": trade.buyer_fee if order.side == Side.BUY else trade.seller_fee,
-        "role": "taker" if trade.taker_side == order.side else "maker",
+        "fee": trade.buyer_fee if side == Side.BUY else trade.seller_fee,
+        "role": "taker" if trade.taker_side == side else "maker",
     }
 
 
@@ -226,6 +228,39 @@ class OrderReduceView(APIView):
             [Submission(owner_id, ReduceOrder(order_id=order_id, quantity=quantity))], now=utc_now()
         )
         return ApiResponse(_shape(_accepted(result)), status=202, message=_("reduction pending"))
+
+
+class FillsView(APIView):
+    """A trader's fills."""
+
+    @extend_schema(operation_id="fills", parameters=[FillPageQuery], responses={200: FillPageResponse})
+    def get(self, request: Request) -> ApiResponse:
+        """List the fills of your orders, newest first. A trade with yourself shows both of its sides."""
+        query = FillPageQuery(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        owner_id, limit = customer_id(request), query.validated_data["limit"]
+        cursor = query.validated_data.get("cursor")
+        before_id = None if cursor is None else decode_cursor(cursor)
+        rows = selectors.own_trades(owner_id, before_id=before_id, limit=limit + 1)
+        found = page(rows, limit=limit, shape=lambda trade: _own_fills(trade, owner_id))
+        return ApiResponse({**found, "items": [fill for fills in found["items"] for fill in fills]})
+
+
+def _own_fills(trade: Trade, owner_id: int) -> list[dict[str, Any]]:
+    """Return a trade as each side of it that is the owner's sees it: mostly one, both in a trade with oneself."""
+    spec = instruments.instrument_by_id(trade.instrument_id)
+    sides = ((Side.BUY, trade.buyer_id, trade.buy_order_id), (Side.SELL, trade.seller_id, trade.sell_order_id))
+    return [
+        {
+            **_fill(trade, side),
+            "order_id": order_id,
+            "symbol": trade.symbol,
+            "side": side,
+            "fee_asset": spec.quote,
+        }
+        for side, user_id, order_id in sides
+        if user_id == owner_id
+    ]
 
 
 class AccountView(APIView):

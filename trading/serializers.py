@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from exchange.api.pagination import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
-from exchange.api.requests import StrictSerializer, TextField, WordField
+from exchange.api.requests import PatternField, StrictSerializer, TextField, WordField
 from exchange.api.serializers import AmountField, DecimalStringField, WireNumberField
 from exchange.kernel.errors import DomainError, gettext_noop
 from exchange.kernel.money import plain
@@ -56,13 +56,13 @@ class SupportedWordField(WordField):
         return super().to_internal_value(data)
 
 
-class ClientOrderIdField(TextField, serializers.RegexField):
+class ClientOrderIdField(PatternField):
     """The client's own name of an order, which makes a retry safe."""
 
     default_error_messages = {"invalid": _("Use 1 to 64 letters, digits and . _ : -")}
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(CLIENT_ORDER_ID_PATTERN, trim_whitespace=False, **options)
+        super().__init__(CLIENT_ORDER_ID_PATTERN, **options)
 
 
 class OrderRequest(StrictSerializer):
@@ -232,6 +232,29 @@ class OrderResultResponse(serializers.Serializer[Any]):
     code = serializers.IntegerField(help_text="0, or the refusal's code.")
     message = serializers.CharField()
     data = serializers.DictField(help_text="The order, or the refusal's data.")
+
+
+class FillPageQuery(StrictSerializer):
+    """Which page of fills."""
+
+    cursor = TextField(required=False, max_length=64, help_text="next_cursor of the page before.")
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=PAGE_SIZE_MAX, default=PAGE_SIZE_DEFAULT)
+
+
+class FillResponse(OrderTradeResponse):
+    """One fill of an order of yours."""
+
+    order_id = serializers.IntegerField()
+    symbol = serializers.CharField()
+    side = serializers.ChoiceField(choices=Side.choices, help_text="Of your order.")
+    fee_asset = serializers.CharField()
+
+
+class FillPageResponse(serializers.Serializer[Any]):
+    """A page of fills, newest first."""
+
+    items = FillResponse(many=True)
+    next_cursor = serializers.CharField(allow_null=True, help_text="null on the last page.")
 
 
 class OrderBatchResponse(serializers.Serializer[Any]):

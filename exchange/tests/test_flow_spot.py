@@ -8,6 +8,7 @@ from exchange.kernel.clock import utc_now
 from ledger.models import JournalEntry
 from risk.models import SpotHolding
 from risk.services.checks import InsufficientFundsError
+from trading import audit
 from trading.models import Command, Order, Outbox, PrivateEvent, Trade
 from trading.services import orders
 from trading.services.requests import ReduceOrder, Submission
@@ -130,3 +131,22 @@ def test_private_events_are_dense_and_tell_the_last_balance(customer) -> None:
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     last_usdt = [e.payload for e in events if e.channel == "balances" and e.payload["asset"] == "USDT"][-1]
     assert last_usdt == {"asset": "USDT", "balance": "499.9", "frozen_balance": "0"}
+
+
+def test_the_audit_of_the_road_finds_nothing_after_trades_and_names_a_break(customer) -> None:
+    make_instrument()
+    alice, bob = customer("alice", USDT=1000), customer("bob", BTC=1)
+    place(bob.id, limit("BTCUSDT", "sell", "0.0100", "50000.00"))
+    [buy] = place(alice.id, limit("BTCUSDT", "buy", "0.0150", "50010.00"))
+    run_worker_once()
+
+    found = audit.invariants()
+    assert [item for item in found if not item.ok] == []
+    assert len(found) == len({item.name for item in found})
+
+    Order.objects.filter(id=buy.id).update(filled_quantity=Decimal("0.0110"))
+    broken = {item.name for item in audit.invariants() if not item.ok}
+    assert broken == {
+        "orders have what their trades say",
+        "replay of shard 0's log reproduces hash, trades and open orders",
+    }

@@ -1,0 +1,189 @@
+"""Audits the road: orders against holds, trades against the journal, the log against its own replay.
+
+Each check looks with other means than what wrote the rows: aggregates over whole tables, and the engine run again over
+the whole log. `ledger.audit` does the same for the books themselves.
+"""
+
+from decimal import Decimal
+
+from exchange import database
+from ledger import audit
+from ledger.audit import BROKEN_SHOWN_MAX, Invariant
+from marketdata import selectors as instruments
+from matching_worker.engine import Engine
+from matching_worker.protocol import EventKind, Rows
+from trading.services import command_log
+
+REPLAY_BATCH = 10_000
+
+CHECKS: dict[str, str] = {
+    "open holds equal the order_hold wallets": """
+        SELECT 'user ' || coalesce(o.user_id, a.owner_id) || ' holds ' || coalesce(o.total, 0) || ' in orders, '
+               || coalesce(a.balance, 0) || ' ' || coalesce(o.hold_asset, a.asset) || ' in the wallet'
+        FROM (SELECT user_id, hold_asset, sum(hold_remaining) AS total FROM orders
+              WHERE hold_remaining <> 0 GROUP BY user_id, hold_asset) o
+        FULL JOIN (SELECT owner_id, asset, balance FROM ledger_account WHERE code = '1020' AND balance <> 0) a
+             ON a.owner_id = o.user_id AND a.asset = o.hold_asset
+        WHERE coalesce(o.total, 0) <> coalesce(a.balance, 0)""",
+    "ended orders hold nothing": """
+        SELECT 'order ' || id || ' is ' || status || ' and holds ' || hold_remaining FROM orders
+        WHERE status IN ('filled', 'cancelled', 'rejected') AND hold_remaining <> 0""",
+    "orders have what their trades say": """
+        SELECT 'order ' || o.id || ' says ' || o.filled_quantity || ' for ' || o.filled_notional || ', fee ' || o.fee
+               || '; its trades ' || coalesce(t.quantity, 0) || ' for ' || coalesce(t.notional, 0) || ', fee '
+               || coalesce(t.fee, 0)
+        FROM orders o
+        FULL JOIN (SELECT order_id, sum(quantity) AS quantity, sum(notional) AS notional, sum(fee) AS fee
+                   FROM (SELECT buy_order_id AS order_id, quantity, notional, buyer_fee AS fee FROM trades
+                         UNION ALL SELECT sell_order_id, quantity, notional, seller_fee FROM trades) s
+                   GROUP BY order_id) t ON t.order_id = o.id
+        WHERE o.id IS NULL OR (o.filled_quantity, o.filled_notional, o.fee)
+              IS DISTINCT FROM (coalesce(t.quantity, 0), coalesce(t.notional, 0), coalesce(t.fee, 0))""",
+    "every trade is settled once, as it was made": """
+        SELECT 'trade ' || coalesce(t.id::text, e.key) || ' has notional ' || coalesce(t.notional, 0) || ', its entry '
+               || coalesce(e.notional, 0)
+        FROM (SELECT t.*, s.base_id, s.quote_id FROM trades t JOIN marketdata_instrument s ON s.id = t.instrument_id) t
+        FULL JOIN (
+            SELECT j.key, count(DISTINCT j.id) AS entries, array_agg(DISTINCT a.asset) AS assets,
+                   sum(l.amount) FILTER (WHERE a.code = '3020' AND l.amount > 0 AND l.n < 6) AS notional,
+                   sum(-l.amount) FILTER (WHERE a.code = '4110') AS fees,
+                   sum(l.amount) FILTER (WHERE a.code = '5030') AS fees_charged
+            FROM ledger_entry j JOIN ledger_line l ON l.entry_id = j.id JOIN ledger_account a ON a.id = l.account_id
+            WHERE j.kind = 'SPOT_FILL' GROUP BY j.key
+        ) e ON e.key = 'trade:' || t.id
+        WHERE t.id IS NULL OR e.key IS NULL OR e.entries <> 1 OR e.notional IS DISTINCT FROM t.notional
+           OR coalesce(e.fees, 0) <> t.buyer_fee + t.seller_fee OR coalesce(e.fees_charged, 0) <> coalesce(e.fees, 0)
+           OR NOT e.assets @> ARRAY[t.base_id, t.quote_id]::varchar[]""",
+    "trade numbers have no gap": """
+        SELECT symbol || ': ' || count(*) || ' trades, numbered ' || min(number) || ' to ' || max(number)
+        FROM trades GROUP BY symbol HAVING min(number) <> 1 OR max(number) <> count(*)
+            OR count(DISTINCT id) <> count(*)""",
+    "candles equal the trades": """
+        SELECT coalesce(c.symbol, t.symbol) || ' at ' || coalesce(c.timestamp, t.minute) || ': candle '
+               || coalesce(c.volume, 0) || ', trades ' || coalesce(t.volume, 0)
+        FROM klines_1m c
+        FULL JOIN (SELECT symbol, date_trunc('minute', executed_at) AS minute, sum(quantity) AS volume,
+                          count(*) AS trade_count, min(price) AS low, max(price) AS high
+                   FROM trades GROUP BY 1, 2) t ON t.symbol = c.symbol AND t.minute = c.timestamp
+        WHERE (c.volume, c.trade_count, c.low, c.high) IS DISTINCT FROM (t.volume, t.trade_count, t.low, t.high)""",
+    "the command log is dense and its chain whole": """
+        SELECT 'shard ' || s.shard || ': ' || count(c.sequence) || ' commands, head at ' || s.sequence
+        FROM command_stream s LEFT JOIN commands c ON c.shard = s.shard
+        GROUP BY s.shard, s.sequence, s.chain_hash
+        HAVING count(c.sequence) <> s.sequence OR coalesce(max(c.sequence), 0) <> s.sequence
+        UNION ALL
+        SELECT 'command ' || shard || ':' || sequence || ' does not follow in the chain'
+        FROM (SELECT shard, sequence, chain_hash,
+                     sha256(lag(chain_hash, 1, sha256(('shard ' || shard)::bytea))
+                            OVER (PARTITION BY shard ORDER BY sequence) || payload) AS expected FROM commands) c
+        WHERE chain_hash <> expected""",
+    "settlement is not ahead of the log": """
+        SELECT 'shard ' || c.shard || ' settled to ' || c.sequence || ', log ends at ' || s.sequence
+        FROM settlement_cursor c JOIN command_stream s USING (shard) WHERE c.sequence > s.sequence""",
+    "private events have no gap": """
+        SELECT 'user ' || g.owner_id || ': ' || count(p.sequence) || ' events to ' || max(p.sequence) || ', gate at '
+               || g.event_sequence
+        FROM ledger_gate g LEFT JOIN private_events p ON p.user_id = g.owner_id
+        GROUP BY g.owner_id, g.event_sequence
+        HAVING count(p.sequence) > 0
+           AND (max(p.sequence) <> g.event_sequence OR max(p.sequence) - min(p.sequence) + 1 <> count(p.sequence))""",
+}
+
+_COUNTS = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM trades), (SELECT count(*) FROM commands)"
+_SHARDS = """
+SELECT s.shard, s.epoch, s.sequence, c.sequence, c.state_hash
+FROM command_stream s JOIN settlement_cursor c USING (shard) ORDER BY s.shard
+"""
+_TRADES = """
+SELECT id, instrument_id, number, buy_order_id, sell_order_id, price, quantity FROM trades
+WHERE id = ANY(%s) AND shard = %s
+"""
+_OPEN_ORDERS = """
+SELECT o.id, o.instrument_id, o.quantity - o.filled_quantity
+FROM orders o JOIN marketdata_instrument i ON i.id = o.instrument_id
+WHERE i.shard = %s AND o.status IN ('new', 'partial_filled') ORDER BY o.id
+"""
+
+
+def invariants() -> list[Invariant]:
+    """Check the books, the road, and the replay of the log, as of one moment; one result an invariant."""
+    with audit.snapshot():
+        [[(orders, trades, commands)]] = database.fetch((_COUNTS, ()))
+        return [
+            *audit.invariants(),
+            *audit.run(CHECKS, f"{orders} orders, {trades} trades, {commands} commands"),
+            *_replays(),
+        ]
+
+
+def _replays() -> list[Invariant]:
+    """Run the engine over each shard's whole log and compare it with what was settled."""
+    [shards] = database.fetch((_SHARDS, ()))
+    return [_replay(*row) for row in shards]
+
+
+def _replay(shard: int, epoch: int, head: int, settled: int, state_hash: Decimal) -> Invariant:
+    """Replay one shard up to its settlement cursor: same hash, same trades, same open quantities."""
+    name = f"replay of shard {shard}'s log reproduces hash, trades and open orders"
+    engine = Engine(shard, epoch)
+    broken: list[str] = []
+    trades = 0
+    while engine.sequence < settled:
+        commands, _ = command_log.read(shard, engine.sequence, min(REPLAY_BATCH, settled - engine.sequence))
+        if not len(commands):
+            break
+        fills = engine.apply(commands)
+        fills = fills[fills["kind"] == EventKind.FILL]
+        trades += len(fills)
+        broken += _compare_trades(fills, shard)
+    if settled and engine.state_hash != state_hash:
+        broken.append(f"hash {engine.state_hash:016x} where {int(state_hash):016x} was settled at command {settled}")
+    broken += _compare_open_orders(engine, shard, head)
+    return Invariant(name, not broken, "; ".join(broken[:BROKEN_SHOWN_MAX]) or f"{settled} commands, {trades} trades")
+
+
+def _compare_trades(fills: Rows, shard: int) -> list[str]:
+    """Compare the engine's fills with the stored trades of the same ids."""
+    if not len(fills):
+        return []
+    [rows] = database.fetch((_TRADES, (fills["trade_id"].tolist(), shard)))
+    stored = {row[0]: row[1:] for row in rows}
+    broken = []
+    for fill in fills:
+        spec = instruments.instrument_by_id(int(fill["instrument_id"]))
+        taker, maker = int(fill["order_id"]), int(fill["maker_order_id"])
+        buyer, seller = (taker, maker) if fill["side"] == 1 else (maker, taker)
+        made = (
+            spec.id,
+            int(fill["trade_number"]),
+            buyer,
+            seller,
+            spec.ticks_to_price(fill["price_ticks"]),
+            spec.lots_to_qty(fill["qty_lots"]),
+        )
+        if stored.get(int(fill["trade_id"])) != made:
+            broken.append(f"trade {fill['trade_id']} is {stored.get(int(fill['trade_id']))}, was made as {made}")
+    return broken
+
+
+def _compare_open_orders(engine: Engine, shard: int, head: int) -> list[str]:
+    """Compare what rests in the engine with the open orders of the books, at the cursor.
+
+    An order that is open in the books but unknown to the engine must still be on its way in the log.
+    """
+    [rows] = database.fetch((_OPEN_ORDERS, (shard,)))
+    broken = []
+    found = 0
+    for order_id, instrument_id, left in rows:
+        order = engine.order(order_id)
+        if order is None:
+            if engine.sequence == head:
+                broken.append(f"order {order_id} is open in the books, the engine does not have it")
+            continue
+        found += 1
+        lots = instruments.instrument_by_id(instrument_id).lots_to_qty(order.open_lots)
+        if lots != left:
+            broken.append(f"order {order_id} has {left} open, the engine {lots}")
+    if found != engine.open_order_count:
+        broken.append(f"{engine.open_order_count} orders rest in the engine, {found} of them are open in the books")
+    return broken
