@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import get_language, gettext, ngettext
 from django.views.decorators.csrf import ensure_csrf_cookie
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from exchange.api import throttling
 from exchange.api.authentication import client_address
@@ -36,13 +36,13 @@ DEMO_PASSWORD_BYTES = 24
 YEAR_S = 365 * 24 * 3600
 
 
-@require_GET
+@require_safe
 def markets(request: HttpRequest) -> HttpResponse:
     """Show every market; prices arrive live."""
     return render(request, "web/markets.html", {"page": "markets", "instruments": instruments.instruments()})
 
 
-@require_GET
+@require_safe
 def latest_market(request: HttpRequest) -> HttpResponse:
     """Go to the market this browser looked at last, or to the first one."""
     known = [spec.symbol for spec in instruments.instruments()]
@@ -52,7 +52,7 @@ def latest_market(request: HttpRequest) -> HttpResponse:
     return redirect("web:trade", symbol=kept if kept in known else known[0])
 
 
-@require_GET
+@require_safe
 @ensure_csrf_cookie
 def terminal(request: HttpRequest, symbol: str) -> HttpResponse:
     """Show the terminal of one market; the public part needs no account."""
@@ -185,7 +185,7 @@ def _own_page(request: HttpRequest, address: str) -> str:
 # --- Account --------------------------------------------------------------------------------------
 
 
-@require_GET
+@require_safe
 @login_required
 def account(request: HttpRequest) -> HttpResponse:
     """Show the user's balances."""

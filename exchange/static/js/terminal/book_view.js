@@ -8,7 +8,7 @@ const ROWS_MIN = 6;
 const ROWS_MAX = 40;
 
 export class BookView {
-  /** @param onPick called with (price text, cumulative quantity text) when a level is taken */
+  /** @param onPick called with the price text of a level that was clicked */
   constructor({ book, instrument, onPick }) {
     Object.assign(this, { book, instrument, onPick, own: new Map(), last: null });
     this.bodies = { sell: document.getElementById("asks"), buy: document.getElementById("bids") };
@@ -137,7 +137,7 @@ export class BookView {
   }
 
   #pick(row) {
-    if (row) this.onPick(row.dataset.price, row.cells[2].textContent.replaceAll(",", ""));
+    if (row) this.onPick(row.dataset.price);
   }
 
   #key(event) {

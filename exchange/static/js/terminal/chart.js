@@ -18,8 +18,10 @@ export class Chart {
     this.legend = document.getElementById("chart-legend");
     this.chart = createChart(this.area, {
       autoSize: true,
+      layout: { attributionLogo: false }, // it would add a style of its own, which our content policy forbids: the page has a link
       localization: { locale: document.documentElement.lang },
       timeScale: { timeVisible: true, secondsVisible: false, rightOffset: 6, barSpacing: 8 },
+      rightPriceScale: { entireTextOnly: true },
       crosshair: { mode: 0 },
     });
     this.series = this.chart.addSeries(CandlestickSeries, {
@@ -131,7 +133,7 @@ export class Chart {
     this.chart.applyOptions({
       layout: {
         background: { color: colour("--surface") }, textColor: colour("--text-muted"),
-        fontFamily: colour("--font"), fontSize: 11, attributionLogo: false,
+        fontFamily: colour("--font"), fontSize: 11,
       },
       grid: { vertLines: { color: colour("--surface-raised") }, horzLines: { color: colour("--surface-raised") } },
       rightPriceScale: { borderColor: colour("--border") },

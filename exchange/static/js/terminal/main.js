@@ -25,7 +25,8 @@ const { symbol, signed_in: signedIn } = JSON.parse(document.getElementById("page
 const path = encodeURIComponent(symbol);
 const byId = (id) => document.getElementById(id);
 
-const [rows, schema] = await Promise.all([read("/instruments"), fetch("/api/v1/schema?format=json").then((answer) => answer.json())]);
+const status = new Status();
+const [rows, schema] = await insist(() => Promise.all([read("/instruments"), readSchema()]));
 const instruments = items(rows).map((row) => new Instrument(row));
 const markets = new Map(instruments.map((instrument) => [instrument.symbol, instrument]));
 const instrument = markets.get(symbol);
@@ -34,7 +35,6 @@ remember("symbol", symbol);
 
 const book = new Book(instrument);
 const market = { book, last: null, sequence: null, lastPrice: () => market.last };
-const status = new Status();
 const notices = new Notices(markets);
 const tape = new Tape(instrument);
 const own = new Own(ownChanged);
@@ -48,7 +48,23 @@ const tables = new OrderTables({ own, markets, symbol });
 const switcher = new SymbolSwitcher(instruments);
 const feed = new Feed({ onMessage: receive, onState: (state) => status.show(state), onOpen: opened });
 
-/** Fill the ticket from the book: the price, and the quantity that stands up to there when none is typed. */
+async function readSchema() {
+  return (await fetch("/api/v1/schema?format=json")).json();
+}
+
+/** Without the markets and their rules there is no terminal: try until they can be read. */
+async function insist(work) {
+  for (;;) {
+    try {
+      return await work();
+    } catch {
+      status.failed();
+      await new Promise((resolve) => setTimeout(resolve, 3000));
+    }
+  }
+}
+
+/** Fill the ticket from the book: its price, which the user may still change. */
 function pickLevel(price) {
   ticket.setPrice(price);
   if (byId("main").dataset.shown === "book") showPanel("trade");

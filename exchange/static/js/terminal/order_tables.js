@@ -70,8 +70,9 @@ export class OrderTables {
     const words = ngettext("Cancel %s open order?", "Cancel %s open orders?", open.length);
     if (!(await confirmed("cancel-all", gettext("Cancel all orders"), interpolate(words, [open.length])))) return;
     try {
-      const { message } = await call("DELETE", this.filter.checked ? `/orders?symbol=${encodeURIComponent(this.symbol)}` : "/orders");
-      toast(message, "good");
+      const { data } = await call("DELETE", this.filter.checked ? `/orders?symbol=${encodeURIComponent(this.symbol)}` : "/orders");
+      const done = ngettext("Cancel of %s order sent.", "Cancel of %s orders sent.", data.count);
+      toast(interpolate(done, [data.count]), "good");
     } catch (error) {
       if (error.code === undefined) throw error;
       toast(error.message, "bad");

@@ -3,6 +3,7 @@ import { items, read } from "../api.js";
 
 const OPEN = new Set(["new", "partial_filled", "pending_review", "untriggered"]);
 const HISTORY = 100;
+const OPEN_MAX = 200;
 const FILLS_MAX = 200;
 
 export class Own {
@@ -16,10 +17,11 @@ export class Own {
   async load() {
     this.waiting = [];
     try {
-      const [orders, fills, account] = await Promise.all([
-        read(`/orders?limit=${HISTORY}`), read(`/fills?limit=${HISTORY}`), read("/account"),
+      const [open, orders, fills, account] = await Promise.all([
+        read(`/orders?status=open&limit=${OPEN_MAX}`), read(`/orders?limit=${HISTORY}`), read(`/fills?limit=${HISTORY}`),
+        read("/account"),
       ]);
-      for (const order of items(orders)) this.#order(order);
+      for (const order of [...items(open), ...items(orders)]) this.#order(order);
       for (const fill of items(fills)) this.#fill(fill);
       for (const balance of account.balances) this.#balance(balance);
     } finally {

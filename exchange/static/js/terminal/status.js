@@ -24,7 +24,7 @@ export class Status {
 
   /** Reading over REST failed; the feed will bring it up again. */
   failed() {
-    this.#banner(gettext("Some data could not be read; it will be read again after the next connection."));
+    this.#banner(gettext("Some data could not be read; trying again."));
   }
 
   #banner(text) {

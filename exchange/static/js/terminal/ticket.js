@@ -140,6 +140,7 @@ export class Ticket {
     const asset = buying ? quote : base;
     const available = this.balances.get(asset)?.available;
     setText(byId("available"), available ? amount(trimmed(available), asset) : `– ${asset}`);
+    this.#showAssets();
     byId("price-field").hidden = byId("validity-field").hidden = draft.type === "market";
     byId("market-note").hidden = draft.type !== "market";
     const ladder = draft.type === "market" ? this.market.book.ladder(buying ? "sell" : "buy") : [];
@@ -157,6 +158,21 @@ export class Ticket {
     button.classList.toggle("side-buy", buying);
     button.classList.toggle("side-sell", !buying);
     button.disabled = this.sending;
+  }
+
+  /** What the user has of the two assets of this market. */
+  #showAssets() {
+    const body = byId("assets");
+    if (!body) return;
+    [this.instrument.base, this.instrument.quote].forEach((asset, index) => {
+      const row = body.rows[index] ?? body.insertRow();
+      const { available = "0", frozen = "0" } = this.balances.get(asset) ?? {};
+      [asset, grouped(trimmed(available)), grouped(trimmed(frozen))].forEach((text, position) => {
+        const cell = row.cells[position] ?? row.insertCell();
+        if (position) cell.className = "number";
+        setText(cell, text);
+      });
+    });
   }
 
   #totalLabel({ side, type }) {
