@@ -5,13 +5,26 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from exchange.api import docs, handlers
 from exchange.observability import health
+from trading import selectors
 
 handler400 = handlers.bad_request
 handler403 = handlers.permission_denied
 handler404 = handlers.not_found
 handler500 = handlers.server_error
 
-ready = health.ready({})
+LAG_COMMANDS_MAX = 20_000
+"""Beyond this the worker does not keep up, and new orders would wait for seconds."""
+
+
+def worker() -> health.Check:
+    """Tell whether every shard has a worker that keeps up."""
+    shards = selectors.lag()
+    lost = [f"shard {item.shard} has no worker" for item in shards if not item.lease_owner]
+    late = [f"shard {item.shard} is {item.lag} commands behind" for item in shards if item.lag > LAG_COMMANDS_MAX]
+    return health.Check(ok=not lost and not late, detail="; ".join([*lost, *late]))
+
+
+ready = health.ready({"worker": worker})
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
@@ -22,7 +35,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/docs", docs.page, name="api-docs"),
     path("api/v1/schema", docs.schema, name="schema"),
     path("api/v1/errors", docs.ErrorTableView.as_view(), name="errors"),
+    path("api/v1/asyncapi", docs.asyncapi, name="asyncapi"),
     path("api/v1/", include("exchange.users.urls")),
+    path("api/v1/", include("trading.urls")),
+    path("api/v1/", include("marketdata.urls")),
     re_path(r"^api/", handlers.no_such_call),
     path("", include("exchange.web.urls")),
 ]

@@ -8,11 +8,11 @@ from rest_framework import serializers
 from exchange.api.requests import StrictSerializer, WordField
 from exchange.api.serializers import DecimalStringField, WireNumberField
 from marketdata import feed
+from marketdata.selectors import KLINES_MAX
 
 DEPTH_DEFAULT = 50
 DEPTH_MAX = 1000
 KLINES_DEFAULT = 500
-KLINES_MAX = 1500
 
 
 class DepthQuery(StrictSerializer):
@@ -80,7 +80,7 @@ class KlineResponse(serializers.Serializer[Any]):
     low = WireNumberField()
     close = WireNumberField()
     volume = WireNumberField(help_text="In the base asset.")
-    turnover = DecimalStringField(help_text="In the quote asset.")
+    turnover = WireNumberField(help_text="In the quote asset.")
     trade_count = serializers.IntegerField()
 
 
@@ -95,7 +95,7 @@ class TickerResponse(serializers.Serializer[Any]):
     high_24h = WireNumberField(allow_null=True)
     low_24h = WireNumberField(allow_null=True)
     volume_24h = WireNumberField()
-    turnover_24h = DecimalStringField()
+    turnover_24h = WireNumberField()
     change_24h = WireNumberField()
     change_rate_24h = DecimalStringField()
     trade_count_24h = serializers.IntegerField()

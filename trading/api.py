@@ -42,6 +42,7 @@ from trading.wire import order_fields
 
 CANCEL_WAIT_S = 1.0
 OPEN = "open"
+ID_SHOWN_MAX = 24
 
 
 def _shape(order: Order) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def _shape(order: Order) -> dict[str, Any]:
 def _known(order_id: int) -> int:
     """Refuse an id that no order can have, before the database sees it."""
     if order_id > ID_MAX:
-        raise OrderNotFoundError(order_id=order_id)
+        raise OrderNotFoundError(order_id=str(order_id)[:ID_SHOWN_MAX])
     return order_id
 
 
@@ -165,7 +166,7 @@ class OrderView(APIView):
         responses={
             200: CancelResponse,
             202: OpenApiResponse(CancelResponse, description="The engine has not answered within a second."),
-            409: OpenApiResponse(description="The order had ended before; data carries it."),
+            409: OpenApiResponse(OrderResponse, description="The order had ended before; data carries it."),
         },
     )
     def delete(self, request: Request, order_id: int) -> ApiResponse:

@@ -1,6 +1,7 @@
 """The documentation of the API: error table, OpenAPI document, and a page around both."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -16,6 +17,8 @@ from rest_framework.views import APIView
 from exchange.api.schema import error_rows
 from exchange.api.serializers import ErrorTableRow
 from exchange.api.wire import dumps
+
+ASYNCAPI_FILE = Path(__file__).parent / "asyncapi.yaml"
 
 
 class ErrorTableView(APIView):
@@ -38,9 +41,15 @@ def openapi() -> bytes:
 
 
 @require_safe
-def schema(request: HttpRequest) -> HttpResponse:
+def schema(_request: HttpRequest) -> HttpResponse:
     """Serve the OpenAPI document as it is: tools expect no envelope around it."""
     return HttpResponse(openapi(), content_type="application/vnd.oai.openapi+json")
+
+
+@require_safe
+def asyncapi(_request: HttpRequest) -> HttpResponse:
+    """Serve the AsyncAPI document of the WebSocket."""
+    return HttpResponse(ASYNCAPI_FILE.read_bytes(), content_type="application/vnd.aai.asyncapi+yaml")
 
 
 @require_safe

@@ -1,6 +1,6 @@
 """The one shape of every answer, {code, message, data}, and the one road from an exception to it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -53,7 +53,7 @@ def refusal(error: DomainError) -> ApiResponse:
     return response
 
 
-def refusal_outside_views(request: HttpRequest, error: DomainError) -> HttpResponse:
+def refusal_outside_views(error: DomainError) -> HttpResponse:
     """Return a refusal from where no REST view is at work: middleware, Django's own handlers."""
     body = {"code": error.code, "message": refusal_message(error), "data": refusal_data(error)}
     return HttpResponse(dumps(body), status=error.status, content_type=JSON_TYPE, headers=_headers(error))
@@ -68,7 +68,7 @@ def _headers(error: DomainError) -> dict[str, str]:
     return {}
 
 
-def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ApiResponse | None:
+def exception_handler(exc: Exception, _context: Mapping[str, Any]) -> ApiResponse | None:
     """Turn whatever a view raised into an answer; None (a fault of ours) goes on to the middleware."""
     error = as_refusal(exc)
     return None if error is None else refusal(error)
@@ -76,34 +76,12 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> ApiResponse
 
 def as_refusal(exc: Exception) -> DomainError | None:
     """Return the refusal that an exception stands for, or None when it is a fault of ours."""
-    match exc:
-        case DomainError():
-            return exc
-        case exceptions.ValidationError():
-            return errors.InvalidFieldsError(fields=_fields(exc.detail))
-        case exceptions.ParseError():
-            return errors.MalformedJsonError(reason=str(exc.detail))
-        case exceptions.UnsupportedMediaType():
-            return errors.UnsupportedMediaTypeError()
-        case exceptions.NotAuthenticated():
-            return errors.NotAuthenticatedError()
-        case exceptions.AuthenticationFailed():
-            return errors.TokenInvalidError()
-        case exceptions.MethodNotAllowed():
-            return errors.MethodNotAllowedError(method=_method(exc))
-        case exceptions.Throttled():
-            return errors.TooManyRequestsError(retry_after=int(exc.wait or RETRY_AFTER_S_DEFAULT))
-        case exceptions.NotFound() | Http404():
-            return errors.NotFoundError()
-        case exceptions.PermissionDenied() | PermissionDenied():
-            return errors.PermissionDeniedError()
-        case SuspiciousOperation():
-            return errors.BadRequestError()
-        case OperationalError() | InterfaceError():
-            logger.exception("database_unavailable", exc_info=exc)
-            return errors.UnavailableError()
-        case _:
-            return None
+    if isinstance(exc, DomainError):
+        return exc
+    for kinds, make in _REFUSALS:
+        if isinstance(exc, kinds):
+            return make(exc)
+    return None
 
 
 def _method(exc: exceptions.MethodNotAllowed) -> str:
@@ -131,4 +109,24 @@ def internal_error(request: HttpRequest, exc: BaseException | None) -> HttpRespo
     error = errors.InternalError()
     if settings.DEBUG and exc is not None:
         error = errors.InternalError(exception=repr(exc))
-    return refusal_outside_views(request, error)
+    return refusal_outside_views(error)
+
+
+def _unavailable(exc: Exception) -> DomainError:
+    """Record why the database did not answer: a lock waited for too long, a lost connection, a full pool."""
+    logger.error("database_unavailable", exc_info=exc)
+    return errors.UnavailableError()
+
+
+_REFUSALS: tuple[tuple[tuple[type[Exception], ...], Callable[[Any], DomainError]], ...] = (
+    ((exceptions.ValidationError,), lambda exc: errors.InvalidFieldsError(fields=_fields(exc.detail))),
+    ((exceptions.ParseError,), lambda exc: errors.MalformedJsonError(reason=str(exc.detail))),
+    ((exceptions.UnsupportedMediaType,), lambda _: errors.UnsupportedMediaTypeError()),
+    ((exceptions.NotAuthenticated,), lambda _: errors.NotAuthenticatedError()),
+    ((exceptions.AuthenticationFailed,), lambda _: errors.TokenInvalidError()),
+    ((exceptions.MethodNotAllowed,), lambda exc: errors.MethodNotAllowedError(method=_method(exc))),
+    ((exceptions.NotFound, Http404), lambda _: errors.NotFoundError()),
+    ((exceptions.PermissionDenied, PermissionDenied), lambda _: errors.PermissionDeniedError()),
+    ((SuspiciousOperation,), lambda _: errors.BadRequestError()),
+    ((OperationalError, InterfaceError), _unavailable),
+)

@@ -14,21 +14,21 @@ from exchange.api.envelope import internal_error, is_api, refusal_outside_views
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Answer 400."""
     if is_api(request):
-        return refusal_outside_views(request, errors.BadRequestError())
+        return refusal_outside_views(errors.BadRequestError())
     return defaults.bad_request(request, exception)
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Answer 403."""
     if is_api(request):
-        return refusal_outside_views(request, errors.PermissionDeniedError())
+        return refusal_outside_views(errors.PermissionDeniedError())
     return defaults.permission_denied(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Answer 404."""
     if is_api(request):
-        return refusal_outside_views(request, errors.NotFoundError())
+        return refusal_outside_views(errors.NotFoundError())
     return defaults.page_not_found(request, exception)
 
 
@@ -42,11 +42,11 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     """Answer a request without this site's CSRF token."""
     if is_api(request):
-        return refusal_outside_views(request, errors.CsrfFailedError())
+        return refusal_outside_views(errors.CsrfFailedError())
     return csrf.csrf_failure(request, reason)
 
 
 @csrf_exempt
-def no_such_call(request: HttpRequest, **_: Any) -> HttpResponse:
+def no_such_call(_request: HttpRequest, **_: Any) -> HttpResponse:
     """Answer 404 for every API address that nothing else answers, DEBUG or not."""
-    return refusal_outside_views(request, errors.NotFoundError())
+    return refusal_outside_views(errors.NotFoundError())

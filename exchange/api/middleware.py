@@ -34,7 +34,7 @@ class ApiGuard:
         try:
             self._check(request)
         except DomainError as error:
-            return refusal_outside_views(request, error)
+            return refusal_outside_views(error)
         return self.get_response(request)
 
     def _check(self, request: HttpRequest) -> None:
@@ -54,5 +54,5 @@ class ApiGuard:
             return None
         error = as_refusal(exception)
         if error is not None:
-            return refusal_outside_views(request, error)
+            return refusal_outside_views(error)
         return internal_error(request, exception)

@@ -1,7 +1,7 @@
 """What a request body must be before any serializer sees it, and the base of strict serializers."""
 
 from collections.abc import Mapping
-from typing import Any, IO
+from typing import IO, Any
 
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
@@ -94,6 +94,19 @@ class TextField(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         """Refuse what is not a JSON string."""
         if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
+
+
+class PatternField(serializers.RegexField):
+    """Text of a form, and only text; nothing is trimmed."""
+
+    def __init__(self, pattern: str, **options: Any) -> None:
+        super().__init__(pattern, trim_whitespace=False, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        """Refuse what is not a JSON string; $ would let a line end pass."""
+        if not isinstance(data, str) or "\n" in data:
             self.fail("invalid")
         return str(super().to_internal_value(data))
 

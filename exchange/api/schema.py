@@ -7,19 +7,22 @@ from django.utils.translation import gettext
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 
+from exchange.api.requests import StrictSerializer
 from exchange.api.wire import TIME_FORMAT
 from exchange.kernel.errors import DomainError, error_table
 
 JSON_TYPE = "application/json"
 ERROR_REFERENCE = {"$ref": "#/components/schemas/Refusal"}
-TIME_EXAMPLE = "2025-05-18T10:30:00.123456Z"
+SUCCESS_CODE = {"type": "integer", "const": 0, "description": "Success."}
+REFUSAL_CODE = {"type": "integer", "minimum": 1000, "description": "Permanent number of the refusal."}
+ENUM_MARK = "x-spec-enum-id"
 
 REFUSAL_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "What every refused call answers. The codes are listed at GET /api/v1/errors.",
     "required": ["code", "message", "data"],
     "properties": {
-        "code": {"type": "integer", "minimum": 1000, "description": "Permanent number of the refusal."},
+        "code": REFUSAL_CODE,
         "message": {"type": "string", "description": "In the language of Accept-Language: en or zh-hant."},
         "data": {
             "type": "object",
@@ -52,12 +55,18 @@ class EnvelopeSchema(AutoSchema):  # type: ignore[misc]
             "type": "object",
             "required": ["code", "message", "data"],
             "properties": {
-                "code": {"type": "integer", "description": "0 is success."},
+                "code": dict(SUCCESS_CODE if status_code.startswith("2") else REFUSAL_CODE),
                 "message": {"type": "string"},
                 "data": content["schema"],
             },
         }
         return described
+
+    def _postprocess_serializer_schema(self, schema: dict[str, Any], serializer: Any, direction: str) -> Any:
+        shape: dict[str, Any] = super()._postprocess_serializer_schema(schema, serializer, direction)
+        if isinstance(serializer, StrictSerializer):
+            shape["additionalProperties"] = False
+        return shape
 
     def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
@@ -118,9 +127,21 @@ def _braces(template: str) -> str:
     return template.replace("%(", "{").replace(")s", "}")
 
 
-def add_error_table(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:  # noqa: FBT001 -- the hook's signature is drf-spectacular's
+def add_refusal_shape(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Put the shape of refusals and the form of times into the document."""
     schemas = result.setdefault("components", {}).setdefault("schemas", {})
     schemas["Refusal"] = copy.deepcopy(REFUSAL_SCHEMA)
     result["info"]["x-time-format"] = TIME_FORMAT
+    _strip(result)
     return result
+
+
+def _strip(node: Any) -> None:
+    """Take out the generator's own marks, in place."""
+    if isinstance(node, dict):
+        node.pop(ENUM_MARK, None)
+        for inner in node.values():
+            _strip(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            _strip(inner)

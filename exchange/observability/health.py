@@ -67,14 +67,14 @@ def run(checks: Mapping[str, CheckFunction]) -> dict[str, Check]:
     for name, check in checks.items():
         try:
             found[name] = check()
-        except Exception as error:  # noqa: BLE001 -- whatever is wrong, the answer is "not ready", by name
+        except Exception as error:  # whatever is wrong, the answer is "not ready", by name
             logger.warning("health_check_failed", check=name, exc_info=True)
             found[name] = Check(ok=False, detail=type(error).__name__)
     return found
 
 
 @require_safe
-def live(request: HttpRequest) -> HttpResponse:
+def live(_request: HttpRequest) -> HttpResponse:
     """Say that this process answers; asks nothing of others, so that their trouble restarts nobody."""
     return JsonResponse({"status": "ok"})
 
@@ -88,7 +88,7 @@ def ready(checks: Mapping[str, CheckFunction]) -> Callable[[HttpRequest], HttpRe
     wanted = {**BASIC_CHECKS, **checks}
 
     @require_safe
-    def view(request: HttpRequest) -> HttpResponse:
+    def view(_request: HttpRequest) -> HttpResponse:
         found = run(wanted)
         healthy = all(check.ok for check in found.values())
         body = {
@@ -101,6 +101,6 @@ def ready(checks: Mapping[str, CheckFunction]) -> Callable[[HttpRequest], HttpRe
 
 
 @require_safe
-def metrics_page(request: HttpRequest) -> HttpResponse:
+def metrics_page(_request: HttpRequest) -> HttpResponse:
     """Serve this process's metrics to Prometheus."""
     return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)

@@ -1,9 +1,12 @@
 """Users in the admin; their money is in the ledger, and cannot be edited here or there."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
@@ -27,11 +30,11 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     ordering = ("-id",)
     fieldsets = (*DjangoUserAdmin.fieldsets, (_("Exchange"), {"fields": ("language", "is_demo")}))
 
-    def has_delete_permission(self, request, obj=None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: switch a user off instead."""
         return False
 
-    def save_model(self, request, obj, form, change) -> None:
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001 -- Django's
         """Store the user, and open the ledger gate of a new one: without it they could not trade."""
         super().save_model(request, obj, form, change)
         if not change:
@@ -51,14 +54,14 @@ class FaucetGrantAdmin(ModelAdmin):
     search_fields = ("user__username",)
     ordering = ("-id",)
 
-    def has_add_permission(self, request) -> bool:
+    def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse: the faucet gives."""
         return False
 
-    def has_change_permission(self, request, obj=None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: what was given was given."""
         return False
 
-    def has_delete_permission(self, request, obj=None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: what was given was given."""
         return False

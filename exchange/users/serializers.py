@@ -5,15 +5,16 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from exchange.api.requests import StrictSerializer, TextField
+from exchange.api.requests import PatternField, StrictSerializer, TextField
 from exchange.api.serializers import DecimalStringField
 
 PASSWORD_LENGTH_MAX = 128
 TOKEN_LENGTH_MAX = 2048
+USERNAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]{2,29}$"
 REQUEST_KEY_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}$"
 
 
-class UsernameField(serializers.RegexField):
+class UsernameField(PatternField):
     """A new user's name: one that reads the same everywhere and can be typed by anyone."""
 
     default_error_messages = {
@@ -21,13 +22,16 @@ class UsernameField(serializers.RegexField):
     }
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(r"^[A-Za-z][A-Za-z0-9_.-]{2,29}$", **options)
+        super().__init__(USERNAME_PATTERN, **options)
 
-    def to_internal_value(self, data: Any) -> str:
-        """Refuse what is not a JSON string."""
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return str(super().to_internal_value(data))
+
+class RequestKeyField(PatternField):
+    """The client's own name of a request, which makes a retry safe."""
+
+    default_error_messages = {"invalid": _("Use 1 to 64 letters, digits and . _ : -")}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(REQUEST_KEY_PATTERN, **options)
 
 
 class StrictEmailField(serializers.EmailField):
@@ -64,9 +68,7 @@ class RefreshRequest(StrictSerializer):
 class FaucetRequest(StrictSerializer):
     """Asks for a helping of demo funds."""
 
-    request_key = serializers.RegexField(
-        REQUEST_KEY_PATTERN, required=False, help_text="A repeat with the same key gives nothing twice."
-    )
+    request_key = RequestKeyField(required=False, help_text="A repeat with the same key gives nothing twice.")
 
 
 class TokenResponse(serializers.Serializer[Any]):

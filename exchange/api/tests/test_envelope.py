@@ -11,7 +11,7 @@ from exchange.api.envelope import as_refusal, internal_error
 from exchange.api.middleware import ApiGuard
 from exchange.api.requests import StrictJsonParser
 from exchange.api.schema import error_rows
-from exchange.api.tests.fixtures import Api, api  # noqa: F401 -- a fixture
+from exchange.api.tests.fixtures import Api
 from exchange.kernel.errors import error_table
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from exchange.api.errors import TooManyRequestsError
-from exchange.api.tests.fixtures import Api, api  # noqa: F401 -- a fixture
+from exchange.api.tests.fixtures import Api
 from exchange.api.throttling import Limit, give_back, site_of, take
 
 _names = itertools.count()

@@ -1,4 +1,5 @@
 import pytest
+from django.core.exceptions import ValidationError
 
 from exchange.users.models import User
 
@@ -8,3 +9,13 @@ def test_a_user_is_not_a_demo_user_unless_made_so() -> None:
     user = User.objects.create_user("alice")
 
     assert not user.is_demo
+
+
+@pytest.mark.django_db
+def test_names_are_kept_and_found_in_lower_case() -> None:
+    user = User.objects.create_user("Alice")
+
+    assert user.username == "alice"
+    assert User.objects.get_by_natural_key("ALICE") == user
+    with pytest.raises(ValidationError, match="already exists"):
+        User(username="aLiCe", password="x").full_clean()
