@@ -1,0 +1,139 @@
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exchange.embedded import account, addresses, folder
+from exchange.embedded.errors import EmbeddedServerError
+
+
+@pytest.fixture
+def parent() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="exchange-test-folder-"))
+    path.chmod(0o755)
+    yield path
+    folder.discard(path / "data")
+    for left in addresses.ROOT_HOME.glob(f"{addresses._digest(path / 'data')}*"):
+        folder._remove(left)
+    folder._remove(path)
+
+
+def test_a_new_folder_is_made_and_marked_as_ours(parent: Path) -> None:
+    folder.prepare(parent / "data")
+
+    assert {path.name for path in (parent / "data").iterdir()} == {folder.MARKER, "run", "log"}
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(parent: Path) -> None:
+    (parent / "data").mkdir()
+    (parent / "data" / "thesis.txt").write_text("years of work")
+
+    with pytest.raises(EmbeddedServerError, match="not an exchange's"):
+        folder.prepare(parent / "data")
+    with pytest.raises(EmbeddedServerError, match="nothing was removed"):
+        folder.wipe(parent / "data")
+
+    assert [path.name for path in (parent / "data").iterdir()] == ["thesis.txt"]
+    (parent / "data" / "thesis.txt").unlink()
+
+
+def test_a_file_in_the_folders_place_gives_one_line(parent: Path) -> None:
+    (parent / "file").write_text("")
+
+    with pytest.raises(EmbeddedServerError, match="File exists"):
+        folder.prepare(parent / "file")
+
+
+def test_wiping_removes_everything_but_the_lock(parent: Path) -> None:
+    folder.prepare(parent / "data")
+    (parent / "data" / "wal").mkdir()
+    (parent / "data" / "secret_key").write_text("secret")
+
+    folder.wipe(parent / "data")
+
+    assert [path.name for path in (parent / "data").iterdir()] == ["run"]
+
+
+def test_one_process_at_a_time_holds_the_folder_and_says_who_it_is(parent: Path) -> None:
+    folder.prepare(parent / "data")
+
+    with folder.locked(parent / "data", "up", url="http://127.0.0.1:8000"):
+        line = f"in use by `up` at http://127.0.0.1:8000 .process {os.getpid()}."
+        with pytest.raises(EmbeddedServerError, match=line), folder.locked(parent / "data", "up"):
+            pass
+
+    assert folder.holder(parent / "data") is None
+
+
+def test_the_option_reaches_the_settings_before_they_load(monkeypatch, parent: Path) -> None:
+    monkeypatch.setenv(folder.VARIABLE, "unset")
+    monkeypatch.setenv("EXCHANGE_DEMO", "1")
+
+    folder.choose(["status", f"{folder.OPTION}={parent / 'data'}", "--no-demo"])
+
+    assert os.environ[folder.VARIABLE] == str(parent / "data")
+    assert os.environ["EXCHANGE_DEMO"] == "0"
+
+
+def test_servers_of_a_closed_home_folder_live_elsewhere_and_nothing_is_opened(parent: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("an ordinary user's servers run as that user, who reaches their own home")
+    parent.chmod(0o700)
+
+    folder.prepare(parent / "data")
+
+    assert addresses.home(parent / "data").parent == addresses.ROOT_HOME
+    assert stat.S_IMODE(parent.stat().st_mode) == 0o700
+
+
+def test_a_data_folder_made_anew_does_not_find_its_predecessors_servers(parent: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("an ordinary user's servers live in the data folder")
+    parent.chmod(0o700)
+    folder.prepare(parent / "data")
+    (addresses.home(parent / "data") / "postgres").mkdir()
+    folder._remove(parent / "data")
+
+    folder.prepare(parent / "data")
+
+    assert [path.name for path in addresses.home(parent / "data").iterdir()] == [folder.MARKER]
+
+
+def test_a_socket_path_that_is_too_long_moves_to_a_short_folder_of_ours_only(parent: Path) -> None:
+    deep = parent / ("d" * 90) / "data"
+
+    found = addresses.socket_dir(deep)
+
+    assert len(str(found / addresses.POSTGRES_SOCKET_NAME)) <= addresses.SOCKET_PATH_BYTES_MAX
+    account.own_folder(found, None)
+    assert stat.S_IMODE(found.stat().st_mode) == 0o700
+    found.rmdir()
+
+
+def test_a_short_folder_that_somebody_else_made_first_is_refused(parent: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a folder of somebody else's")
+    (parent / "sockets").mkdir()
+    os.chown(parent / "sockets", 12345, 12345)
+
+    with pytest.raises(EmbeddedServerError, match="belongs to another user"):
+        account.own_folder(parent / "sockets", None)
+
+
+def test_programs_below_a_closed_folder_are_copied_to_where_the_account_reaches_them(parent: Path, monkeypatch) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("an ordinary user runs the programs where they are")
+    monkeypatch.setattr(addresses, "ROOT_HOME", parent / "elsewhere")
+    closed = parent / "closed"
+    (closed / "bin").mkdir(parents=True)
+    (closed / "bin" / "server").write_text("#!/bin/sh\n")
+    closed.chmod(0o700)
+
+    found = account.reachable(closed / "bin", account.Account(65534, 65534), "server-1")
+
+    assert found == parent / "elsewhere" / "programs" / "server-1"
+    assert [path.name for path in found.iterdir()] == ["server"]
+    assert addresses.walkable_by_others(found)
