@@ -159,12 +159,14 @@ _TERM = re.compile(r"([+-]?)([a-z_]+)")
 
 
 class _Place(NamedTuple):
-    """A rule's line, parsed: who, which account, which asset, which part, and the signed terms."""
+    """A rule's line, parsed: who, which account, which asset, which part, the side, the signed terms."""
 
     role: str
     code: AccountCode
     asset: str
     part: str
+    side: int
+    amount: str
     terms: tuple[tuple[int, str], ...]
 
 
@@ -173,8 +175,8 @@ def _parse(line: Line) -> _Place:
     role, account, asset = line.place.split(".")
     code = ACCOUNTS[account]
     require((role == PLATFORM) == (CHART[code].face == Face.PLATFORM), f"{line.place} has the wrong owner")
-    terms = tuple((-line.side if sign == "-" else line.side, name) for sign, name in _TERM.findall(line.amount))
-    return _Place(role, code, asset, PARTS.get(code, ""), terms)
+    terms = tuple((CR if sign == "-" else DR, name) for sign, name in _TERM.findall(line.amount))
+    return _Place(role, code, asset, PARTS.get(code, ""), line.side, line.amount, terms)
 
 
 _PARSED: dict[EventKind, tuple[_Place, ...]] = {
@@ -207,17 +209,19 @@ def draft(
         parts: For accounts kept in parts: `custody`, `contract`. A part that is not named is "".
 
     Raises:
-        InvariantViolationError: An amount is negative.
+        InvariantViolationError: An amount, or a difference of amounts, is negative.
     """
     for name, amount in amounts.items():
         require(amount >= 0, f"{kind} {key}: {name} is {amount}")
     lines: list[tuple[AccountKey, Decimal]] = []
     for place in _PARSED[kind]:
-        amount = Decimal(0)
-        for sign, name in place.terms:
-            amount = (EXACT.add if sign > 0 else EXACT.subtract)(amount, amounts[name])
+        amount = amounts[place.terms[0][1]]
+        for sign, name in place.terms[1:]:
+            amount = (EXACT.add if sign == DR else EXACT.subtract)(amount, amounts[name])
+            require(amount >= 0, f"{kind} {key}: {place.amount} is {amount}")
         if amount:
             owner_id = None if place.role == PLATFORM else roles[place.role]
             part = parts.get(place.part, "") if place.part else ""
-            lines.append((AccountKey(owner_id, place.code, assets[place.asset], part), amount))
+            signed = amount if place.side == DR else amount.copy_negate()  # a minus sign would round to 28 digits
+            lines.append((AccountKey(owner_id, place.code, assets[place.asset], part), signed))
     return EntryDraft(kind, key, effective_at, trace, lines)

@@ -37,6 +37,8 @@ WRITES = [
     "UPDATE ledger_account SET code = '1020' WHERE code = '1010'",
     "UPDATE ledger_account SET asset = 'BTC'",
     "UPDATE ledger_account SET sub = 'x'",
+    "UPDATE ledger_account SET bound = 0",
+    "UPDATE ledger_account SET face = 'USER'",
     "INSERT INTO ledger_account (owner_id, code, asset, balance) VALUES (77, '1010', 'USDT', 5)",
     "INSERT INTO ledger_account (owner_id, code, asset) VALUES (77, '1010', 'NOSUCH')",
     "INSERT INTO ledger_account (owner_id, code, asset) VALUES (NULL, '1010', 'USDT')",

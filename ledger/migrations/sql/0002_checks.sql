@@ -142,6 +142,18 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE FUNCTION ledger_fill_account() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT c.face, c.bound INTO NEW.face, NEW.bound FROM ledger_chart c WHERE c.code = NEW.code;
+    IF NOT FOUND THEN
+        PERFORM ledger_refuse('ledger_account_code', 'the chart has no such account', NEW.code);
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE TRIGGER ledger_account_fill BEFORE INSERT ON ledger_account
+    FOR EACH ROW EXECUTE FUNCTION ledger_fill_account();
+
 CREATE TRIGGER ledger_account_opened AFTER INSERT ON ledger_account
     REFERENCING NEW TABLE AS inserted FOR EACH STATEMENT EXECUTE FUNCTION ledger_check_opened();
 
@@ -164,7 +176,7 @@ END $$;
 CREATE TRIGGER ledger_account_balance AFTER UPDATE ON ledger_account
     REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION ledger_check_balances();
 
-CREATE TRIGGER ledger_account_identity BEFORE UPDATE OF id, owner_id, code, asset, sub ON ledger_account
+CREATE TRIGGER ledger_account_identity BEFORE UPDATE OF id, owner_id, code, asset, sub, face, bound ON ledger_account
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 
 -- An asset that has accounts keeps its code and its decimals.

@@ -80,11 +80,13 @@ BEGIN
                                      ORDER BY n) AS lines
             FROM running GROUP BY draft
         ), entry AS (
-            SELECT v_ids[b.draft] AS id, p_kinds[b.draft] AS kind, p_keys[b.draft] AS key,
-                   p_effective_at[b.draft] AS effective_at,
-                   p_effective_at[b.draft] < v_recorded_at - interval '60 seconds' AS late,
-                   p_traces[b.draft] AS trace, p_reverses[b.draft] AS reverses, b.lines
+            -- Joined, not subscripted: reaching into an array of texts walks it from its start.
+            SELECT v_ids[b.draft] AS id, d.kind, d.key, d.effective_at,
+                   d.effective_at < v_recorded_at - interval '60 seconds' AS late,
+                   d.trace, d.reverses, b.lines
             FROM body b
+            JOIN unnest(p_kinds, p_keys, p_effective_at, p_traces, p_reverses) WITH ORDINALITY
+                 AS d (kind, key, effective_at, trace, reverses, place) ON d.place = b.draft
         ), chained AS (
             SELECT id, kind, key, effective_at, late, trace, reverses,
                    ledger_chain(
@@ -118,11 +120,10 @@ BEGIN
     END IF;
 
     RETURN QUERY
-    SELECT a.place::integer, a.answer,
-           CASE WHEN v_ids[a.place] > 0 THEN p_kinds[a.place]
-                ELSE (SELECT e.kind::text FROM ledger_entry e WHERE e.id = a.answer) END,
-           v_ids[a.place] = 0
-    FROM unnest(v_answers) WITH ORDINALITY AS a (answer, place) ORDER BY a.place;
+    SELECT a.place::integer, a.answer, coalesce(e.kind, a.kind)::text, a.id = 0
+    FROM unnest(v_answers, v_ids, p_kinds) WITH ORDINALITY AS a (answer, id, kind, place)
+    LEFT JOIN ledger_entry e ON a.id = 0 AND e.id = a.answer AND e.id = ANY (v_answers)
+    ORDER BY a.place;
 END $$;
 
 -- Find accounts, opening those that are missing; ids in the order of the arguments.
