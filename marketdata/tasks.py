@@ -20,5 +20,5 @@ def make_partitions(**_: Any) -> int:
         How many were made.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT make_kline_partitions(%s, %s)", [utc_now().date(), MONTHS_AHEAD])
+        cursor.execute("SELECT make_month_partitions('klines_1m', %s, %s)", [utc_now().date(), MONTHS_AHEAD])
         return int(cursor.fetchone()[0])

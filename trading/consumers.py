@@ -20,13 +20,14 @@ from django.db import Error as DatabaseError
 from rest_framework_simplejwt.tokens import AccessToken
 
 from exchange.api.authentication import read_token, user_of_access_token
-from exchange.api.errors import NotAuthenticatedError, TokenExpiredError, TokenInvalidError
+from exchange.api.errors import NotAuthenticatedError, TokenExpiredError
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError, gettext_noop
 from marketdata import feed, refusals
 from marketdata.consumers import PublicFeed, Subscription
-from trading import selectors
-from trading.models import PrivateChannel
+from trading import private_stream
+from trading.services.private_events import group
+from trading.wire import moment
 
 logger = structlog.get_logger(__name__)
 
@@ -39,21 +40,37 @@ TYPES = {"orders": "order", "fills": "fill", "balances": "balance", "positions":
 
 
 class ResumeTooOldError(DomainError):
-    """The events asked for are further back than the feed keeps."""
+    """The events asked for are further back than the feed sends again."""
 
     code = 3040
     name = "RESUME_TOO_OLD"
     status = 410
-    message = gettext_noop("Events after %(sequence)s are not kept; read over REST and subscribe anew.")
+    message = gettext_noop("Events after %(sequence)s are not sent again; read over REST, then subscribe.")
 
 
 class ResumeAheadError(DomainError):
-    """The sequence asked for has not been reached: it belongs to another user or another database."""
+    """The sequence asked for has not been reached."""
 
     code = 3041
     name = "RESUME_AHEAD"
     status = 409
     message = gettext_noop("Sequence %(sequence)s has not been reached; the last one is %(last)s.")
+
+
+class OtherUserError(DomainError):
+    """The connection belongs to another user, for good: messages of his may be on their way to it."""
+
+    code = 2030
+    name = "CONNECTION_OF_OTHER_USER"
+    status = 409
+    message = gettext_noop("This connection belongs to another user; open a new one.")
+
+
+class PrivateSubscription(Subscription):
+    """A private channel of this connection's user."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, name, None)
 
 
 class ExchangeFeed(PublicFeed):
@@ -64,11 +81,13 @@ class ExchangeFeed(PublicFeed):
     async def connect(self) -> None:
         """Accept; a signed-in page's session counts as sign-in."""
         user = self.scope.get("user")
-        self.user_id = user.pk if user is not None and user.is_authenticated else None
+        signed_in = user is not None and user.is_authenticated
+        self.user_id = self.owner_id = user.pk if signed_in else None
+        self.session_key = self.scope["session"].session_key if signed_in else None
         self.token: str | None = None
-        self.private: set[str] = set()
         self.position: int | None = None
-        """Number of the last private event passed (sent, or not of a channel asked for)."""
+        """Number of the last private event passed: sent, or of a channel not asked for."""
+        self.stream_lock = asyncio.Lock()
         self.expiry: asyncio.TimerHandle | None = None
         self.background: set[asyncio.Task] = set()
         await super().connect()
@@ -77,57 +96,196 @@ class ExchangeFeed(PublicFeed):
     async def disconnect(self, code) -> None:
         """Stop everything that belongs to this connection."""
         self.checker.cancel()
-        await self._forget_user()
+        if self.expiry is not None:
+            self.expiry.cancel()
+        for task in self.background:
+            task.cancel()
         await super().disconnect(code)
+
+    @property
+    def private(self) -> list[str]:
+        """The private channels joined."""
+        return [name for name in self.subscriptions if name in TYPES]
 
     # --- what clients ask -------------------------------------------------------------------------
 
     async def auth(self, message, request_id) -> None:
-        """Sign in with an access token; another user's private channels must be subscribed anew."""
+        """Sign in with an access token. A connection stays with its first user."""
         token = message.get("token")
         if not isinstance(token, str):
             raise refusals.MessageFormError(reason=refusals.REASON_TOKEN)
         user_id, expires_at = await database_sync_to_async(_signed_in)(token)
-        if user_id != self.user_id:
-            await self._forget_user()
-        self.user_id, self.token = user_id, token
-        self._expire_at(expires_at)
-        moment = expires_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        self.reply({"type": "authenticated", "user_id": user_id, "expires_at": moment}, request_id)
-
-    async def subscribe(self, message, request_id) -> None:
-        """Join channels; private ones start after the last event, or after where `resume` has set them."""
-        names = message.get("channels")
-        private = [name for name in names if name in TYPES] if isinstance(names, list) else []
-        if private and self.user_id is None:
-            raise NotAuthenticatedError
-        await super().subscribe(message, request_id)
-
-    async def find(self, name: str) -> Subscription:
-        """Return the subscription of a private or public channel."""
-        return PrivateSubscription(name) if name in TYPES else await super().find(name)
-
-    async def begin(self, subscription: Subscription) -> None:
-        """Send what a new subscriber starts from; private channels start where the stream stands."""
-        if not isinstance(subscription, PrivateSubscription):
-            await super().begin(subscription)
+        if self.owner_id not in (None, user_id):
+            raise OtherUserError
+        self.user_id = self.owner_id = user_id
+        self.token = token
+        if self.expiry is not None:
+            self.expiry.cancel()
+        seconds = (expires_at - utc_now()).total_seconds()
+        self.expiry = asyncio.get_running_loop().call_later(seconds, self._expired)
+        self.reply({"type": "authenticated", "user_id": user_id, "expires_at": moment(expires_at)}, request_id)
 
     async def resume(self, message, request_id) -> None:
-        """Send again all private events after a sequence, of the channels subscribed, then go on.
+        """Begin private channels after a sequence, sending again what came since.
 
-        Sent before `subscribe`, it sets where the subscription starts, so that nothing repeats.
+        Sent before `subscribe` it sets where that starts, and nothing repeats. Sent afterwards it
+        sends again all that came after the sequence, of the channels joined.
         """
         sequence = message.get("sequence")
         if type(sequence) is not int or not 0 <= sequence < 2**53:
             raise refusals.MessageFormError(reason=refusals.REASON_SEQUENCE)
+        user_id = self._user()
+        bounds = await database_sync_to_async(private_stream.bounds)(user_id)
+        if sequence > bounds.last:
+            raise ResumeAheadError(sequence=sequence, last=bounds.last)
+        is_cut = sequence < bounds.last and sequence + 1 < bounds.first
+        if is_cut or bounds.last - sequence > RESUME_EVENTS_MAX:
+            raise ResumeTooOldError(sequence=sequence)
+        async with self.stream_lock:
+            self.position = sequence
+            self.reply({"type": "resumed", "sequence": sequence, "last_sequence": bounds.last}, request_id)
+            if self.private:
+                await self._catch_up()
+
+    async def find(self, name: str) -> Subscription:
+        """Return the subscription of a private or public channel.
+
+        Raises:
+            NotAuthenticatedError: It is private, and nobody is signed in.
+        """
+        if name not in TYPES:
+            return await super().find(name)
+        self._user()
+        return PrivateSubscription(name)
+
+    async def standing(self, joined: list[Subscription]) -> dict[str, Any]:
+        """Return after which event the private channels begin."""
+        if not any(isinstance(subscription, PrivateSubscription) for subscription in joined):
+            return {}
+        if self.position is None:
+            self.position = (await database_sync_to_async(private_stream.bounds)(self._user())).last
+        return {"sequence": self.position}
+
+    async def begin(self, subscription: Subscription) -> None:
+        """Send what a new subscriber starts from: for private channels what came since `resume`."""
+        if not isinstance(subscription, PrivateSubscription):
+            await super().begin(subscription)
+            return
+        async with self.stream_lock:
+            await self._catch_up()
+
+    # --- the private stream -----------------------------------------------------------------------
+
+    async def private_events(self, message) -> None:
+        """Pass on events in order; what a push left out is read from the table."""
+        async with self.stream_lock:
+            for event in message["events"]:
+                if self.position is None or not self.private or event["sequence"] <= self.position:
+                    continue
+                if event["sequence"] > self.position + 1:
+                    await self._catch_up()
+                elif event["sequence"] == self.position + 1:
+                    self._pass(event["sequence"], event["channel"], event["payload"])
+
+    async def _catch_up(self) -> None:
+        """Pass on everything stored after our position; the caller holds the stream's lock."""
+        while self.position is not None and self.user_id is not None:
+            rows = await database_sync_to_async(private_stream.after)(self.user_id, self.position, PAGE)
+            for row in rows:
+                self._pass(*row)
+            if len(rows) < PAGE:
+                return
+            await self.drained()
+
+    def _pass(self, sequence: int, channel: str, payload: dict[str, Any]) -> None:
+        """Take one event, and send it if its channel was asked for."""
+        self.position = sequence
+        if channel in self.subscriptions:
+            self.push(feed.dumps({"type": TYPES[channel], "sequence": sequence, "data": payload}))
+
+    async def _join(self, subscription: Subscription) -> None:
+        """Join a channel; all private ones share the user's group."""
+        if not isinstance(subscription, PrivateSubscription):
+            await super()._join(subscription)
+            return
+        self.subscriptions[subscription.name] = subscription
+        await self.channel_layer.group_add(group(self._user()), self.channel_name)
+
+    async def _leave(self, name: str) -> None:
+        """Leave a channel, and with the last private one the user's group."""
+        if name not in TYPES:
+            await super()._leave(name)
+        elif self.subscriptions.pop(name, None) is not None and not self.private:
+            self.position = None
+            await self.channel_layer.group_discard(group(self.owner_id), self.channel_name)
+
+    # --- sign-in ----------------------------------------------------------------------------------
+
+    def _user(self) -> int:
+        """Return who is signed in.
+
+        Raises:
+            NotAuthenticatedError: Nobody is, or no longer.
+        """
         if self.user_id is None:
             raise NotAuthenticatedError
-        last, first = await database_sync_to_async(selectors.private_event_bounds)(self.user_id)
-        if sequence > last:
-            raise ResumeAheadError(sequence=sequence, last=last)
-        if last - sequence > RESUME_EVENTS_MAX or (sequence < last and first > sequence + 1):
-            raise ResumeTooOldError(sequence=sequence)
-        self.position = sequence
-        self.reply({"type": "resumed", "sequence": sequence, "last_sequence": last}, request_id)
-        if self.private:
-            await self._catch_up()
+        return int(self.user_id)
+
+    def _expired(self) -> None:
+        """End the sign-in by token; a page's session, if there is one, goes on."""
+        self.token = None
+        if self.session_key is None:
+            task = asyncio.create_task(self._sign_out(TokenExpiredError()))
+            self.background.add(task)
+            task.add_done_callback(self.background.discard)
+
+    async def _sign_out(self, refusal: DomainError) -> None:
+        """Stop the private channels and say why; public ones go on."""
+        async with self.stream_lock:
+            self.user_id = None
+            names = self.private
+            for name in names:
+                await self._leave(name)
+        self.refuse(refusal, None)
+        if names:
+            self.reply({"type": "unsubscribed", "channels": names}, None)
+
+    async def _check_regularly(self) -> None:
+        """Check the user and the stream from time to time."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            if self.user_id is None:
+                continue
+            try:
+                await self._check()
+            except DomainError as refusal:
+                await self._sign_out(refusal)
+            except DatabaseError:
+                logger.exception("feed_check_failed")
+
+    async def _check(self) -> None:
+        """See that the user is still signed in, and that no push was lost.
+
+        Raises:
+            DomainError: The user was switched off, or has signed out of the page.
+        """
+        if self.token is not None:
+            await database_sync_to_async(_signed_in)(self.token)
+        else:
+            session = import_module(settings.SESSION_ENGINE).SessionStore(self.session_key)
+            user = await get_user({"session": session})
+            if user.pk != self.user_id:
+                raise NotAuthenticatedError
+        async with self.stream_lock:
+            if self.private:
+                await self._catch_up()
+
+
+def _signed_in(text: str) -> tuple[int, datetime]:
+    """Return whom an access token names, and until when.
+
+    Raises:
+        TokenExpiredError, TokenInvalidError: It is not good, or its user is not.
+    """
+    user = user_of_access_token(text)
+    return int(user.pk), datetime.fromtimestamp(read_token(AccessToken, text)["exp"], tz=UTC)

@@ -17,6 +17,7 @@ from typing import Final
 from django.conf import settings
 from django.contrib.auth import get_user_model
 
+from exchange.kernel.clock import to_ns
 from exchange.kernel.errors import DomainError
 from ledger.models import Asset, AssetKind
 from ledger.services import accounts, transfers
@@ -103,7 +104,7 @@ class RoadReplay:
         prices = self.commands["price_ticks"][self.commands["price_ticks"] > 0]
         middle = TICK * ((int(prices.min()) + int(prices.max())) // 2)
         return Instrument.objects.create(
-            symbol=f"REPLAY-{now:%y%m%d%H%M%S%f}",
+            symbol=f"REPLAY-{to_ns(now) // 1000:X}",
             name="Replay of recorded order flow",
             base_id=BASE,
             quote_id=QUOTE,

@@ -22,9 +22,11 @@ CREATE TABLE klines_1m (
 ) PARTITION BY RANGE ("timestamp");
 CREATE TABLE klines_1m_default PARTITION OF klines_1m DEFAULT;
 
-CREATE FUNCTION make_kline_partitions(first_month date, months integer) RETURNS integer
+-- Make the month partitions of one of our partitioned tables; idempotent. The key is the table's one range column.
+CREATE FUNCTION make_month_partitions(parent text, first_month date, months integer) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
+    key text;
     starts timestamptz;
     ends timestamptz;
     name text;
@@ -33,27 +35,30 @@ BEGIN
     IF months NOT BETWEEN 1 AND 120 THEN
         RAISE EXCEPTION 'months must be between 1 and 120';
     END IF;
-    PERFORM pg_advisory_xact_lock(hashtext('make_kline_partitions'));
+    SELECT a.attname INTO STRICT key FROM pg_partitioned_table t
+    JOIN pg_attribute a ON a.attrelid = t.partrelid AND a.attnum = t.partattrs[0]
+    WHERE t.partrelid = to_regclass('public.' || quote_ident(parent)) AND t.partstrat = 'r' AND t.partnatts = 1;
+    PERFORM pg_advisory_xact_lock(hashtext('make_month_partitions'));
     FOR step IN 0 .. months - 1 LOOP
         starts := date_trunc('month', first_month::timestamp) + make_interval(months => step);
         ends := starts + interval '1 month';
-        name := 'klines_1m_' || to_char(starts, 'YYYY_MM');
-        CONTINUE WHEN to_regclass('public.' || name) IS NOT NULL;
-        EXECUTE format('CREATE TABLE %I (LIKE klines_1m INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name);
+        name := parent || '_' || to_char(starts, 'YYYY_MM');
+        CONTINUE WHEN to_regclass('public.' || quote_ident(name)) IS NOT NULL;
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name, parent);
         -- Rows that fell into the default partition move: it may hold none of what is attached.
         EXECUTE format(
-            'WITH moved AS (DELETE FROM klines_1m_default WHERE "timestamp" >= %L AND "timestamp" < %L RETURNING *)'
-            ' INSERT INTO %I SELECT * FROM moved', starts, ends, name);
-        EXECUTE format('ALTER TABLE klines_1m ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, starts, ends);
+            'WITH moved AS (DELETE FROM %I WHERE %I >= %L AND %I < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
+            parent || '_default', key, starts, key, ends, name);
+        EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name, starts, ends);
         made := made + 1;
     END LOOP;
     RETURN made;
 END $$;
-SELECT make_kline_partitions(current_date, 3);
+SELECT make_month_partitions('klines_1m', current_date, 3);
 """
 
 KLINES_REVERSE = """
-DROP FUNCTION make_kline_partitions(date, integer);
+DROP FUNCTION make_month_partitions(text, date, integer);
 DROP TABLE klines_1m;
 """
 

@@ -10,7 +10,7 @@ SCHEMA = Path(__file__).with_name("schema_0001.sql")
 class Migration(migrations.Migration):
     initial = True
 
-    dependencies = [("marketdata", "0001_initial"), ("risk", "0001_initial")]
+    dependencies = [("marketdata", "0003_klines_and_exact_steps"), ("risk", "0001_initial")]
 
     operations = [
         migrations.CreateModel(

@@ -176,18 +176,5 @@ BEGIN
     RETURN head.sequence + 1;
 END $$;
 
--- Make the month partitions of a table from the month of p_from on; idempotent.
-CREATE FUNCTION make_month_partitions(p_table text, p_from date, p_months integer) RETURNS void
-    LANGUAGE plpgsql AS $$
-DECLARE
-    month date := date_trunc('month', p_from);
-BEGIN
-    FOR i IN 1..p_months LOOP
-        EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
-            p_table || to_char(month, '_YYYYMM'), p_table,
-            month::timestamp AT TIME ZONE 'UTC', (month + interval '1 month') AT TIME ZONE 'UTC');
-        month := month + interval '1 month';
-    END LOOP;
-END $$;
 SELECT make_month_partitions('orders', current_date, 4), make_month_partitions('trades', current_date, 4);
 SELECT open_shard(0::smallint);

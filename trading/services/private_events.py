@@ -1,17 +1,22 @@
 """What traders' own screens are told: written with the change itself, dense per trader, pushed after commit."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
+import redis
 import structlog
-from asgiref.sync import async_to_sync
-from channels.layers import get_channel_layer
-from django.db import transaction
+from django.conf import settings
+from django.db import connection, transaction
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from exchange import database
+from marketdata import feed
+from marketdata.services.transport import SOCKET_SECONDS, pack
 from trading.models import PrivateChannel
 
 logger = structlog.get_logger(__name__)
@@ -35,6 +40,11 @@ WITH given AS (
     FROM given g JOIN numbered b ON b.owner_id = g.u
 )
 SELECT owner_id, before FROM numbered
+"""
+
+_PRUNE = """
+DELETE FROM private_events p USING ledger_gate g
+WHERE p.created_at < %s AND g.owner_id = p.user_id AND p.sequence < g.event_sequence
 """
 
 
@@ -69,14 +79,32 @@ def push_on_commit(facts: Sequence[PrivateFact], before: dict[int, int]) -> None
 
 
 def _push(messages: dict[int, list[dict[str, Any]]]) -> None:
-    """Hand messages to the channel layer. A lost one is found by its sequence and read from the table."""
-    layer = get_channel_layer()
-
-    async def send() -> None:
-        for user_id, events in messages.items():
-            await layer.group_send(group(user_id), {"type": "private.events", "events": events})
-
+    """Publish as the channel layer would, in one round trip. A lost message is found by its sequence, in the table."""
+    pipeline = _redis().pipeline(transaction=False)
+    for user_id, events in messages.items():
+        packed = pack({"type": "private.events", "events": events})
+        pipeline.publish(
+            feed.layer_channel(settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"], group(user_id)), packed
+        )
     try:
-        async_to_sync(send)()
-    except OSError as failure:
+        pipeline.execute()
+    except (redis.RedisError, OSError) as failure:
         logger.warning("push_failed", error=str(failure), users=len(messages))
+
+
+@functools.cache
+def _redis() -> redis.Redis:
+    """Return this process's client; it gives up quickly and never retries."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=SOCKET_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+def prune(before: datetime) -> int:
+    """Forget facts older than a moment, but each trader's last one, which keeps the numbering; return how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(_PRUNE, [before])
+        return cursor.rowcount

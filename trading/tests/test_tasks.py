@@ -1,0 +1,42 @@
+"""Background work: idempotent, and nothing is lost."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+
+from exchange.kernel.clock import utc_now
+from trading import tasks
+from trading.models import PrivateEvent
+from trading.tests.road import limit, make_instrument, place
+
+pytestmark = pytest.mark.django_db
+
+
+def _partitions(table: str) -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", [table])
+        return {row[0] for row in cursor.fetchall()}
+
+
+def test_partitions_are_made_once_for_the_months_ahead() -> None:
+    tasks.make_partitions()
+    first = _partitions("orders"), _partitions("trades")
+    tasks.make_partitions()
+
+    month = utc_now()
+    assert (_partitions("orders"), _partitions("trades")) == first
+    assert f"orders_{month:%Y_%m}" in first[0]
+    assert f"trades_{month:%Y_%m}" in first[1]
+
+
+def test_old_private_events_go_but_the_last_one_keeps_the_numbering(customer) -> None:
+    make_instrument()
+    alice = customer("alice", USDT=1000)
+    place(alice.id, limit("BTCUSDT", "buy", "0.0010", "50000"), limit("BTCUSDT", "buy", "0.0010", "50000"))
+    last = PrivateEvent.objects.filter(user_id=alice.id).count()
+    PrivateEvent.objects.update(created_at=utc_now() - timedelta(days=3))
+
+    tasks.prune_private_events()
+
+    assert list(PrivateEvent.objects.values_list("sequence", flat=True)) == [last]
