@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.utils.translation import override
 from django.utils.translation import gettext as translated
+from django.utils.translation import override
 from django.utils.translation.template import templatize
 
 ROOT = Path(settings.BASE_DIR)
@@ -24,9 +24,7 @@ CALL_IN_SCRIPT = re.compile(r'\b(gettext|ngettext|pgettext)\(\s*"((?:[^"\\]|\\.)
 def _texts_of_call(call: ast.Call) -> Iterator[str]:
     name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
     words = [part.value for part in call.args if isinstance(part, ast.Constant) and isinstance(part.value, str)]
-    if name in SINGLE and words:
-        yield words[0]
-    elif name in PLURAL and len(words) > 1:
+    if (name in SINGLE and words) or (name in PLURAL and len(words) > 1):
         yield words[0]
     elif name in CONTEXT and len(words) > 1:
         yield f"{words[0]}\x04{words[1]}"
@@ -66,8 +64,8 @@ def _entries(domain: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for block in (CATALOGUES / f"{domain}.po").read_text().split("\n\n"):
         lines = [line for line in block.splitlines() if line and not line.startswith("#")]
-        assert not re.search(r"^#,.*\bfuzzy\b", block, re.M), f"a fuzzy entry in {domain}.po:\n{block}"
-        assert not re.search(r"^#~", block, re.M), f"an obsolete entry in {domain}.po:\n{block}"
+        assert not re.search(r"^#,.*\bfuzzy\b", block, re.MULTILINE), f"a fuzzy entry in {domain}.po:\n{block}"
+        assert not re.search(r"^#~", block, re.MULTILINE), f"an obsolete entry in {domain}.po:\n{block}"
         parts: dict[str, str] = {}
         key = ""
         for line in lines:

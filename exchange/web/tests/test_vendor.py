@@ -9,7 +9,9 @@ from django.conf import settings
 
 VENDOR = Path(settings.BASE_DIR) / "exchange" / "static" / "vendor"
 ROWS = re.findall(
-    r"^\| [^|]+ \| [0-9.]+ \| [^|]+ \| `([^`]+)` .*`([0-9a-f]{64})` \|$", (VENDOR / "README.md").read_text(), re.M
+    r"^\| [^|]+ \| [0-9.]+ \| [^|]+ \| `([^`]+)` .*`([0-9a-f]{64})` \|$",
+    (VENDOR / "README.md").read_text(),
+    re.MULTILINE,
 )
 
 

@@ -19,7 +19,7 @@ import { SymbolSwitcher } from "./symbols.js";
 import { Tape } from "./tape.js";
 import { Ticket } from "./ticket.js";
 import { OrderForm } from "./ticket_rules.js";
-import { announce } from "./toasts.js";
+import { announce, toast } from "./toasts.js";
 
 const { symbol, signed_in: signedIn } = JSON.parse(document.getElementById("page-data").textContent);
 const path = encodeURIComponent(symbol);
@@ -105,14 +105,23 @@ function receive(message) {
     case "kline":
       chart.update(message);
       break;
+    case "subscribed":
+      if (message.channels.includes("orders")) loadOwn();
+      break;
     case "error":
-      console.warn("feed:", message.code, message.message);
+      refused(message);
       break;
     default:
       if (!own.receive(message)) break;
       if (message.type === "fill") notices.fill(message.data);
       if (message.type === "order") notices.order(message.data);
   }
+}
+
+/** The place in the private stream may be gone, or of another login: what is owned is read over REST anyway. */
+function refused(message) {
+  if (["RESUME_TOO_OLD", "RESUME_AHEAD"].includes(message.error)) own.sequence = null;
+  else toast(message.message, "bad");
 }
 
 /** Trades are numbered without gaps for each market: a missing one is read again over REST. */
@@ -159,8 +168,13 @@ async function loadTape() {
 /** After a lost connection: what has no sequence to follow is read again. */
 async function reload() {
   await Promise.all([
-    loadTape(), chart.load(), read(`/ticker/${path}`).then(showDay), signedIn ? own.load() : null,
+    loadTape(), chart.load(), read(`/ticker/${path}`).then(showDay),
   ]).catch(() => status.failed());
+}
+
+/** Read once the private channels are joined, so that nothing can fall between the two. */
+function loadOwn() {
+  return own.load().catch(() => status.failed());
 }
 
 function readQuote() {

@@ -1,0 +1,357 @@
+"""The terminal in a real browser against a real exchange: `manage.py up` with its demo, and Chromium."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect, sync_playwright
+
+from exchange.web.browser import find_chromium, launch
+
+CHROMIUM = find_chromium()
+START_SECONDS_MAX = 180
+STOP_SECONDS_MAX = 60
+LIVE_MS_MAX = 30_000
+PHONE = {"width": 390, "height": 844}
+WIDTHS = (390, 768, 1024, 1440)
+ODD_QUANTITY = "0.0137"
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine: install it (Debian: apt-get install chromium)"
+)
+
+
+def _free_port() -> int:
+    """Return a port that is free, and whose +80 (the worker's) is too."""
+    while True:
+        with socket.socket() as web, socket.socket() as worker:
+            web.bind(("127.0.0.1", 0))
+            port = web.getsockname()[1]
+            try:
+                worker.bind(("127.0.0.1", port + 80))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+def _has_a_book(address: str) -> bool:
+    """Tell whether the demo's makers have quoted both sides."""
+    try:
+        with urllib.request.urlopen(f"{address}/api/v1/depth/BTCUSDT?limit=5", timeout=5) as answer:  # noqa: S310
+            body = answer.read().decode()
+    except (urllib.error.URLError, OSError):
+        return False
+    return '"bids":[["' in body and '"asks":[["' in body
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Start the whole exchange in a new data folder; stop it at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="exchange-browser-"))
+    port = _free_port()
+    dropped = ("DJANGO_SETTINGS_MODULE", "EXCHANGE_DATA_DIR", "EXCHANGE_DB_ROLE", "EXCHANGE_WORKER_PORT", "SECRET_KEY")
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    with (folder / "up.log").open("w") as log:
+        up = subprocess.Popen(
+            [sys.executable, "manage.py", "up", "--port", str(port), "--data-dir", str(folder / "data")],
+            cwd=settings.BASE_DIR,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not _has_a_book(f"http://127.0.0.1:{port}"):
+            if up.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"`up` did not serve a live book:\n{(folder / 'up.log').read_text()[-6000:]}")
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        up.send_signal(signal.SIGTERM)
+        up.wait(STOP_SECONDS_MAX)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = launch(playwright, str(CHROMIUM))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_context(browser: Browser, address: str):
+    """Return a function that opens a new browser session; none of them may log an error."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def open_one(**options) -> Page:
+        context = browser.new_context(base_url=address, **{"locale": "en-US", **options})
+        context.set_default_timeout(LIVE_MS_MAX)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: message.type == "error" and faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        return page
+
+    open_one.faults = faults  # type: ignore[attr-defined]
+    expect.set_options(timeout=LIVE_MS_MAX)
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def _demo_account(page: Page) -> None:
+    page.goto("/signup")
+    page.locator("form[action='/demo-account'] button").click()
+    page.wait_for_url("**/account")
+
+
+def _terminal(page: Page, symbol: str = "BTCUSDT") -> None:
+    page.goto(f"/trade/{symbol}")
+    page.wait_for_selector("html[data-ready=yes]")
+    page.wait_for_selector("#asks tr[data-price]")
+    page.wait_for_selector("#bids tr[data-price]")
+
+
+def _fill(page: Page, *, price: str, quantity: str) -> None:
+    page.locator("#price").fill(price)
+    page.locator("#quantity").fill(quantity)
+
+
+def _asset(page: Page, asset: str, column: int) -> str:
+    row = page.locator("#assets tr").filter(has=page.get_by_role("cell", name=asset, exact=True))
+    return row.locator("td").nth(column).inner_text()
+
+
+def test_a_newcomer_signs_up_takes_funds_trades_and_cancels(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900})
+    page.goto("/signup")
+    page.get_by_label("User name").fill("newcomer")
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Create account").click()
+    page.wait_for_url("**/account")
+    page.get_by_role("button", name="Get demo funds").click()
+    expect(page.locator("#balances-card tr", has_text="BTC").locator("td").nth(1)).to_have_text("1")
+
+    _terminal(page)
+    expect(page.locator("#assets")).to_contain_text("100,000")
+    best_ask = page.locator("#asks tr[data-price]").last.get_attribute("data-price")
+    above_all_asks = f"{float(best_ask) * 1.05:.0f}"
+    _fill(page, price=above_all_asks, quantity=ODD_QUANTITY)
+    page.get_by_role("button", name="Buy BTC").click()
+
+    expect(page.locator("#pane-log")).to_contain_text(f"Bought {ODD_QUANTITY} BTC at")
+    expect(page.locator("#assets tr").first).to_contain_text(f"1.{ODD_QUANTITY[2:]}")
+    expect(page.locator("#tape tbody")).to_contain_text(ODD_QUANTITY)
+    page.get_by_role("tab", name="Trades").click()
+    expect(page.locator("#pane-fills tbody tr")).to_have_count(1)
+    expect(page.locator("#pane-fills tbody tr").first).to_contain_text("Taker")
+    assert float(_asset(page, "USDT", 1).replace(",", "")) < 100_000
+
+    below_all_bids = f"{float(best_ask) * 0.9:.0f}"
+    _fill(page, price=below_all_bids, quantity="0.01")
+    page.get_by_role("button", name="Buy BTC").dblclick()
+    page.get_by_role("tab", name=re.compile("Open orders")).click()
+    expect(page.locator("#pane-open tbody tr")).to_have_count(1)
+    expect(page.locator("#open-count")).to_have_text("1")
+    expect(page.locator("#assets tr").nth(1).locator("td").nth(2)).not_to_have_text("0")
+
+    page.locator("#pane-open button.cancel").click()
+    expect(page.locator("#pane-open tbody tr")).to_have_count(0)
+    expect(page.locator("#assets tr").nth(1).locator("td").nth(2)).to_have_text("0")
+    page.get_by_role("tab", name="Order history").click()
+    expect(page.locator("#pane-history tbody tr")).to_have_count(2)
+    expect(page.locator("#pane-history tbody tr").nth(0)).to_contain_text("Cancelled")
+    expect(page.locator("#pane-history tbody tr").nth(1)).to_contain_text("Filled")
+
+
+def test_a_market_order_asks_first_and_a_minor_unit_market_trades_in_major_units(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900})
+    _demo_account(page)
+    _terminal(page, "2330.TW")
+    expect(page.locator("#assets tr").first).to_contain_text("1,000")
+    page.get_by_text("Market", exact=True).last.click()
+    page.locator("#quantity").fill("3")
+    expect(page.locator("#preview-notional")).to_contain_text("TWD")
+
+    page.get_by_role("button", name="Buy 2330").click()
+    page.get_by_role("button", name="Confirm").click()
+
+    expect(page.locator("#assets tr").first).to_contain_text("1,003")
+    page.get_by_role("tab", name="Trades").click()
+    price = page.locator("#pane-fills tbody tr").first.locator("td").nth(3).inner_text()
+    assert 300 < float(price) < 1200
+
+
+def test_faults_are_told_beside_the_field_and_nothing_is_sent(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900})
+    sent: list[str] = []
+    page.on(
+        "request", lambda request: request.method == "POST" and "/orders" in request.url and sent.append(request.url)
+    )
+    _demo_account(page)
+    _terminal(page)
+    price = page.locator("#price").input_value()
+
+    for typed, quantity, field, words in (
+        (f"{price}1", "0.01", "price", "multiple of 0.01"),
+        ("1e5", "0.01", "price", "plain number"),
+        ("0", "0.01", "price", "above zero"),
+        ("1", "0.01", "price", "must lie between"),
+        (price, "0.00001", "quantity", "multiple of 0.0001"),
+        (price, "", "quantity", "Enter a quantity"),
+    ):
+        _fill(page, price=typed, quantity=quantity)
+        page.get_by_role("button", name="Buy BTC").click()
+        expect(page.locator(f"#{field}-error")).to_contain_text(words)
+        expect(page.locator(f"#{field}")).to_have_attribute("aria-invalid", "true")
+
+    assert "POST" not in sent
+
+
+def test_a_refusal_of_the_exchange_is_told_beside_the_field_in_the_readers_language(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900}, locale="zh-TW")
+    _demo_account(page)
+    _terminal(page)
+    page.locator("#quantity").fill("500")
+    page.locator("#send").click()
+
+    expect(page.locator("#quantity-error")).to_have_text(re.compile("[\u4e00-\u9fff]{2}"))
+    expect(page.locator("#pane-history tbody tr")).to_have_count(1)
+    open_context.faults[:] = [fault for fault in open_context.faults if "422" not in fault]  # the refusal itself
+
+
+def test_the_page_is_chinese_for_a_chinese_browser(open_context) -> None:
+    page = open_context(locale="zh-TW")
+    _terminal(page)
+
+    expect(page.locator("html")).to_have_attribute("lang", "zh-Hant")
+    expect(page.locator("#panel-book h2")).to_have_text("委託簿")
+    expect(page.locator("#connection-text")).to_have_text(re.compile("即時"))
+    page.get_by_label("語言").select_option("en")
+    expect(page.locator("#panel-book h2")).to_have_text("Order book")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_page_scrolls_sideways(open_context, width) -> None:
+    page = open_context(viewport={"width": width, "height": 844})
+    _demo_account(page)
+    for path in ("/", "/account", "/login", "/signup", "/trade/BTCUSDT"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+    page.wait_for_selector("#bids tr[data-price]", state="attached")
+    for tab in page.locator(".phone-tabs button").all() if width == PHONE["width"] else []:
+        tab.click()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_on_a_phone_the_panels_are_tabs_and_buy_is_within_reach(open_context) -> None:
+    page = open_context(viewport=PHONE, has_touch=True)
+    _demo_account(page)
+    _terminal_phone(page)
+    expect(page.locator("#panel-chart")).to_be_visible()
+    expect(page.locator("#panel-book")).to_be_hidden()
+
+    page.locator("#phone-actions button[data-side=sell]").tap()
+
+    expect(page.locator("#panel-ticket")).to_be_visible()
+    expect(page.get_by_role("button", name="Sell BTC")).to_be_in_viewport()
+
+
+def _terminal_phone(page: Page) -> None:
+    page.goto("/trade/BTCUSDT")
+    page.wait_for_selector("html[data-ready=yes]")
+
+
+def test_keys_work_on_the_page_but_not_while_typing(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900})
+    _demo_account(page)
+    _terminal(page)
+
+    page.keyboard.press("s")
+    expect(page.get_by_role("button", name="Sell BTC")).to_be_visible()
+    page.locator("#quantity").focus()
+    page.keyboard.type("b0.1")
+    expect(page.get_by_role("button", name="Sell BTC")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#quantity")).to_have_value("")
+    page.locator("#quantity").blur()
+    page.keyboard.press("4")
+    expect(page.locator("#quantity")).to_have_value("1")
+    page.keyboard.press("Shift+?")
+    expect(page.locator("#keys-dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    expect(page.locator("#symbol-search")).to_be_focused()
+    page.keyboard.type("tsmc")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/trade/2330.TW")
+
+
+def test_a_lost_delta_is_noticed_and_a_lost_connection_comes_back(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900})
+    sockets: list[WebSocketRoute] = []
+    snapshots: list[str] = []
+    dropped: list[str] = []
+
+    def between(route: WebSocketRoute) -> None:
+        sockets.append(route)
+        server = route.connect_to_server()
+
+        def from_server(message) -> None:
+            if '"type":"snapshot"' in message:
+                snapshots.append(message)
+            if '"type":"delta"' in message and not dropped:
+                dropped.append(message)
+                return
+            route.send(message)
+
+        server.on_message(from_server)
+
+    page.route_web_socket("**/ws", between)
+    _terminal(page)
+    _wait(page, lambda: len(dropped) == 1 and len(snapshots) == 2)
+
+    sockets[0].close()
+    expect(page.locator("#banner")).to_be_visible()
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    assert (len(sockets), len(snapshots)) == (2, 3)
+
+
+def _wait(page: Page, condition) -> None:
+    """Wait for something that happens in this process while the page lives."""
+    deadline = time.monotonic() + LIVE_MS_MAX / 1000
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        page.wait_for_timeout(50)
+
+
+def test_two_tabs_of_one_account_agree(open_context) -> None:
+    first = open_context(viewport={"width": 1440, "height": 900})
+    _demo_account(first)
+    _terminal(first)
+    second = first.context.new_page()
+    _terminal(second)
+
+    _fill(first, price=f"{float(first.locator('#price').input_value()) * 0.9:.0f}", quantity="0.02")
+    first.get_by_role("button", name="Buy BTC").click()
+
+    expect(second.locator("#pane-open tbody tr")).to_have_count(1)
+    second.locator("#pane-open button.cancel").click()
+    expect(first.locator("#open-count")).to_have_text("0")

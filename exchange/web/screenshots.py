@@ -1,0 +1,93 @@
+"""Takes the pictures of the README from a running demo: `python -m exchange.web.screenshots [ADDRESS]`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from exchange.web.browser import find_chromium, launch
+
+FOLDER = Path(__file__).parent / "screenshots"
+DESKTOP = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+TIMEOUT_MS = 20_000
+
+
+def main() -> None:
+    """Read the command line and take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("address", nargs="?", default="http://127.0.0.1:8000", help="of a running `manage.py up`")
+    parser.add_argument("--symbol", default="BTCUSDT", help="the market to show")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the pictures go")
+    options = parser.parse_args()
+    chromium = find_chromium()
+    if chromium is None:
+        sys.exit("No Chromium found: install it (Debian: apt-get install chromium).")
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = launch(playwright, chromium)
+        take(browser, options.address, options.symbol, options.folder)
+        browser.close()
+
+
+def take(browser: Browser, address: str, symbol: str, folder: Path) -> None:
+    """Take the pictures with a fresh demo account that has traded a little, so that no panel is empty."""
+    context = browser.new_context(base_url=address, viewport=DESKTOP, locale="en-US")  # type: ignore[arg-type]
+    context.set_default_timeout(TIMEOUT_MS)
+    page = context.new_page()
+    page.goto("/signup")
+    page.get_by_role("button", name="Try with a demo account").click()
+    page.wait_for_url("**/account")
+    open_terminal(page, symbol)
+    trade_a_little(page)
+    page.wait_for_selector(".toast", state="detached")
+    picture(page, folder / "terminal.png")
+    page.get_by_role("button", name="Switch between dark and light").click()
+    picture(page, folder / "terminal-light.png")
+    page.get_by_role("button", name="Switch between dark and light").click()
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    picture(page, folder / "phone.png")
+    page.get_by_label("Language").select_option("zh-hant")
+    page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+    ready(page)
+    picture(page, folder / "terminal-zh-hant.png")
+
+
+def open_terminal(page: Page, symbol: str) -> None:
+    """Open a market and wait until its book is live."""
+    page.goto(f"/trade/{symbol}")
+    ready(page)
+
+
+def ready(page: Page) -> None:
+    """Wait until the page has read everything and the book has arrived."""
+    page.wait_for_selector("html[data-ready=yes]")
+    page.wait_for_selector("#bids tr[data-price]")
+
+
+def trade_a_little(page: Page) -> None:
+    """Buy at the best ask, then leave two orders in the book."""
+    ticket = page.locator("#ticket")
+    quantities = page.locator("#asks tr[data-price]")
+    quantities.last.click()
+    ticket.get_by_label("Quantity").fill("0.05")
+    page.locator("#send").click()
+    page.wait_for_selector(".toast")
+    for position in (3, 5):
+        page.locator("#bids tr[data-price]").nth(position).click()
+        ticket.get_by_label("Quantity").fill("0.02")
+        page.locator("#send").click()
+        page.wait_for_function("count => document.querySelectorAll('#pane-open tbody tr').length >= count", arg=1)
+    ticket.get_by_label("Quantity").fill("0.1")
+
+
+def picture(page: Page, path: Path) -> None:
+    """Save what the window shows, after the chart has drawn."""
+    page.wait_for_timeout(500)
+    page.screenshot(path=path)
+    print(path)  # noqa: T201 -- a command
+
+
+if __name__ == "__main__":
+    main()
