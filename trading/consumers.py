@@ -24,7 +24,7 @@ from exchange.api.errors import NotAuthenticatedError, TokenExpiredError
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError, gettext_noop
 from marketdata import feed, refusals
-from marketdata.consumers import PublicFeed, Subscription
+from marketdata.consumers import Message, PublicFeed, RequestId, Subscription
 from trading import private_stream
 from trading.services.private_events import group
 from trading.wire import moment
@@ -93,7 +93,7 @@ class ExchangeFeed(PublicFeed):
         await super().connect()
         self.checker = asyncio.create_task(self._check_regularly())
 
-    async def disconnect(self, code) -> None:
+    async def disconnect(self, code: int) -> None:
         """Stop everything that belongs to this connection."""
         self.checker.cancel()
         if self.expiry is not None:
@@ -109,7 +109,7 @@ class ExchangeFeed(PublicFeed):
 
     # --- what clients ask -------------------------------------------------------------------------
 
-    async def auth(self, message, request_id) -> None:
+    async def auth(self, message: Message, request_id: RequestId) -> None:
         """Sign in with an access token. A connection stays with its first user."""
         token = message.get("token")
         if not isinstance(token, str):
@@ -125,7 +125,7 @@ class ExchangeFeed(PublicFeed):
         self.expiry = asyncio.get_running_loop().call_later(seconds, self._expired)
         self.reply({"type": "authenticated", "user_id": user_id, "expires_at": moment(expires_at)}, request_id)
 
-    async def resume(self, message, request_id) -> None:
+    async def resume(self, message: Message, request_id: RequestId) -> None:
         """Begin private channels after a sequence, sending again what came since.
 
         Sent before `subscribe` it sets where that starts, and nothing repeats. Sent afterwards it
@@ -176,7 +176,7 @@ class ExchangeFeed(PublicFeed):
 
     # --- the private stream -----------------------------------------------------------------------
 
-    async def private_events(self, message) -> None:
+    async def private_events(self, message: Message) -> None:
         """Pass on events in order; what a push left out is read from the table."""
         async with self.stream_lock:
             for event in message["events"]:

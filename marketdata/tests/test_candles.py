@@ -149,7 +149,10 @@ def test_a_new_months_partition_takes_over_the_rows_that_waited_in_the_default_o
     before = stored()
 
     with connection.cursor() as cursor:
-        cursor.execute("SELECT make_month_partitions('klines_1m', '2031-01-15', 1), make_month_partitions('klines_1m', '2031-01-15', 1)")
+        cursor.execute(
+            "SELECT make_month_partitions('klines_1m', day, 1), make_month_partitions('klines_1m', day, 1)"
+            " FROM (VALUES ('2031-01-15'::date)) AS one (day)"
+        )
         assert cursor.fetchone() == (1, 0)
         cursor.execute("SELECT count(*) FROM klines_1m_2031_01")
         assert cursor.fetchone() == (1,)
