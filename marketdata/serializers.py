@@ -11,6 +11,8 @@ from marketdata import feed
 from marketdata.selectors import KLINES_MAX
 
 DEPTH_DEFAULT = 50
+MS_MAX = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
 DEPTH_MAX = 1000
 KLINES_DEFAULT = 500
 
@@ -31,7 +33,7 @@ class KlineQuery(StrictSerializer):
         required=False, min_value=1, max_value=KLINES_MAX, default=KLINES_DEFAULT, help_text="The latest so many."
     )
     before = serializers.IntegerField(
-        required=False, min_value=1, max_value=2**53 - 1, help_text=_("Only candles that begin before this, in ms.")
+        required=False, min_value=1, max_value=MS_MAX, help_text=_("Only candles that begin before this, in ms.")
     )
 
 

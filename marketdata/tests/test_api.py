@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 
 from exchange.api.tests.fixtures import Api
-from exchange.kernel.clock import utc_now
+from exchange.kernel.clock import to_ns, utc_now
 from marketdata import feed
 from trading.tests.road import make_asset, make_instrument
 
@@ -170,7 +170,7 @@ def test_the_clock_is_told(api: Api) -> None:
 
     told = datetime.strptime(data["time"], "%Y-%m-%dT%H:%M:%S.%f%z")
     assert before <= told <= utc_now()
-    assert data["timestamp"] == int(told.timestamp() * 1000)
+    assert data["timestamp"] == to_ns(told) // 1_000_000
 
 
 @pytest.mark.parametrize("call", ["depth", "klines", "ticker"])
@@ -189,13 +189,20 @@ def test_an_unknown_symbol_is_refused(instruments: None, api: Api, call: str) ->
         "/klines/BTCUSDT?interval=2m",
         "/klines/BTCUSDT?limit=-1",
         "/klines/BTCUSDT?before=0",
-        "/klines/BTCUSDT?before=9007199254740992",
+        "/klines/BTCUSDT?before=253402300800000",
     ],
 )
 def test_a_faulty_question_is_refused(instruments: None, api: Api, path: str) -> None:
     answer = api.get(path)
 
     assert (answer.status, answer.code) == (400, 1004)
+
+
+@pytest.mark.parametrize("before", [1, 253_402_300_799_999])
+def test_the_ends_of_time_have_no_candles_but_an_answer(instruments: None, api: Api, before: int) -> None:
+    answer = api.get(f"/klines/BTCUSDT?interval=1d&limit=1000&before={before}")
+
+    assert (answer.status, answer.data) == (200, [])
 
 
 def test_a_broken_token_does_not_close_what_is_public(instruments: None, api: Api, customer: Any) -> None:

@@ -103,7 +103,7 @@ FIELD_FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("a quantity with a line end", {"quantity": "1\n"}, "quantity"),
     ("a quantity with a comma", {"quantity": "1,000"}, "quantity"),
     ("a quantity with an underscore", {"quantity": "1_000"}, "quantity"),
-    ("a quantity in other digits", {"quantity": "١"}, "quantity"),
+    ("a quantity in other digits", {"quantity": "\u0661"}, "quantity"),
     ("a quantity that ends in a point", {"quantity": "1."}, "quantity"),
     ("a quantity that begins with a point", {"quantity": ".5"}, "quantity"),
     ("a hexadecimal quantity", {"quantity": "0x10"}, "quantity"),
