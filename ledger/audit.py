@@ -54,7 +54,8 @@ CHECKS: dict[str, str] = {
         SELECT 'account ' || id || ' of user ' || owner_id || ' has ' || balance || ' ' || asset
         FROM ledger_account WHERE code IN ('1010', '1020', '1030', '1040') AND balance < 0""",
     "what users own equals what the platform owes": """
-        SELECT coalesce(u.asset, p.asset) || ': users own ' || coalesce(u.total, 0) || ', the platform owes ' || coalesce(p.total, 0)
+        SELECT coalesce(u.asset, p.asset) || ': users own ' || coalesce(u.total, 0)
+               || ', the platform owes ' || coalesce(p.total, 0)
         FROM (SELECT asset, sum(balance) AS total FROM ledger_account WHERE face = 'BOTH' GROUP BY asset) u
         FULL JOIN (SELECT asset, sum(balance) AS total FROM ledger_account WHERE face = 'PLATFORM' GROUP BY asset) p
              ON p.asset = u.asset

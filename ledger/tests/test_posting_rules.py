@@ -91,7 +91,7 @@ def test_a_spot_fill_is_one_entry_in_which_the_two_legs_meet(customer) -> None:
         ("user.available", "USDT", -44991),
         ("revenue.trading_fee", "USDT", -18),
     ]
-    assert alice.balances("USDT") == {"available": Decimal("4991"), "order_hold": Decimal(0)}
+    assert alice.balances("USDT") == {"available": Decimal(4991), "order_hold": Decimal(0)}
     assert alice.balance("BTC") == Decimal("0.5")
     assert bob.balance("USDT") == Decimal(44991)
     assert bob.balances("BTC") == {"available": Decimal("0.5"), "order_hold": Decimal(0)}

@@ -17,6 +17,10 @@ from ledger.services.journal import EntryDraft
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 pytestmark = pytest.mark.usefixtures("books")
 
+FORGED_ENTRY = (
+    "INSERT INTO ledger_entry SELECT {id}, kind, 'again', effective_at, late, recorded_at, trace, NULL,"
+    " pg_current_xact_id(), hash FROM ledger_entry"
+)
 WRITES = [
     "UPDATE ledger_entry SET trace = 'x'",
     "UPDATE ledger_entry SET effective_at = now() WHERE id = 1",
@@ -45,10 +49,8 @@ WRITES = [
     "INSERT INTO ledger_account (owner_id, code, asset) VALUES (77, '1110', 'USDT')",
     "INSERT INTO ledger_account (owner_id, code, asset) VALUES (77, '9999', 'USDT')",
     "INSERT INTO ledger_line SELECT entry_id, 99, account_id, amount, balance_after FROM ledger_line",
-    "INSERT INTO ledger_entry SELECT 2, kind, 'again', effective_at, late, recorded_at, trace, NULL,"
-    " pg_current_xact_id(), hash FROM ledger_entry",
-    "INSERT INTO ledger_entry SELECT 7, kind, 'again', effective_at, late, recorded_at, trace, NULL,"
-    " pg_current_xact_id(), hash FROM ledger_entry",
+    FORGED_ENTRY.format(id=2),
+    FORGED_ENTRY.format(id=7),
     "DELETE FROM ledger_head",
     "INSERT INTO ledger_head (id, entry_id, hash, recorded_at) VALUES (2, 0, '', now())",
     "UPDATE ledger_asset SET code = 'USDX' WHERE code = 'USDT'",
@@ -216,8 +218,8 @@ def test_an_entry_without_lines_is_refused(customer) -> None:
     customer("alice", USDT=100)
 
     refused_by = _refused(
-        "INSERT INTO ledger_entry SELECT h.entry_id + 1, 'DEPOSIT', 'empty', now(), false, greatest(now(), h.recorded_at),"
-        " 't', NULL, pg_current_xact_id(), sha256('') FROM ledger_head h"
+        "INSERT INTO ledger_entry SELECT h.entry_id + 1, 'DEPOSIT', 'empty', now(), false,"
+        " greatest(now(), h.recorded_at), 't', NULL, pg_current_xact_id(), sha256('') FROM ledger_head h"
     )
 
     assert refused_by == "ledger_entry_lines"
@@ -227,8 +229,8 @@ def test_an_entry_cannot_name_another_transaction(customer) -> None:
     customer("alice", USDT=100)
 
     refused_by = _refused(
-        "INSERT INTO ledger_entry SELECT h.entry_id + 1, 'DEPOSIT', 'later', now(), false, greatest(now(), h.recorded_at),"
-        " 't', NULL, '99999999'::xid8, sha256('') FROM ledger_head h"
+        "INSERT INTO ledger_entry SELECT h.entry_id + 1, 'DEPOSIT', 'later', now(), false,"
+        " greatest(now(), h.recorded_at), 't', NULL, '99999999'::xid8, sha256('') FROM ledger_head h"
     )
 
     assert refused_by == "ledger_entry_transaction"

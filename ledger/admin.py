@@ -1,0 +1,220 @@
+"""The books in the admin: to read, to search, to follow. Nothing of them can be edited here."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin
+
+from exchange.kernel.money import plain
+from ledger import selectors
+from ledger.models import Account, Asset, DepositNotice, JournalEntry
+from ledger.posting_rules import EventKind
+from ledger.selectors import JournalLine
+
+COUNTED_MAX = 10_000
+"""Filtered lists are counted up to here; whole tables beyond it are estimated."""
+LINES_SHOWN = 100
+BIGINT_DIGITS = 18
+
+
+class ReadOnly:
+    """For what the services write: nobody adds, changes or deletes it, by any URL."""
+
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: entries come from events."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: books are corrected by reversal."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: nothing leaves the books."""
+        return False
+
+
+class EstimatedPaginator(Paginator):
+    """Pages over long tables without counting them row by row."""
+
+    @cached_property
+    def count(self) -> int:
+        """Return the exact count while it is small, the planner's estimate of a whole large table else."""
+        rows: QuerySet = self.object_list
+        if not rows.query.where:
+            estimate = selectors.estimated_rows(rows.model._meta.db_table)  # noqa: SLF001 -- Django's documented API
+            if estimate > COUNTED_MAX:
+                return estimate
+        return rows.order_by()[:COUNTED_MAX].count()
+
+
+def _shown(lines: Iterable[JournalLine]) -> list[dict[str, Any]]:
+    """Turn lines into what the template prints: debit and credit in columns of their own."""
+    return [
+        line._asdict()
+        | {
+            "debit": plain(line.amount) if line.amount > 0 else "",
+            "credit": plain(line.amount.copy_negate()) if line.amount < 0 else "",
+            "balance": plain(line.balance_after),
+        }
+        for line in lines
+    ]
+
+
+def _digits(text: str) -> int | None:
+    """Return the number that was typed into a search box, if it is one that an id can be."""
+    text = text.strip().removeprefix("#")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= BIGINT_DIGITS else None
+
+
+class KindFilter(admin.SimpleListFilter):
+    """By kind of event: the kinds come from the posting rules, not from a scan of the journal."""
+
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return every kind that has a rule."""
+        return [(kind.value, kind.value) for kind in EventKind]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        """Narrow to the chosen kind."""
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+@admin.register(Asset)
+class AssetAdmin(ModelAdmin):
+    """Assets. The database keeps code and decimals of one that has accounts."""
+
+    list_display = ("code", "name", "kind", "decimals")
+    list_filter = ("kind",)
+    search_fields = ("code", "name")
+    ordering = ("code",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Asset | None = None) -> tuple[str, ...]:
+        """Fix the code of what exists, and the decimals of what is in use."""
+        if obj is None:
+            return ()
+        return ("code", "decimals") if Account.objects.filter(asset=obj).exists() else ("code",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: accounts, instruments and orders speak of it by code."""
+        return False
+
+
+@admin.register(Account)
+class AccountAdmin(ReadOnly, ModelAdmin):
+    """Ledger accounts with their balances and newest lines."""
+
+    list_display = ("id", "owner", "code", "asset_id", "sub", "amount")
+    list_filter = ("code", "face", "asset")
+    search_fields = ("id",)
+    search_help_text = _("User id")
+    ordering = ("-id",)
+    paginator = EstimatedPaginator
+    show_full_result_count = False
+    fields = ("id", "owner", "code", "asset_id", "sub", "face", "amount", "newest_lines")
+    readonly_fields = fields
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        """Find the accounts of a user by id, through the index."""
+        if not search_term.strip():
+            return queryset, False
+        owner_id = _digits(search_term)
+        return (queryset.none() if owner_id is None else queryset.filter(owner_id=owner_id)), False
+
+    @admin.display(description=_("owner"))
+    def owner(self, account: Account) -> str:
+        """Name the owner."""
+        return gettext("platform") if account.owner_id is None else str(account.owner_id)
+
+    @admin.display(description=_("balance"), ordering="balance")
+    def amount(self, account: Account) -> str:
+        """Write the balance without trailing zeros."""
+        return plain(account.balance)
+
+    @admin.display(description=_("newest lines"))
+    def newest_lines(self, account: Account) -> SafeString:
+        """Show where the balance comes from."""
+        lines = _shown(selectors.account_lines(account.pk, limit=LINES_SHOWN))
+        journal = {"title": "", "lines": lines, "by_entry": True}
+        return render_to_string("ledger/journal_lines.html", {"journals": [journal]})
+
+
+@admin.register(JournalEntry)
+class JournalEntryAdmin(ReadOnly, ModelAdmin):
+    """Entries, newest first, with their lines in both views. Corrected by reversal, never by edit."""
+
+    list_display = ("id", "kind", "key", "effective_at", "recorded_at", "late", "trace")
+    list_filter = (KindFilter, "late")
+    search_fields = ("key",)
+    search_help_text = _("Entry number, key or trace id")
+    ordering = ("-id",)
+    paginator = EstimatedPaginator
+    show_full_result_count = False
+    sortable_by = ("id",)
+    fields = ("id", "kind", "key", "effective_at", "recorded_at", "late", "trace", "reverses", "chain", "lines")
+    readonly_fields = fields
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        """Find by number, key or trace id, each through its index."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        wanted = Q(key=term) | Q(trace=term)
+        number = _digits(term)
+        if number is not None:
+            wanted |= Q(pk=number)
+        return queryset.filter(wanted), False
+
+    @admin.display(description=_("hash"))
+    def chain(self, entry: JournalEntry) -> str:
+        """Show the entry's place in the hash chain."""
+        return bytes(entry.hash).hex()
+
+    @admin.display(description=_("lines"))
+    def lines(self, entry: JournalEntry) -> SafeString:
+        """Show the entry as the users' journals and as the platform's journal have it."""
+        journals = [
+            {"title": gettext("Users' journals"), "lines": _shown(selectors.entry_in_user_journals(entry.pk))},
+            {"title": gettext("Platform's journal"), "lines": _shown(selectors.entry_in_platform_journal(entry.pk))},
+        ]
+        return render_to_string("ledger/journal_lines.html", {"journals": journals})
+
+
+@admin.register(DepositNotice)
+class DepositNoticeAdmin(ReadOnly, ModelAdmin):
+    """Deposits that were credited, newest first."""
+
+    list_display = ("id", "owner", "money", "key", "note", "created_at", "journal_entry")
+    list_filter = ("amount_currency",)
+    list_select_related = ("owner",)
+    search_fields = ("=key", "=owner__username")
+    ordering = ("-id",)
+    paginator = EstimatedPaginator
+    show_full_result_count = False
+    fields = ("id", "owner", "money", "key", "note", "created_at", "journal_entry")
+    readonly_fields = fields
+
+    @admin.display(description=_("amount"), ordering="amount")
+    def money(self, notice: DepositNotice) -> str:
+        """Write the amount with its asset."""
+        return f"{plain(notice.amount.amount)} {notice.amount.currency.code}"
+
+    @admin.display(description=_("journal entry"))
+    def journal_entry(self, notice: DepositNotice) -> SafeString:
+        """Lead to the entry."""
+        url = reverse("admin:ledger_journalentry_change", args=[notice.entry_id])
+        return format_html('<a href="{}">#{}</a>', url, notice.entry_id)

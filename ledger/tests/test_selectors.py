@@ -1,0 +1,96 @@
+from decimal import Decimal
+
+import pytest
+
+from exchange.kernel.errors import InvariantViolationError
+from ledger import selectors
+from ledger.chart import AccountCode
+from ledger.entries import AccountKey
+from ledger.services import accounts, journal
+from ledger.tests.factories import NOW, freeze, unfreeze
+
+pytestmark = pytest.mark.usefixtures("books")
+
+
+def test_wallets_are_what_a_user_owns_by_asset(customer, django_assert_num_queries) -> None:
+    alice = customer("alice", USDT=100, BTC=2)
+    customer("bob", USDT=7)
+    journal.post([freeze("a", alice.id, 30)], NOW)
+
+    with django_assert_num_queries(1):
+        wallets = selectors.wallets(alice.id)
+
+    assert wallets == {
+        "BTC": {AccountCode.AVAILABLE: Decimal(2)},
+        "USDT": {AccountCode.AVAILABLE: Decimal(70), AccountCode.ORDER_HOLD: Decimal(30)},
+    }
+
+
+def test_a_users_journal_is_paged_newest_first_without_gap_or_repeat(customer) -> None:
+    alice, bob = customer("alice", USDT=100, BTC=1), customer("bob", USDT=5)
+    journal.post([freeze("a", alice.id, 30), freeze("b", bob.id, 1), unfreeze("c", alice.id, 10)], NOW)
+
+    pages, before = [], selectors._END
+    while page := selectors.user_journal(alice.id, before=before, limit=3):
+        pages += page
+        before = (page[-1].entry_id, page[-1].n)
+
+    assert [(line.kind, line.account, line.asset, line.amount) for line in pages] == [
+        ("ORDER_UNFREEZE", "wallet.order_hold", "USDT", -10),
+        ("ORDER_UNFREEZE", "wallet.available", "USDT", 10),
+        ("ORDER_FREEZE", "wallet.available", "USDT", -30),
+        ("ORDER_FREEZE", "wallet.order_hold", "USDT", 30),
+        ("DEPOSIT", "external", "BTC", -1),
+        ("DEPOSIT", "wallet.available", "BTC", 1),
+        ("DEPOSIT", "external", "USDT", -100),
+        ("DEPOSIT", "wallet.available", "USDT", 100),
+    ]
+    assert [line.balance_after for line in pages[:2]] == [20, 80]
+
+
+def test_a_users_journal_can_be_narrowed_to_an_asset(customer) -> None:
+    alice = customer("alice", USDT=100, BTC=1)
+
+    lines = selectors.user_journal(alice.id, asset="BTC")
+
+    assert {line.asset for line in lines} == {"BTC"}
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1001])
+def test_a_page_has_a_limit(db, limit) -> None:
+    with pytest.raises(InvariantViolationError, match="a page of"):
+        selectors.user_journal(1, limit=limit)
+
+
+def test_an_accounts_lines_are_in_the_view_of_its_owner(customer) -> None:
+    alice = customer("alice", USDT=100)
+    wallet, custody = AccountKey(alice.id, "1010", "USDT"), AccountKey(None, "1110", "USDT", "main")
+    ids = accounts.ids([wallet, custody])
+
+    [wallet_line] = selectors.account_lines(ids[wallet])
+    [custody_line] = selectors.account_lines(ids[custody])
+
+    assert (wallet_line.account, wallet_line.amount, wallet_line.root) == ("wallet.available", 100, "ASSET")
+    assert (custody_line.account, custody_line.amount, custody_line.sub) == ("custody", 100, "main")
+
+
+def test_both_journals_are_complete_double_entry_journals(customer) -> None:
+    alice = customer("alice", USDT=100)
+    [entry] = journal.post([freeze("a", alice.id, 30)], NOW)
+
+    user = selectors.entry_in_user_journals(entry.id)
+    platform = selectors.entry_in_platform_journal(entry.id)
+
+    assert [(line.account, line.amount, line.balance_after) for line in user] == [
+        ("wallet.order_hold", 30, 30),
+        ("wallet.available", -30, 70),
+    ]
+    assert [(line.account, line.amount, line.balance_after) for line in platform] == [
+        ("user.order_hold", -30, -30),
+        ("user.available", 30, -70),
+    ]
+
+
+def test_rows_are_estimated_from_statistics(db) -> None:
+    assert selectors.estimated_rows("ledger_line") == 0
