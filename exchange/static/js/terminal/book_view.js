@@ -3,7 +3,7 @@ import { grouped } from "../numbers.js";
 import { framed, setText } from "./frame.js";
 import { preference, remember } from "./preferences.js";
 
-const STEPS = [1, 10, 100, 1000];
+const STEPS = [1, 10, 100, 1000, 10000];
 const ROWS_MIN = 6;
 const ROWS_MAX = 40;
 

@@ -12,7 +12,7 @@ const moment = new Intl.DateTimeFormat(document.documentElement.lang, { month: "
 const time = (text) => moment.format(new Date(text));
 
 const sideWord = (side) => (side === "buy" ? gettext("Buy") : gettext("Sell"));
-const typeWord = (type) => ({ limit: gettext("Limit"), market: gettext("Market") })[type] ?? type;
+const typeWord = (type) => ({ limit: gettext("Limit"), market: pgettext("order type", "Market") })[type] ?? type;
 const roleWord = (role) => ({ maker: gettext("Maker"), taker: gettext("Taker") })[role] ?? role;
 const statusWord = (status) => ({
   new: gettext("Open"),
@@ -84,7 +84,7 @@ export class OrderTables {
   }
 
   #price(row, value) {
-    if (value === null || value === undefined) return row.type === "market" ? gettext("Market") : "–";
+    if (value === null || value === undefined) return row.type === "market" ? pgettext("order type", "Market") : "–";
     const market = this.markets.get(row.symbol);
     return grouped(market ? market.price(value) : String(value));
   }
