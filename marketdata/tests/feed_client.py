@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, Self
 
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
@@ -18,7 +18,7 @@ class Client:
     def __init__(self, *, app: Any = application, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         self.wire = WebsocketCommunicator(app, "/ws", headers=headers or [])
 
-    async def __aenter__(self) -> "Client":
+    async def __aenter__(self) -> Self:
         is_open, _ = await self.wire.connect(SECONDS)
         assert is_open
         return self
