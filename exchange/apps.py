@@ -7,3 +7,7 @@ class ExchangeConfig(AppConfig):
     """The composition root; it owns no tables."""
 
     name = "exchange"
+
+    def ready(self) -> None:
+        """Make our Celery application the one that tasks are sent through, in every process."""
+        from exchange import celery  # noqa: F401 -- importing it is what does it

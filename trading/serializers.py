@@ -231,7 +231,7 @@ class OrderResultResponse(serializers.Serializer[Any]):
 
     code = serializers.IntegerField(help_text="0, or the refusal's code.")
     message = serializers.CharField()
-    data = serializers.DictField(help_text="The order, or the refusal's data.")
+    data = serializers.DictField(help_text="The order, or the refusal's data.")  # type: ignore[assignment]
 
 
 class FillPageQuery(StrictSerializer):

@@ -1,6 +1,6 @@
 """Who asks: a JWT access token, or a session of the web pages with its CSRF token."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
@@ -14,8 +14,12 @@ from rest_framework_simplejwt.tokens import AccessToken, Token
 
 from exchange.api.errors import CsrfFailedError, NotAuthenticatedError, TokenExpiredError, TokenInvalidError
 
+T = TypeVar("T", bound=Token)
 
-def read_token(token_class: type[Token], text: str) -> Token:
+HEADER = "Authorization"
+
+
+def read_token(token_class: type[T], text: str) -> T:
     """Return a token that is whole, of the class asked for, and not expired.
 
     Raises:
@@ -23,7 +27,7 @@ def read_token(token_class: type[Token], text: str) -> Token:
         TokenInvalidError: It is anything else.
     """
     try:
-        return token_class(text)
+        return token_class(text)  # type: ignore[arg-type]  # the library's annotation is wrong
     except JwtExpired:
         raise TokenExpiredError from None
     except TokenError:
@@ -45,16 +49,15 @@ def user_of_access_token(text: str) -> AbstractBaseUser:
     return user
 
 
-class JwtAuthentication(JWTAuthentication):  # type: ignore[misc]
+class JwtAuthentication(JWTAuthentication):
     """`Authorization: Bearer <access token>`."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         """Return the token's user, or nothing when no token was sent."""
-        header = self.get_header(request)
-        if header is None:
+        if HEADER not in request.headers:
             return None
         try:
-            raw = self.get_raw_token(header)
+            raw = self.get_raw_token(self.get_header(request))
         except AuthenticationFailed:
             raise TokenInvalidError from None
         if raw is None:

@@ -36,7 +36,9 @@ class ErrorTableView(APIView):
 @functools.cache
 def openapi() -> bytes:
     """Return the OpenAPI document; it changes only with the code, so once for each process."""
-    document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)
+    document: dict[str, Any] = SchemaGenerator().get_schema(  # type: ignore[no-untyped-call]
+        request=None, public=True
+    )
     return dumps(document)
 
 

@@ -1,7 +1,7 @@
 """The OpenAPI document: made from the serializers that validate, with the envelope around each answer."""
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 from django.utils.translation import gettext
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -41,13 +41,15 @@ REFUSAL_SCHEMA: dict[str, Any] = {
 }
 
 
-class EnvelopeSchema(AutoSchema):  # type: ignore[misc]
+class EnvelopeSchema(AutoSchema):
     """Describes each call with {code, message, data} around its answer, and the refusals beside it."""
 
     def _get_response_for_code(
         self, serializer: Any, status_code: str, media_types: Any = None, direction: str = "response"
     ) -> dict[str, Any]:
-        described: dict[str, Any] = super()._get_response_for_code(serializer, status_code, media_types, direction)
+        described: dict[str, Any] = super()._get_response_for_code(  # type: ignore[no-untyped-call]
+            serializer, status_code, media_types, direction
+        )
         content = described.get("content", {}).get(JSON_TYPE)
         if content is None:
             return described
@@ -63,12 +65,14 @@ class EnvelopeSchema(AutoSchema):  # type: ignore[misc]
         return described
 
     def _postprocess_serializer_schema(self, schema: dict[str, Any], serializer: Any, direction: str) -> Any:
-        shape: dict[str, Any] = super()._postprocess_serializer_schema(schema, serializer, direction)
+        shape: dict[str, Any] = super()._postprocess_serializer_schema(  # type: ignore[no-untyped-call]
+            schema, serializer, direction
+        )
         if isinstance(serializer, StrictSerializer):
             shape["additionalProperties"] = False
         return shape
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         bodies["default"] = {
             "description": "Refused: nothing was changed, unless the error says so.",
@@ -77,7 +81,7 @@ class EnvelopeSchema(AutoSchema):  # type: ignore[misc]
         return bodies
 
 
-class JwtScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
+class JwtScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Names the bearer token in the document."""
 
     target_class = "exchange.api.authentication.JwtAuthentication"
@@ -88,7 +92,7 @@ class JwtScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
 
-class PageSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[misc]
+class PageSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Names the session cookie in the document."""
 
     target_class = "exchange.api.authentication.PageSessionAuthentication"

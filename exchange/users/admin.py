@@ -28,7 +28,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     list_filter = ("is_active", "is_staff", "is_superuser", "is_demo")
     search_fields = ("username", "email")
     ordering = ("-id",)
-    fieldsets = (*DjangoUserAdmin.fieldsets, (_("Exchange"), {"fields": ("language", "is_demo")}))
+    fieldsets = (*(DjangoUserAdmin.fieldsets or ()), (_("Exchange"), {"fields": ("language", "is_demo")}))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: switch a user off instead."""

@@ -1,5 +1,7 @@
 """People who sign in, and the demo funds they were given."""
 
+from typing import ClassVar
+
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
@@ -25,10 +27,10 @@ class User(AbstractUser):
     language = models.CharField(max_length=8, blank=True, default="")
     is_demo = models.BooleanField(default=False)
 
-    objects = UserManager()  # type: ignore[misc]
+    objects: ClassVar[UserManager] = UserManager()
 
     @classmethod
-    def normalize_username(cls, username: str) -> str:  # type: ignore[override]
+    def normalize_username(cls, username: str) -> str:
         """Return a name in its one spelling."""
         return str(super().normalize_username(username)).lower()
 

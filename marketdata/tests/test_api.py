@@ -38,11 +38,11 @@ def instruments(db: None) -> None:
 def books(instruments: None) -> Iterator[None]:
     """Write two books as the publisher does."""
     client = redis.Redis.from_url(settings.REDIS_URL)
-    stamp = {"epoch": 1, "sequence": 7, "timestamp": 1_747_564_200_123}
+    stamp: Any = {"epoch": 1, "sequence": 7, "timestamp": 1_747_564_200_123}
     client.hset(
         feed.book_key("BTCUSDT"), mapping={"b:4999900": 10, "b:5000000": 20, "a:5000100": 5, "a:5000300": 1, **stamp}
     )
-    client.hset(feed.book_key("2330.TW"), mapping={"b:600": 1000, "a:601": 2000, **stamp})
+    client.hset(feed.book_key("2330.TW"), mapping={"b:600": 1000, "a:601": 2000} | stamp)
     yield
     client.delete(feed.book_key("BTCUSDT"), feed.book_key("2330.TW"))
     client.close()

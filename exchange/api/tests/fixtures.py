@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from django.test import Client
 
@@ -61,11 +61,11 @@ class Api:
         *,
         raw: bytes | None = None,
         content_type: str = "application/json",
-        **headers: str,
+        headers: dict[str, str] | None = None,
     ) -> Answer:
         """Send a request under /api/v1 and check its answer against the published document."""
         payload = raw if raw is not None else (b"" if body is None else json.dumps(body).encode())
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
         response = self.client.generic(
             method,
             f"/api/v1{path}",
@@ -81,15 +81,15 @@ class Api:
 
     def get(self, path: str, **headers: str) -> Answer:
         """GET."""
-        return self.send("GET", path, **headers)
+        return self.send("GET", path, headers=headers)
 
     def post(self, path: str, body: Any = None, **headers: str) -> Answer:
         """POST."""
-        return self.send("POST", path, {} if body is None else body, **headers)
+        return self.send("POST", path, {} if body is None else body, headers=headers)
 
     def delete(self, path: str, **headers: str) -> Answer:
         """DELETE."""
-        return self.send("DELETE", path, **headers)
+        return self.send("DELETE", path, headers=headers)
 
 
 @functools.cache

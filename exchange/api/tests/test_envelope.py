@@ -42,7 +42,7 @@ def test_a_body_of_ten_megabytes_is_refused_by_its_declared_length(api: Api) -> 
 
 
 def test_a_body_that_hides_its_length_is_refused(api: Api) -> None:
-    answer = api.send("POST", "/auth/token", transfer_encoding="chunked")
+    answer = api.send("POST", "/auth/token", headers={"transfer-encoding": "chunked"})
 
     assert (answer.status, answer.code, answer.error) == (411, 1013, "LENGTH_REQUIRED")
 

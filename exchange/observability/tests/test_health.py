@@ -4,8 +4,8 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 
-from exchange import urls
 from exchange.observability import health, metrics
+from trading import selectors
 from trading.selectors import ShardLag
 
 pytestmark = pytest.mark.django_db
@@ -29,9 +29,9 @@ def test_without_a_worker_the_exchange_is_not_ready_and_says_why(client: Client,
 
 
 @pytest.mark.parametrize(("lag", "ok"), [(20_000, True), (20_001, False)])
-def test_a_worker_that_is_far_behind_is_no_worker(monkeypatch: pytest.MonkeyPatch, lag: int, ok: bool) -> None:
+def test_a_worker_that_is_far_behind_is_no_worker(monkeypatch: pytest.MonkeyPatch, lag: int, *, ok: bool) -> None:
     found = [ShardLag(shard=0, log_sequence=lag + 5, settled_sequence=5, lease_owner="somebody")]
-    monkeypatch.setattr(urls.selectors, "lag", lambda: found)
+    monkeypatch.setattr(selectors, "lag", lambda: found)
 
     response = Client().get("/health/ready")
 
