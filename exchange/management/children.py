@@ -117,8 +117,10 @@ def servers(place: Place) -> list[Child]:
 
 def programs(place: Place) -> list[Child]:
     """Return the exchange's own processes, in starting order."""
-    daphne = ("-b", place.host, "-p", str(place.port), "-v", "0", "exchange.asgi:application")
-    celery = ("-A", "exchange.celery")
+    # A ping a connection every 30 s; silence for two of them closes it.
+    pings = ("--ping-interval", "30", "--ping-timeout", "30")
+    daphne = ("-b", place.host, "-p", str(place.port), "-v", "0", *pings, "exchange.asgi:application")
+    celery = ("--quiet", "-A", "exchange.celery")
     found = [
         Child(
             WEB,

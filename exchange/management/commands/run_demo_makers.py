@@ -1,5 +1,6 @@
 """`manage.py run_demo_makers`: the demo's market makers, as a process of their own."""
 
+import logging
 from argparse import ArgumentParser
 from typing import Any
 
@@ -24,6 +25,7 @@ class Command(BaseCommand):
         """Quote until stopped."""
         if not settings.DEMO:
             raise CommandError("The demo makers run in demo mode only.")
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every call
         first, second = makers.logins()
         with (
             ApiClient(options["url"], first, catalogue.DEMO_PASSWORD) as one,

@@ -27,6 +27,8 @@ from exchange.management.console import Logs, Screen
 from exchange.management.supervisor import Supervisor
 from ledger.services import grants
 
+ROUTINE_LOGGER, ROUTINE_LEVEL = "exchange.http", "info"
+"""A line for each request that went well: the makers alone make several a second. Kept in the log file."""
 PORT_MAX = 65535 - children.WORKER_PORT_OFFSET
 
 
@@ -44,6 +46,7 @@ class Command(BaseCommand):
         parser.add_argument(folder.OPTION, default="", help="where everything is kept (default: var/)")
         parser.add_argument("--no-demo", action="store_true", help="no demo instruments, users and market makers")
         parser.add_argument("--reset", action="store_true", help="remove all data first (asks)")
+        parser.add_argument("--all-logs", action="store_true", help="show every request, not only in var/log")
         parser.add_argument("--yes", action="store_true", help="with --reset: do not ask")
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -54,7 +57,8 @@ class Command(BaseCommand):
         try:
             _check_settings(place, options)
             _check_free(place)
-            _Run(place, Screen()).everything(reset=options["reset"], confirmed=options["yes"] or not options["reset"])
+            run = _Run(place, Screen(), all_logs=options["all_logs"])
+            run.everything(reset=options["reset"], confirmed=options["yes"] or not options["reset"])
         except EmbeddedServerError as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
@@ -113,8 +117,8 @@ def _check_free(place: Place) -> None:
 class _Run:
     """One run of the exchange, from the first step to the last process stopped."""
 
-    def __init__(self, place: Place, screen: Screen) -> None:
-        self._place, self._screen = place, screen
+    def __init__(self, place: Place, screen: Screen, *, all_logs: bool) -> None:
+        self._place, self._screen, self._all_logs = place, screen, all_logs
         self._started_at = utc_now()
         self._logins: list[seed.Login] = []
 
@@ -143,7 +147,8 @@ class _Run:
         own_logs = {children.POSTGRES, children.REDIS}
 
         def show(name: str, line: str) -> None:
-            self._screen.line(name, line)
+            if self._all_logs or not (ROUTINE_LOGGER in line and ROUTINE_LEVEL in line):
+                self._screen.line(name, line)
             if name not in own_logs:
                 logs.write(name, line)
 
@@ -219,7 +224,7 @@ class _Run:
         for login in self._logins:
             role = " (administrator)" if login.is_administrator else ""
             say(f"  Demo login: {login.username} / {login.password}{role}")
-        say("Ctrl-C stops everything.")
+        say(f"Every line of every process is in {self._place.data_dir / 'log'}. Ctrl-C stops everything.")
         say()
 
 

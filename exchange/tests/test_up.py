@@ -1,0 +1,297 @@
+"""The whole of `manage.py up`, as a process of its own on ports and in a folder of its own."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from django.core.management import CommandError
+
+from exchange.embedded import addresses, folder, process
+from exchange.management import children
+from exchange.management.children import Place
+from exchange.management.commands import up
+
+ROOT = folder.DEFAULT.parent
+MANAGE = [sys.executable, str(ROOT / "manage.py")]
+START_SECONDS_MAX = 90
+STOP_SECONDS_MAX = 40
+
+
+def environment(**added: str) -> dict[str, str]:
+    """The environment of a person's shell: nothing of this test run's."""
+    dropped = {folder.VARIABLE, "DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "EXCHANGE_DB_ROLE"}
+    return {name: value for name, value in os.environ.items() if name not in dropped} | added
+
+
+def free_port() -> int:
+    """A port that is free, as is the worker's that belongs to it."""
+    for port in range(20_000 + os.getpid() % 10_000, 40_000):
+        with socket.socket() as web, socket.socket() as worker:
+            try:
+                web.bind(("127.0.0.1", port))
+                worker.bind(("127.0.0.1", port + children.WORKER_PORT_OFFSET))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+def wait(what: Callable[[], object], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        time.sleep(0.1)
+    return bool(what())
+
+
+class Instance:
+    """An `up` with its folder, port and output."""
+
+    def __init__(self, data_dir: Path, *options: str) -> None:
+        self.data_dir, self.port = data_dir, free_port()
+        self.output = tempfile.NamedTemporaryFile(prefix="exchange-test-up-", suffix=".txt")  # noqa: SIM115
+        command = [*MANAGE, "up", "--data-dir", str(data_dir), "--port", str(self.port), *options]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT,
+            cwd="/", env=environment(),
+        )  # fmt: skip
+
+    def text(self) -> str:
+        return Path(self.output.name).read_text()
+
+    def answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            connection.request("GET", "/health/live")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def children(self) -> list[int]:
+        """The processes that `up` lists, by pid."""
+        listed = json.loads((self.data_dir / "run" / "status.json").read_text())["children"]
+        return [child["pid"] for child in listed if child["pid"]]
+
+    def wait_ready(self) -> None:
+        ended = lambda: self.process.poll() is not None  # noqa: E731
+        assert wait(lambda: ended() or "The exchange is ready." in self.text(), START_SECONDS_MAX), self.text()
+        assert not ended(), self.text()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.output.close()
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="exchange-test-up-"))
+    yield path
+    folder.discard(path)
+
+
+@pytest.fixture
+def instance(data_dir: Path) -> Iterator[Instance]:
+    found = Instance(data_dir)
+    yield found
+    found.close()
+
+
+def command(*arguments: str, **added: str) -> SimpleNamespace:
+    """Run a command to its end."""
+    done = subprocess.run(
+        [*MANAGE, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/",
+        env=environment(**added), timeout=60, check=False,
+    )  # fmt: skip
+    return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_anything(instance: Instance) -> None:
+    instance.wait_ready()
+    text = instance.text()
+
+    assert instance.answers()
+    for expected in (f"http://127.0.0.1:{instance.port}/trade/BTCUSDT", "/admin/", "/api/docs", "alice /", "bob /"):
+        assert expected in text
+
+    same_folder = command("up", "--data-dir", str(instance.data_dir), "--port", str(free_port()))
+    assert (same_folder.code, same_folder.err.count("\n")) == (1, 1)
+    assert f"in use by `up` at http://127.0.0.1:{instance.port}" in same_folder.err
+
+    found = command("status", "--json", "--data-dir", str(instance.data_dir))
+    state = json.loads(found.out)
+    names = [child["name"] for child in state["processes"]]
+    assert names == ["postgres", "redis", "web", "worker", "celery", "beat", "makers"]
+    assert wait(lambda: command("status", "--data-dir", str(instance.data_dir)).code == 0, 20)
+
+    pids = instance.children()
+    began = time.monotonic()
+    instance.process.terminate()
+    assert instance.process.wait(timeout=STOP_SECONDS_MAX) == 0
+    stopped_in = time.monotonic() - began
+    assert [pid for pid in pids if process.alive(pid)] == []
+    assert not addresses.socket_dir(instance.data_dir).exists()
+    assert not listening(instance.port)
+    assert not listening(instance.port + children.WORKER_PORT_OFFSET)
+    assert not (instance.data_dir / "run" / "status.json").exists()
+    assert "Traceback" not in instance.text()
+    assert stopped_in < STOP_SECONDS_MAX
+    assert command("status", "--data-dir", str(instance.data_dir)).code == 1
+
+
+def test_kill_9_of_up_leaves_no_orphan_and_the_next_up_starts_over_it(instance: Instance) -> None:
+    if sys.platform != "linux":
+        pytest.skip("the kernel ties children to their parent on Linux only")
+    instance.wait_ready()
+    pids = instance.children()
+
+    instance.process.send_signal(signal.SIGKILL)
+    instance.process.wait()
+
+    assert wait(lambda: not any(process.alive(pid) for pid in pids), 30)
+    began = time.monotonic()
+    second = Instance(instance.data_dir, "--no-demo")
+    try:
+        assert wait(second.answers, 15), second.text()
+        assert time.monotonic() - began < 15
+        second.wait_ready()
+        assert "Demo users are locked out: 5" in second.text()
+        worker = next(
+            child["pid"]
+            for child in json.loads((second.data_dir / "run" / "status.json").read_text())["children"]
+            if child["name"] == "worker"
+        )
+        os.kill(worker, signal.SIGKILL)
+        assert wait(lambda: "was ended by signal 9; starts again in 0.5 s" in second.text(), 10)
+        second.process.send_signal(signal.SIGINT)
+        assert second.process.wait(timeout=STOP_SECONDS_MAX) == 0
+    finally:
+        second.close()
+
+
+def test_an_ordinary_user_runs_up_too(data_dir: Path) -> None:
+    packages = next(Path(path) for path in sys.path if path.endswith("site-packages"))
+    needed = (ROOT, packages, Path(sys.executable).parent, Path(sys.executable).resolve())
+    if os.geteuid() != 0:
+        pytest.skip("the other tests run as an ordinary user already")
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    if closed := [str(path) for path in needed if not addresses.walkable_by_others(path)]:
+        pytest.skip(f"an ordinary user cannot reach {closed[0]}")
+    shutil.chown(data_dir, "nobody")
+    port = str(free_port())
+
+    running = subprocess.Popen(
+        ["setpriv", "--reuid=nobody", "--clear-groups", *MANAGE, "up", "--port", port,
+         "--data-dir", str(data_dir), "--no-demo"],
+        env=environment(HOME=str(data_dir.parent), NUMBA_CACHE_DIR=str(data_dir / "run" / "numba")),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/",
+    )  # fmt: skip
+    answered = wait(lambda: running.poll() is not None or listening(int(port)), START_SECONDS_MAX)
+    running.terminate()
+    said = running.communicate(timeout=STOP_SECONDS_MAX)[0].decode()
+
+    assert answered, said
+    assert running.returncode == 0, said
+    assert (data_dir / "postgres").stat().st_uid == data_dir.stat().st_uid != 0
+
+
+def test_a_busy_port_gives_one_line_and_starts_nothing(data_dir: Path) -> None:
+    port = free_port()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+
+        refused = command("up", "--data-dir", str(data_dir), "--port", str(port))
+
+    assert (refused.code, refused.err.count("\n"), refused.out) == (1, 1, "")
+    assert f"Port {port} on 127.0.0.1 cannot be used: Address already in use" in refused.err
+    assert not (data_dir / "postgres").exists()
+
+
+def test_a_damaged_data_folder_gives_one_line(data_dir: Path) -> None:
+    (data_dir / "postgres").mkdir()
+    (data_dir / "postgres" / "PG_VERSION").write_text("garbage")
+
+    refused = command("up", "--data-dir", str(data_dir), "--port", str(free_port()))
+
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "PG_VERSION holds no version" in refused.err
+
+
+def test_a_folder_that_is_not_ours_is_neither_used_nor_reset(data_dir: Path) -> None:
+    (data_dir / "thesis.txt").write_text("years of work")
+
+    refused = command("up", "--reset", "--yes", "--data-dir", str(data_dir), "--port", str(free_port()))
+
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert [path.name for path in data_dir.iterdir()] == ["thesis.txt"]
+    (data_dir / "thesis.txt").unlink()
+
+
+def test_a_reset_without_anybody_to_ask_removes_nothing(data_dir: Path) -> None:
+    folder.prepare(data_dir)
+    (data_dir / "wal").mkdir()
+
+    refused = command("up", "--reset", "--data-dir", str(data_dir), "--port", str(free_port()))
+
+    assert refused.code == 1
+    assert "--reset asks first" in refused.err
+    assert (data_dir / "wal").exists()
+
+
+OPTIONS = {"data_dir": "", "no_demo": False, "reset": False}
+
+
+def test_the_demo_listens_on_loopback_only(settings, data_dir: Path) -> None:
+    settings.DEMO = True
+
+    with pytest.raises(CommandError, match=r"listens on loopback only, not on 0\.0\.0\.0"):
+        up._check_settings(Place(data_dir, "0.0.0.0", 8000), OPTIONS)  # noqa: S104 -- refused
+
+
+def test_debug_listens_on_loopback_only_also_without_the_demo(settings, data_dir: Path) -> None:
+    settings.DEMO, settings.DEBUG = False, True
+
+    with pytest.raises(CommandError, match="With DEBUG on"):
+        up._check_settings(Place(data_dir, "192.168.1.5", 8000), OPTIONS)
+
+
+def test_without_debug_the_development_secret_is_refused(settings, data_dir: Path) -> None:
+    settings.DEMO, settings.DEBUG = False, False
+    (data_dir / "secret_key").write_text(settings.SECRET_KEY)
+
+    with pytest.raises(CommandError, match="set a secret of your own"):
+        up._check_settings(Place(data_dir, "127.0.0.1", 8000), OPTIONS)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_loopback_is_known_in_all_its_forms(host: str) -> None:
+    assert up._is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:8000"), ("::1", "http://[::1]:8000"), ("::", "http://[::1]:8000")]
+)
+def test_the_url_can_be_typed_into_a_browser(data_dir: Path, host: str, url: str) -> None:
+    assert Place(data_dir, host, 8000).url == url
