@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -52,7 +52,7 @@ class EstimatedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         """Return the exact count while it is small, the planner's estimate of a whole large table else."""
-        rows: QuerySet = self.object_list
+        rows = cast("QuerySet", self.object_list)
         if not rows.query.where:
             estimate = selectors.estimated_rows(rows.model._meta.db_table)  # noqa: SLF001 -- Django's documented API
             if estimate > COUNTED_MAX:

@@ -122,10 +122,8 @@ class Line(models.Model):
 class DepositNotice(models.Model):
     """A deposit that was credited: who, how much, by which entry."""
 
-    owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("owner"), related_name="deposits"
-    )
-    amount = MoneyField(
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("owner"), related_name="+")
+    amount = MoneyField(  # type: ignore[no-untyped-call]
         _("amount"),
         max_digits=MONEY_DIGITS,
         decimal_places=MONEY_DECIMALS,
@@ -139,6 +137,8 @@ class DepositNotice(models.Model):
     )
     created_at = models.DateTimeField(_("created at"))
 
+    objects: ClassVar[models.Manager["DepositNotice"]] = models.Manager()
+
     class Meta:
         verbose_name = _("deposit")
         verbose_name_plural = _("deposits")
@@ -147,9 +147,9 @@ class DepositNotice(models.Model):
         return self.key
 
     @classmethod
-    def from_db(cls, db: str | None, field_names: Any, values: Any) -> "DepositNotice":
+    def from_db(cls, *args: Any, **kwargs: Any) -> "DepositNotice":
         """Make the row's asset known to moneyed, which refuses currencies it has not heard of."""
-        notice = super().from_db(db, field_names, values)
+        notice = super().from_db(*args, **kwargs)
         if "amount_currency" in notice.__dict__:
             currencies.currency(notice.__dict__["amount_currency"])
         return notice

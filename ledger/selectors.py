@@ -62,7 +62,7 @@ ORDER BY j.entry_id DESC, j.n DESC LIMIT %s
 """
 
 
-def _lines(statement: str, params: list[object]) -> list[JournalLine]:
+def _lines(statement: str, params: list[int | str | None]) -> list[JournalLine]:
     """Run a statement whose columns are those of `JournalLine`."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)

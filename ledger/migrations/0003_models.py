@@ -143,7 +143,7 @@ class Migration(migrations.Migration):
                     "owner",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.PROTECT,
-                        related_name="deposits",
+                        related_name="+",
                         to=settings.AUTH_USER_MODEL,
                         verbose_name="owner",
                     ),

@@ -114,7 +114,7 @@ def deposit(requests: Sequence[Deposit], now: datetime) -> list[PostedEntry]:
     DepositNotice.objects.bulk_create(
         DepositNotice(
             owner_id=request.owner_id,
-            amount=request.money,
+            amount=request.money,  # type: ignore[misc]  # a MoneyField is unknown to the stubs
             key=request.key,
             note=request.note,
             entry_id=entry.id,

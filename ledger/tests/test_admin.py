@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -62,7 +64,7 @@ def test_a_deposits_page_shows_the_money(admin_client, funded) -> None:
 
 @pytest.mark.parametrize("name", READ_ONLY)
 def test_nobody_can_add_change_or_delete_by_direct_request(admin_client, funded, name) -> None:
-    model = {"account": Account, "journalentry": JournalEntry, "depositnotice": DepositNotice}[name]
+    model: Any = {"account": Account, "journalentry": JournalEntry, "depositnotice": DepositNotice}[name]
     row = model.objects.order_by("pk").first()
     base = f"/admin/ledger/{name}/"
 

@@ -32,7 +32,11 @@ def test_a_batch_posts_in_order_with_running_balances(customer) -> None:
         (first + 2, "c", "ORDER_UNFREEZE", False),
     ]
     available = Line.objects.filter(account__code="1010", entry_id__gte=first).order_by("entry_id", "n")
-    assert [(line.amount, line.balance_after) for line in available] == [(-30, 70), (-50, 20), (30, 50)]
+    assert [(line.amount, line.balance_after) for line in available] == [
+        (Decimal(-30), Decimal(70)),
+        (Decimal(-50), Decimal(20)),
+        (Decimal(30), Decimal(50)),
+    ]
 
 
 def test_a_key_posts_once_and_a_repeat_is_answered_with_the_first_entry(customer) -> None:

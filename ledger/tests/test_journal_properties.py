@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger import audit
-from ledger.chart import CHART
-from ledger.entries import AccountKey, EntryDraft
+from ledger.chart import CHART, AccountCode
+from ledger.entries import AccountKey, EntryDraft, PostedEntry
 from ledger.posting_rules import EventKind
 from ledger.services import accounts, journal
 from ledger.services.journal import LedgerBoundError
@@ -73,7 +73,7 @@ class Model:
             kinds[draft.key] = draft.kind
             for key, amount in draft.lines:
                 balances[key] += amount
-                if balances[key] * CHART[key.code].bound < 0:
+                if balances[key] * CHART[AccountCode(key.code)].bound < 0:
                     return None
         self.balances, self.kinds = balances, kinds
         return repeated
@@ -98,13 +98,14 @@ def _play(batches: list[list[EntryDraft]]) -> None:
     start = [event(EventKind.DEPOSIT, f"start{u}{a}", u, 100, a) for u in USERS for a in ("USDT", "BTC")]
     for drafts in [start, [freeze("s1", 1, 80), unfreeze("s2", 1, 5)], *batches]:
         expected = model.post(drafts)
+        posted: list[PostedEntry] | None
         try:
             with transaction.atomic():
                 posted = journal.post(drafts, NOW)
         except LedgerBoundError:
             posted = None
 
-        assert (posted and [entry.repeated for entry in posted]) == expected
+        assert (None if posted is None else [entry.repeated for entry in posted]) == expected
         if posted:
             assert [entry.kind for entry in posted] == [model.kinds[draft.key] for draft in drafts]
         assert accounts.balances(model.balances) == model.balances

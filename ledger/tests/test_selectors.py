@@ -36,14 +36,14 @@ def test_a_users_journal_is_paged_newest_first_without_gap_or_repeat(customer) -
         before = (page[-1].entry_id, page[-1].n)
 
     assert [(line.kind, line.account, line.asset, line.amount) for line in pages] == [
-        ("ORDER_UNFREEZE", "wallet.order_hold", "USDT", -10),
-        ("ORDER_UNFREEZE", "wallet.available", "USDT", 10),
-        ("ORDER_FREEZE", "wallet.available", "USDT", -30),
-        ("ORDER_FREEZE", "wallet.order_hold", "USDT", 30),
-        ("DEPOSIT", "external", "BTC", -1),
-        ("DEPOSIT", "wallet.available", "BTC", 1),
-        ("DEPOSIT", "external", "USDT", -100),
-        ("DEPOSIT", "wallet.available", "USDT", 100),
+        ("ORDER_UNFREEZE", "wallet.order_hold", "USDT", Decimal(-10)),
+        ("ORDER_UNFREEZE", "wallet.available", "USDT", Decimal(10)),
+        ("ORDER_FREEZE", "wallet.available", "USDT", Decimal(-30)),
+        ("ORDER_FREEZE", "wallet.order_hold", "USDT", Decimal(30)),
+        ("DEPOSIT", "external", "BTC", Decimal(-1)),
+        ("DEPOSIT", "wallet.available", "BTC", Decimal(1)),
+        ("DEPOSIT", "external", "USDT", Decimal(-100)),
+        ("DEPOSIT", "wallet.available", "USDT", Decimal(100)),
     ]
     assert [line.balance_after for line in pages[:2]] == [20, 80]
 
@@ -71,8 +71,8 @@ def test_an_accounts_lines_are_in_the_view_of_its_owner(customer) -> None:
     [wallet_line] = selectors.account_lines(ids[wallet])
     [custody_line] = selectors.account_lines(ids[custody])
 
-    assert (wallet_line.account, wallet_line.amount, wallet_line.root) == ("wallet.available", 100, "ASSET")
-    assert (custody_line.account, custody_line.amount, custody_line.sub) == ("custody", 100, "main")
+    assert (wallet_line.account, wallet_line.amount, wallet_line.root) == ("wallet.available", Decimal(100), "ASSET")
+    assert (custody_line.account, custody_line.amount, custody_line.sub) == ("custody", Decimal(100), "main")
 
 
 def test_both_journals_are_complete_double_entry_journals(customer) -> None:
@@ -83,12 +83,12 @@ def test_both_journals_are_complete_double_entry_journals(customer) -> None:
     platform = selectors.entry_in_platform_journal(entry.id)
 
     assert [(line.account, line.amount, line.balance_after) for line in user] == [
-        ("wallet.order_hold", 30, 30),
-        ("wallet.available", -30, 70),
+        ("wallet.order_hold", Decimal(30), Decimal(30)),
+        ("wallet.available", Decimal(-30), Decimal(70)),
     ]
     assert [(line.account, line.amount, line.balance_after) for line in platform] == [
-        ("user.order_hold", -30, -30),
-        ("user.available", 30, -70),
+        ("user.order_hold", Decimal(-30), Decimal(-30)),
+        ("user.available", Decimal(30), Decimal(-70)),
     ]
 
 
