@@ -185,7 +185,7 @@ def test_a_market_order_asks_first_and_a_minor_unit_market_trades_in_major_units
     _demo_account(page)
     _terminal(page, "2330.TW")
     expect(page.locator("#assets tr").first).to_contain_text("1,000")
-    page.get_by_text("Market", exact=True).last.click()
+    page.get_by_role("radio", name="Market", exact=True).check()
     page.locator("#quantity").fill("3")
     expect(page.locator("#preview-notional")).to_contain_text("TWD")
 
