@@ -6,10 +6,15 @@ from exchange.kernel.errors import DomainError, InvariantViolationError, gettext
 LEASE_SECONDS = 2.0
 RENEW_SECONDS = 0.3
 
+LOCK_SPACE = 9010
+"""First half of the advisory lock that a living worker's session holds; the second is the shard."""
+
 _TAKE = """
-WITH taken AS (
-    UPDATE worker_lease SET epoch = epoch + 1, owner = %s, expires_at = now() + make_interval(secs => %s)
-    WHERE shard = %s AND expires_at <= now() RETURNING shard, epoch
+WITH alone AS MATERIALIZED (
+    SELECT pg_try_advisory_lock(%s, %s) AS is_alone
+), taken AS (
+    UPDATE worker_lease l SET epoch = epoch + 1, owner = %s, expires_at = now() + make_interval(secs => %s)
+    FROM alone WHERE l.shard = %s AND (alone.is_alone OR l.expires_at <= now()) RETURNING l.shard, l.epoch
 )
 UPDATE settlement_cursor c SET epoch = t.epoch FROM taken t WHERE c.shard = t.shard
 RETURNING c.epoch, c.sequence, c.state_hash
@@ -35,15 +40,18 @@ def open_shard(shard: int) -> None:
 
 
 def take(shard: int, owner: str) -> tuple[int, int, int]:
-    """Take an expired lease, raising its epoch; the settlement cursor obeys only that epoch from now on.
+    """Take a lease, raising its epoch; the settlement cursor obeys only that epoch from now on.
+
+    It is free when it has expired, or at once when the session of its owner is gone: a worker that is killed takes its
+    advisory lock with it. This session must live as long as the worker.
 
     Returns:
         The lease epoch, the settled sequence, and the engine's state hash there.
 
     Raises:
-        LeaseHeldError: Somebody renewed it within LEASE_SECONDS.
+        LeaseHeldError: Its owner lives, and renewed it within LEASE_SECONDS.
     """
-    [rows] = database.fetch((_TAKE, (owner, LEASE_SECONDS, shard)))
+    [rows] = database.fetch((_TAKE, (LOCK_SPACE, shard, owner, LEASE_SECONDS, shard)))
     if not rows:
         [held] = database.fetch(("SELECT owner FROM worker_lease WHERE shard = %s", (shard,)))
         require(held, f"shard {shard} is unknown")
@@ -66,3 +74,4 @@ def renew(shard: int, epoch: int) -> None:
 def give_back(shard: int, epoch: int) -> None:
     """Let the next worker start at once, after a clean stop."""
     database.execute(_GIVE_BACK, shard, epoch)
+    database.execute("SELECT pg_advisory_unlock(%s, %s)", LOCK_SPACE, shard)

@@ -110,7 +110,7 @@ def submit(submissions: Sequence[Submission], *, now: datetime) -> list[Order | 
         admission = Admission(book, now)
         for item in submissions:
             admission.decide(item.owner_id, item.request)
-        _write(admission.decisions, book, now)
+        write(admission.decisions, book, now)
     return admission.decisions.results
 
 
@@ -141,45 +141,62 @@ def _prepare(submissions: Sequence[Submission]) -> None:
 
 def _load(submissions: Sequence[Submission]) -> AdmissionBook:
     """Lock the gates, then read what the decisions need, in one round trip."""
-    owners = sorted({item.owner_id for item in submissions})
-    keyed = [
-        (item.owner_id, item.request.client_order_id)
-        for item in submissions
-        if isinstance(item.request, PlaceOrder) and item.request.client_order_id is not None
-    ]
-    changed = [item.request.order_id for item in submissions if not isinstance(item.request, PlaceOrder)]
-    fresh = sum(isinstance(i.request, PlaceOrder) and i.request.order_id is None for i in submissions)
+    placing = [item for item in submissions if isinstance(item.request, PlaceOrder)]
     specs = _known_specs(submissions)
+    return _read(
+        sorted({item.owner_id for item in submissions}),
+        keyed=[
+            (item.owner_id, item.request.client_order_id)
+            for item in placing
+            if item.request.client_order_id is not None
+        ],
+        order_ids=[item.request.order_id for item in submissions if not isinstance(item.request, PlaceOrder)],
+        fresh=sum(item.request.order_id is None for item in placing),
+        pairs={
+            (item.owner_id, _hold_asset(specs[item.request.symbol], item.request))
+            for item in placing
+            if item.request.symbol in specs
+        },
+        instrument_ids=[spec.id for spec in specs.values()],
+    )
+
+
+def load_orders(owners: Sequence[int], order_ids: Sequence[int]) -> AdmissionBook:
+    """Lock the gates of these traders, then read these orders and the wallets of those that wait for review."""
+    return _read(owners, keyed=[], order_ids=order_ids, fresh=0, pairs=set(), instrument_ids=[])
+
+
+def _read(
+    owners: Sequence[int],
+    *,
+    keyed: Sequence[tuple[int, str]],
+    order_ids: Sequence[int],
+    fresh: int,
+    pairs: set[tuple[int, str]],
+    instrument_ids: Sequence[int],
+) -> AdmissionBook:
+    """Lock gates and read everything for a batch."""
     accounts.lock(owners)
     key_rows, order_rows, limit_rows, id_rows = database.fetch(
         (_KEYS, database.columns(keyed, 2)),
-        (_BY_ID, (changed,)),
+        (_BY_ID, (list(order_ids),)),
         limits.load_statement(owners),
         (_IDS, (fresh,)),
     )
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
+    waiting = {(o.user_id, o.hold_asset) for o in orders.values() if o.status == OrderStatus.PENDING_REVIEW}
     return AdmissionBook(
-        wallets=_wallets(submissions, specs, orders.values()),
+        wallets=_wallets(pairs | waiting),
         limits=limits.from_rows(limit_rows),
         keys={(row[0], row[1]): (bytes(row[2]), Order.from_db(None, ORDER_COLUMNS, row[3:])) for row in key_rows},
         orders=orders,
-        last_prices={
-            key: state.last_price for key, state in instruments.states([s.id for s in specs.values()]).items()
-        },
+        last_prices={key: state.last_price for key, state in instruments.states(instrument_ids).items()},
         free_ids=[row[0] for row in reversed(id_rows)],
     )
 
 
-def _wallets(
-    submissions: Sequence[Submission], specs: dict[str, InstrumentSpec], orders: Iterable[Order]
-) -> dict[tuple[int, str], dict[str, Any]]:
-    """Read the wallets that the batch's holds come from or go back to. The gates are held."""
-    pairs = {
-        (item.owner_id, _hold_asset(specs[item.request.symbol], item.request))
-        for item in submissions
-        if isinstance(item.request, PlaceOrder) and item.request.symbol in specs
-    }
-    pairs |= {(order.user_id, order.hold_asset) for order in orders if order.status == OrderStatus.PENDING_REVIEW}
+def _wallets(pairs: set[tuple[int, str]]) -> dict[tuple[int, str], dict[str, Any]]:
+    """Read the wallets, by owner and asset, that holds come from or go back to. The gates are held."""
     keys = {
         (owner, asset, name): AccountKey(owner, WALLET_CODES[name], asset) for owner, asset in pairs for name in WALLETS
     }
@@ -187,7 +204,7 @@ def _wallets(
     return {(owner, asset): {name: balances[keys[owner, asset, name]] for name in WALLETS} for owner, asset in pairs}
 
 
-def _write(decisions: Decisions, book: AdmissionBook, now: datetime) -> None:
+def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> None:
     """Send every change of the batch; the ledger's door and the log's head are the last statements before COMMIT."""
     if decisions.placed:
         database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 18))

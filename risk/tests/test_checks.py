@@ -1,0 +1,101 @@
+"""Pre-trade checks: band, market bound, minimum notional, hold."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from marketdata.units import InstrumentSpec
+from risk.services import checks
+
+SPEC = InstrumentSpec(
+    id=1,
+    symbol="BTCUSDT",
+    name="Bitcoin",
+    kind="SPOT",
+    base="BTC",
+    quote="USDT",
+    base_decimals=8,
+    quote_decimals=6,
+    tick_size=Decimal("0.01"),
+    lot_size=Decimal("0.0001"),
+    min_notional=Decimal(5),
+    band_rate=Decimal("0.20"),
+    market_slippage_rate=Decimal("0.05"),
+    maker_fee_rate=Decimal("0.0001"),
+    taker_fee_rate=Decimal("0.0002"),
+    reference_price=Decimal(50000),
+)
+
+
+def _terms(side: str = "buy", lots: int = 100, price: str | None = "50000", last: str | None = None):
+    return checks.order_terms(
+        SPEC,
+        side=side,
+        lots=lots,
+        limit_ticks=None if price is None else SPEC.price_to_ticks(Decimal(price)),
+        last_price=None if last is None else Decimal(last),
+    )
+
+
+@pytest.mark.parametrize("price", ["40000", "60000"])
+def test_exactly_twenty_percent_from_the_reference_passes(price: str) -> None:
+    assert _terms(price=price).worst_ticks == SPEC.price_to_ticks(Decimal(price))
+
+
+@pytest.mark.parametrize("price", ["39999.99", "60000.01"])
+def test_one_tick_beyond_the_band_is_refused_with_the_band(price: str) -> None:
+    with pytest.raises(checks.PriceOutsideBandError) as refusal:
+        _terms(price=price)
+
+    assert refusal.value.data == {"low": "40000", "high": "60000"}
+
+
+def test_the_band_follows_the_last_trade() -> None:
+    with pytest.raises(checks.PriceOutsideBandError):
+        _terms(price="50000", last="30000")
+
+    assert _terms(price="36000", last="30000").worst_ticks == 3_600_000
+
+
+def test_a_buy_holds_its_notional_and_the_higher_fee_a_sell_its_quantity() -> None:
+    buy, sell = _terms(), _terms("sell")
+
+    assert (buy.hold_asset, buy.hold) == ("USDT", 500_000_000 + 100_000)
+    assert (sell.hold_asset, sell.hold) == ("BTC", 1_000_000)
+
+
+@pytest.mark.parametrize(("side", "bound"), [("buy", "52500"), ("sell", "47500")])
+def test_a_market_order_is_bounded_by_the_slippage_rate(side: str, bound: str) -> None:
+    assert _terms(side, price=None).worst_ticks == SPEC.price_to_ticks(Decimal(bound))
+
+
+@pytest.mark.parametrize(("side", "bound"), [("buy", "1.04"), ("sell", "0.98")])
+def test_a_market_bound_between_two_ticks_is_rounded_toward_the_market(side: str, bound: str) -> None:
+    odd = replace(SPEC, market_slippage_rate=Decimal("0.035"), min_notional=Decimal(0))
+
+    terms = checks.order_terms(odd, side=side, lots=1, limit_ticks=None, last_price=Decimal("1.01"))
+
+    assert odd.ticks_to_price(terms.worst_ticks) == Decimal(bound)  # 1.04535 down, 0.97465 up
+
+
+def test_a_market_bound_never_leaves_the_band() -> None:
+    wide = replace(SPEC, market_slippage_rate=Decimal("0.50"))
+
+    assert checks.market_worst_ticks(wide, "buy", None) == SPEC.price_to_ticks(Decimal(60000))
+    assert checks.market_worst_ticks(wide, "sell", None) == SPEC.price_to_ticks(Decimal(40000))
+
+
+def test_an_order_below_the_minimum_notional_is_refused() -> None:
+    assert _terms(lots=1, price="50000").hold == 5_001_000
+
+    with pytest.raises(checks.BelowMinimumNotionalError) as refusal:
+        _terms(lots=1, price="49999.99")
+
+    assert refusal.value.data == {"minimum": "5", "asset": "USDT"}
+
+
+@pytest.mark.parametrize("status", ["HALTED", "CANCEL_ONLY"])
+def test_a_halted_instrument_takes_no_orders(status: str) -> None:
+    with pytest.raises(checks.InstrumentNotTradingError):
+        checks.require_trading(replace(SPEC, status=status))

@@ -1,0 +1,62 @@
+"""A matching worker that kills itself, as `kill -9` would, when it reaches a named step for the n-th time.
+
+Run by test_crash.py: `python -m trading.tests.crash_worker STEP N`.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import django
+
+STEPS = {
+    "before journal": ("matching_worker.shard", "Shard", "journal", "before"),
+    "between write and sync": ("os", None, "fdatasync", "before"),
+    "after sync": ("matching_worker.shard", "Shard", "journal", "after"),
+    "before match": ("matching_worker.shard", "Shard", "match", "before"),
+    "before settlement": ("trading.services.settlement", None, "settle", "before"),
+    "after the cursor moved": ("trading.services.settlement", None, "_advance", "after"),
+    "before the door": ("ledger.services.journal", None, "door_call", "before"),
+    "after the door": ("ledger.services.journal", None, "door_call", "after"),
+    "after settlement": ("trading.services.settlement", None, "settle", "after"),
+    "before the push": ("trading.services.private_events", None, "_push", "before"),
+    "in the lease": ("trading.services.lease", None, "renew", "before"),
+}
+
+
+def _dying(function: Callable[..., Any], when: str, at: int) -> Callable[..., Any]:
+    """Wrap a function so that its n-th call does not survive."""
+    calls = 0
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if when == "before" and calls == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **kwargs)
+        if when == "after" and calls == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return wrapper
+
+
+def main(step: str, at: int) -> None:
+    """Patch the step and run the worker until it dies."""
+    django.setup()
+    from importlib import import_module
+
+    from django.core.management import call_command
+
+    module_name, owner, name, when = STEPS[step]
+    holder: Any = import_module(module_name)
+    if owner is not None:
+        holder = getattr(holder, owner)
+    setattr(holder, name, _dying(getattr(holder, name), when, at))
+    call_command("run_matching_worker", http_port=0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
