@@ -2,6 +2,7 @@
 
 import secrets
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -214,15 +215,20 @@ def _user_id(request: HttpRequest) -> int:
     return int(request.user.pk)  # type: ignore[arg-type]  # login_required has refused others
 
 
+def _shown(amount: Decimal) -> str:
+    """Write an amount for reading: thousands apart, no trailing zeros."""
+    return format(Decimal(plain(amount)), ",f")
+
+
 def _balances(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the user's balances as text."""
     now = utc_now()
     return [
         {
             "asset": held.asset,
-            "available": plain(held.balance),
-            "frozen": plain(held.frozen),
-            "total": plain(held.balance + held.frozen),
+            "available": _shown(held.balance),
+            "frozen": _shown(held.frozen),
+            "total": _shown(held.balance + held.frozen),
         }
         for held in selectors.account(_user_id(request), now.date()).balances
     ]

@@ -6,6 +6,7 @@ import { preference, remember } from "./preferences.js";
 const STEPS = [1, 10, 100, 1000, 10000];
 const ROWS_MIN = 6;
 const ROWS_MAX = 40;
+const HEAD_PX = 98; // the panel's head, the columns' names, the spread
 
 export class BookView {
   /** @param onPick called with the price text of a level that was clicked */
@@ -56,9 +57,8 @@ export class BookView {
 
   #fit() {
     const panel = document.getElementById("panel-book");
-    const rowHeight = 20;
-    const fixed = 36 + 24 + 34 + 4;
-    const rows = Math.floor((panel.clientHeight - fixed) / rowHeight / 2);
+    const rowHeight = parseFloat(getComputedStyle(panel).getPropertyValue("--row"));
+    const rows = Math.floor((panel.clientHeight - HEAD_PX) / rowHeight / 2);
     const count = Math.max(ROWS_MIN, Math.min(ROWS_MAX, rows));
     if (panel.clientHeight === 0 || this.pools.buy.length === count) return;
     for (const side of ["sell", "buy"]) {

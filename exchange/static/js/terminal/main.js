@@ -162,6 +162,11 @@ async function loadTape() {
   const trades = items(await read(`/trades/${path}?limit=50`));
   tape.reset(trades);
   const newest = trades[0]?.sequence;
+  const before = trades.find((trade) => trade.price !== trades[0].price);
+  if (market.direction === undefined && before) {
+    market.direction = Math.sign(instrument.ticks(trades[0].price) - instrument.ticks(before.price));
+    showLast(trades[0].price);
+  }
   if (newest !== undefined) market.sequence = Math.max(market.sequence ?? 0, newest);
 }
 
