@@ -1,6 +1,7 @@
 """The books in the admin: to read, to search, to follow. Nothing of them can be edited here."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import cached_property
 from typing import Any, cast
 
@@ -73,6 +74,11 @@ def _shown(lines: Iterable[JournalLine]) -> list[dict[str, Any]]:
     ]
 
 
+def _moment(moment: datetime) -> str:
+    """Write a moment as accountants compare it: UTC, sortable."""
+    return f"{moment:%Y-%m-%d %H:%M:%S.%f}"
+
+
 def _digits(text: str) -> int | None:
     """Return the number that was typed into a search box, if it is one that an id can be."""
     text = text.strip().removeprefix("#")
@@ -118,14 +124,15 @@ class AssetAdmin(ModelAdmin):
 class AccountAdmin(ReadOnly, ModelAdmin):
     """Ledger accounts with their balances and newest lines."""
 
-    list_display = ("id", "owner", "code", "asset_id", "sub", "amount")
+    list_display = ("id", "owner", "code", "asset", "sub", "amount")
+    list_select_related = ("asset",)
     list_filter = ("code", "face", "asset")
     search_fields = ("id",)
     search_help_text = _("User id")
     ordering = ("-id",)
     paginator = EstimatedPaginator
     show_full_result_count = False
-    fields = ("id", "owner", "code", "asset_id", "sub", "face", "amount", "newest_lines")
+    fields = ("id", "owner", "code", "asset", "sub", "face", "amount", "newest_lines")
     readonly_fields = fields
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
@@ -157,7 +164,7 @@ class AccountAdmin(ReadOnly, ModelAdmin):
 class JournalEntryAdmin(ReadOnly, ModelAdmin):
     """Entries, newest first, with their lines in both views. Corrected by reversal, never by edit."""
 
-    list_display = ("id", "kind", "key", "effective_at", "recorded_at", "late", "trace")
+    list_display = ("id", "kind", "key", "happened", "recorded", "lateness", "trace")
     list_filter = (KindFilter, "late")
     search_fields = ("key",)
     search_help_text = _("Entry number, key or trace id")
@@ -165,7 +172,7 @@ class JournalEntryAdmin(ReadOnly, ModelAdmin):
     paginator = EstimatedPaginator
     show_full_result_count = False
     sortable_by = ("id",)
-    fields = ("id", "kind", "key", "effective_at", "recorded_at", "late", "trace", "reverses", "chain", "lines")
+    fields = ("id", "kind", "key", "happened", "recorded", "lateness", "trace", "reverses", "chain", "lines")
     readonly_fields = fields
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
@@ -178,6 +185,21 @@ class JournalEntryAdmin(ReadOnly, ModelAdmin):
         if number is not None:
             wanted |= Q(pk=number)
         return queryset.filter(wanted), False
+
+    @admin.display(description=_("effective at"))
+    def happened(self, entry: JournalEntry) -> str:
+        """Write when it happened, to the microsecond."""
+        return _moment(entry.effective_at)
+
+    @admin.display(description=_("recorded at"))
+    def recorded(self, entry: JournalEntry) -> str:
+        """Write when it was recorded, to the microsecond."""
+        return _moment(entry.recorded_at)
+
+    @admin.display(description=_("late"))
+    def lateness(self, entry: JournalEntry) -> str:
+        """Point out what was recorded long after it happened; say nothing of the rest."""
+        return gettext("late") if entry.late else ""
 
     @admin.display(description=_("hash"))
     def chain(self, entry: JournalEntry) -> str:

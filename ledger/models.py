@@ -56,7 +56,7 @@ class Account(models.Model):
 
     owner_id = models.BigIntegerField(_("owner"), null=True)
     code = models.CharField(_("code"), max_length=4, choices=CODES)
-    asset = models.ForeignKey(Asset, models.DO_NOTHING, db_column="asset", db_constraint=False)
+    asset = models.ForeignKey(Asset, models.DO_NOTHING, verbose_name=_("asset"), db_column="asset", db_constraint=False)
     sub = models.CharField(_("part"), max_length=64)
     face = models.CharField(_("face"), max_length=8)
     bound = models.SmallIntegerField(_("bound"))
