@@ -137,10 +137,9 @@ class InstrumentState(models.Model):
         return f"{self.instrument_id}: {self.last_price}"
 
 
-class Candle(models.Model):
-    """One minute of trading, in major units; partitioned by month. Written by settlement only."""
+class CandleFields(models.Model):
+    """One minute of trading, in major units."""
 
-    pk = models.CompositePrimaryKey("symbol", "timestamp")
     symbol = models.CharField(max_length=24)
     timestamp = models.DateTimeField()
     open = models.DecimalField(max_digits=38, decimal_places=18)
@@ -152,8 +151,28 @@ class Candle(models.Model):
     trade_count = models.BigIntegerField()
 
     class Meta:
-        managed = False
-        db_table = "klines_1m"
+        abstract = True
 
     def __str__(self) -> str:
         return f"{self.symbol} {self.timestamp}"
+
+
+class Candle(CandleFields):
+    """The table, partitioned by month. Written by settlement only."""
+
+    pk = models.CompositePrimaryKey("symbol", "timestamp")
+
+    class Meta:
+        managed = False
+        db_table = "klines_1m"
+
+
+class CandleRow(CandleFields):
+    """The same rows as a view with one key, for the admin."""
+
+    id = models.CharField(max_length=48, primary_key=True)
+
+    class Meta:
+        managed = False
+        db_table = "candle_list"
+        verbose_name = _("candle")
