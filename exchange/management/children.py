@@ -23,6 +23,8 @@ WORKER_PORT_OFFSET = 80
 POSTGRES, REDIS, WEB, WORKER = "postgres", "redis", "web", "worker"
 CELERY, BEAT, MAKERS = "celery", "beat", "makers"
 CELERY_THREADS = 2
+CELERY_AS_ROOT = "ignore:You're running the worker with superuser privileges"
+"""Celery's warning fills a screen; in production each process has an account of its own (exchange/deploy)."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def _environment(place: Place, role: str) -> dict[str, str]:
         "EXCHANGE_DB_ROLE": role,
         "EXCHANGE_DEMO": "1" if settings.DEMO else "0",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": CELERY_AS_ROOT,
     }
     return os.environ | added
 

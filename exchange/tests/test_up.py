@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.core.management import CommandError
@@ -71,15 +72,20 @@ class Instance:
     def text(self) -> str:
         return Path(self.output.name).read_text()
 
-    def answers(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+    def get(self, path: str) -> dict[str, Any]:
+        """The body of an answer with status 200; empty for any other, and for none."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/health/live")
-            return connection.getresponse().status == 200
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return json.loads(response.read()) if response.status == 200 else {}
         except OSError:
-            return False
+            return {}
         finally:
             connection.close()
+
+    def answers(self) -> bool:
+        return bool(self.get("/health/live"))
 
     def children(self) -> list[int]:
         """The processes that `up` lists, by pid."""
@@ -143,6 +149,8 @@ def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_an
     names = [child["name"] for child in state["processes"]]
     assert names == ["postgres", "redis", "web", "worker", "celery", "beat", "makers"]
     assert wait(lambda: command("status", "--data-dir", str(instance.data_dir)).code == 0, 20)
+
+    assert wait(lambda: instance.get("/api/v1/trades/BTCUSDT?limit=1")["data"], 60), "the demo makers do not trade"
 
     pids = instance.children()
     began = time.monotonic()
