@@ -1,5 +1,6 @@
 """REST calls of a trader: orders, account, holdings. Another trader's order does not exist here."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
@@ -13,11 +14,13 @@ from exchange.api.envelope import SUCCESS, ApiResponse, as_refusal, refusal_data
 from exchange.api.pagination import decode_cursor, page
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError
+from exchange.observability import metrics
 from marketdata import selectors as instruments
 from trading import selectors
 from trading.errors import OrderNotFoundError, OrderNotOpenError
 from trading.models import ID_MAX, OPEN_STATUSES, Order, OrderStatus, Side, Trade
 from trading.serializers import (
+    ORDER_EXAMPLES,
     AccountResponse,
     CancelAllResponse,
     CancelResponse,
@@ -43,6 +46,7 @@ from trading.wire import order_fields
 CANCEL_WAIT_S = 1.0
 OPEN = "open"
 ID_SHOWN_MAX = 24
+UNKNOWN = "unknown"
 
 
 def _shape(order: Order) -> dict[str, Any]:
@@ -62,6 +66,22 @@ def _accepted(result: Order | DomainError) -> Order:
     if isinstance(result, DomainError):
         raise result
     return result
+
+
+def _count_received(bodies: Sequence[Any]) -> None:
+    """Count orders as they arrive, by instrument; a made-up symbol must not become a series of its own."""
+    known = {spec.symbol for spec in instruments.instruments()}
+    for body in bodies:
+        symbol = body.get("symbol") if isinstance(body, Mapping) else None
+        metrics.ORDERS_RECEIVED.labels(symbol if isinstance(symbol, str) and symbol in known else UNKNOWN).inc()
+
+
+def _place(owner_id: int, wanted: list[PlaceOrder]) -> list[Order | DomainError]:
+    """Place orders in one transaction, and measure it."""
+    if not wanted:
+        return []
+    with metrics.STAGE_SECONDS.labels("admission").time():
+        return orders.place(owner_id, wanted, now=utc_now())
 
 
 class OrdersView(APIView):
@@ -87,6 +107,7 @@ class OrdersView(APIView):
     @extend_schema(
         operation_id="orders_place",
         request=OrderRequest,
+        examples=ORDER_EXAMPLES,
         responses={
             201: OrderResponse,
             200: OpenApiResponse(OrderResponse, description="A retry: the order that was placed first."),
@@ -94,10 +115,10 @@ class OrdersView(APIView):
     )
     def post(self, request: Request) -> ApiResponse:
         """Accept an order for matching; it is durable with the answer. Fills follow on the WebSocket."""
+        _count_received([request.data])
         form = OrderRequest(data=request.data)
         form.is_valid(raise_exception=True)
-        [result] = orders.place(customer_id(request), [form.order()], now=utc_now())
-        order = _accepted(result)
+        [order] = map(_accepted, _place(customer_id(request), [form.order()]))
         return ApiResponse(_shape(order), status=200 if order.repeated else 201)
 
     @extend_schema(operation_id="orders_cancel_all", parameters=[SymbolQuery], responses={200: CancelAllResponse})
@@ -124,9 +145,9 @@ class OrderBatchView(APIView):
         """Place up to 50 orders; each has its own result, and a refused one stops no other."""
         batch = OrderBatchRequest(data=request.data)
         batch.is_valid(raise_exception=True)
+        _count_received(batch.validated_data["orders"])
         wanted = [_read_order(item) for item in batch.validated_data["orders"]]
-        valid = [item for item in wanted if isinstance(item, PlaceOrder)]
-        placed = iter(orders.place(customer_id(request), valid, now=utc_now()) if valid else ())
+        placed = iter(_place(customer_id(request), [item for item in wanted if isinstance(item, PlaceOrder)]))
         results = [next(placed) if isinstance(item, PlaceOrder) else item for item in wanted]
         return ApiResponse({"results": [_result(item) for item in results]})
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import OpenApiExample, extend_schema_field
 from rest_framework import serializers
 
 from exchange.api.pagination import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
@@ -127,6 +127,32 @@ class OrderRequest(StrictSerializer):
             client_order_id=values.get("client_order_id"),
             body_hash=hashlib.sha256(orjson.dumps(canonical)).digest(),
         )
+
+
+ORDER_EXAMPLES = [
+    OpenApiExample(
+        "A limit order",
+        value={
+            "symbol": "BTCUSDT",
+            "side": "buy",
+            "type": "limit",
+            "quantity": "0.001",
+            "price": "60000",
+            "client_order_id": "my-first-order",
+        },
+        request_only=True,
+    ),
+    OpenApiExample(
+        "A market order",
+        value={"symbol": "BTCUSDT", "side": "sell", "type": "market", "quantity": "0.001"},
+        request_only=True,
+    ),
+    OpenApiExample(
+        "Shares in minor units: ten at NT$600.00",
+        value={"symbol": "2330.TW", "side": "buy", "type": "limit", "quantity": 10, "price": 60000},
+        request_only=True,
+    ),
+]
 
 
 @extend_schema_field(OrderRequest(many=True))

@@ -14,7 +14,13 @@ SHARED_PROCESSORS: tuple[Any, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 )
-QUIET_LOGGERS = ("asyncio", "daphne.http_protocol", "daphne.ws_protocol", "celery.app.trace")
+QUIET_LOGGERS = {
+    "asyncio": "WARNING",
+    "daphne.http_protocol": "WARNING",
+    "daphne.ws_protocol": "WARNING",
+    "celery.app.trace": "WARNING",
+    "django.request": "ERROR",  # each request has its one line already
+}
 
 
 def configure(options: Mapping[str, Any]) -> None:
@@ -41,7 +47,7 @@ def configure(options: Mapping[str, Any]) -> None:
             },
             "handlers": {"stream": {"class": "logging.StreamHandler", "formatter": "line"}},
             "root": {"handlers": ["stream"], "level": options["level"]},
-            "loggers": {name: {"level": "WARNING"} for name in QUIET_LOGGERS},
+            "loggers": {name: {"level": level} for name, level in QUIET_LOGGERS.items()},
         }
     )
     structlog.configure(

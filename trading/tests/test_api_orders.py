@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from exchange.api.tests.fixtures import Api
+from exchange.observability import metrics
 from trading import api as orders_api
 from trading import selectors
 from trading.models import Command, Order
@@ -290,3 +291,17 @@ def test_words_come_in_the_callers_language(alice: Api) -> None:
 
     assert answer.headers["Content-Language"] == "zh-hant"
     assert answer.error == "INVALID_FIELDS"
+
+
+def test_received_orders_are_counted_by_instrument_and_made_up_symbols_together(alice: Api) -> None:
+    def counted(symbol: str) -> float:
+        return metrics.REGISTRY.get_sample_value("exchange_orders_received_total", {"symbol": symbol}) or 0.0
+
+    before = counted("BTCUSDT"), counted("unknown")
+
+    alice.post("/orders", BUY)
+    alice.post("/orders", {**BUY, "side": "hold"})
+    alice.post("/orders/batch", {"orders": [BUY, {"symbol": "MADEUP"}, 5]})
+
+    assert (counted("BTCUSDT"), counted("unknown")) == (before[0] + 3, before[1] + 2)
+    assert counted("MADEUP") == 0
