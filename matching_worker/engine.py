@@ -12,6 +12,7 @@ import numpy.typing as npt
 from exchange.kernel.errors import require
 from matching_worker.book.apply import apply
 from matching_worker.book.arrays import BookArrays
+from matching_worker.book.check import check
 from matching_worker.book.layout import (
     COMMANDS_PER_CALL_MAX,
     COUNT_SHIFT,
@@ -21,12 +22,13 @@ from matching_worker.book.layout import (
     POSITION_SHIFT,
     WANTS_EVENTS,
 )
-from matching_worker.book.reading import locate, read_levels
+from matching_worker.book.reading import locate, read_levels, read_queue
 from matching_worker.protocol import (
     COMMAND_DTYPE,
     EVENT_BYTES,
     EVENT_DTYPE,
     INSTRUMENT_ID_MAX,
+    PRICE_TICKS_MAX,
     Rows,
     Side,
     trade_id_base,
@@ -200,6 +202,25 @@ class Engine:
             price_ticks,
             int(order["open_lots"]),
         )
+
+    def queue(self, instrument_id: int, side: Side, price_ticks: int) -> list[int]:
+        """Return the ids of the orders resting at a price, oldest first."""
+        require(0 < price_ticks <= PRICE_TICKS_MAX, f"price {price_ticks}")
+        arrays = self._arrays
+        row = self._side_row(instrument_id, side)
+        order_ids = np.zeros(int(arrays.sides["order_count"][row]), np.int64)
+        count = read_queue(
+            arrays.sides, arrays.orders, arrays.levels, arrays.nodes, row, price_ticks, order_ids
+        )
+        return order_ids[:count].tolist()  # type: ignore[no-any-return]
+
+    def check(self) -> None:
+        """Re-derive everything from the resting orders; slow, for tests and operators.
+
+        Raises:
+            InvariantViolationError: The first difference, in words.
+        """
+        check(self._arrays)
 
     def trade_number(self, instrument_id: int) -> int:
         """Return the number of the instrument's last trade; 0 before the first."""

@@ -52,13 +52,13 @@ _EVENTS_BESIDE_FILLS: Final = 2
 
 
 @inlined
-def _fills_of_sweep(command: Any, maker_side: Any, flip: int, levels: Rows, nodes: Rows, enough: int) -> int:
-    """Count the orders that stand in the way of a taker, level by level, until there are `enough`."""
+def _fills_of_sweep(command: Any, maker_side: Any, flip: int, levels: Rows, nodes: Rows) -> int:
+    """Count the orders of the levels that a taker would reach: at least as many as it can fill."""
     limit_key = command["price_ticks"] ^ flip
     lots = command["qty_lots"]
     fills = 0
     slot = maker_side["best_level"]
-    while slot != NO_SLOT and lots > 0 and fills <= enough and levels[slot]["key"] <= limit_key:
+    while slot != NO_SLOT and lots > 0 and levels[slot]["key"] <= limit_key:
         fills += levels[slot]["order_count"]
         lots -= levels[slot]["open_lots"]
         slot = next_level(nodes, levels, slot)
@@ -77,9 +77,9 @@ def missing_room(
         sells = np.int64(sides[2 * instrument_id + 1]["order_count"])
         fills_max = max(0, min(buys + sells, command["qty_lots"]))
         if event_room < fills_max + _EVENTS_BESIDE_FILLS:
-            # Rare: count exactly. An amend does not say its side, so both are counted.
-            fills_max = _fills_of_sweep(command, sides[2 * instrument_id], KEY_FLIP, levels, nodes, fills_max)
-            fills_max += _fills_of_sweep(command, sides[2 * instrument_id + 1], 0, levels, nodes, fills_max)
+            # Rare, so count exactly. An amend does not say its side: both are counted.
+            fills_max = _fills_of_sweep(command, sides[2 * instrument_id], KEY_FLIP, levels, nodes)
+            fills_max += _fills_of_sweep(command, sides[2 * instrument_id + 1], 0, levels, nodes)
     if event_room < fills_max + _EVENTS_BESIDE_FILLS:
         state["events_wanted"] = fills_max + _EVENTS_BESIDE_FILLS
         return WANTS_EVENTS

@@ -6,6 +6,7 @@ import numpy as np
 
 from matching_worker.book import index as order_index
 from matching_worker.book.compiled import entry, inlined
+from matching_worker.book.ladder import find_level
 from matching_worker.book.layout import FANOUT, KEY_FLIP, NO_SLOT
 from matching_worker.book.machine import lowest_bit
 from matching_worker.protocol import Rows
@@ -63,6 +64,36 @@ def read_levels(sides: Rows, levels: Rows, nodes: Rows, side_row: int, depth: Ro
         depth[count, 2] = levels[slot]["order_count"]
         count += 1
         slot = next_level(nodes, levels, slot)
+    return count
+
+
+@entry
+def read_queue(
+    sides: Rows, orders: Rows, levels: Rows, nodes: Rows, side_row: int, price_ticks: int, order_ids: Rows
+) -> int:
+    """Copy the ids of the orders at one price, oldest first.
+
+    Args:
+        sides: (side_count,) SIDE_DTYPE.
+        orders: (order_capacity,) ORDER_DTYPE.
+        levels: (level_capacity,) LEVEL_DTYPE.
+        nodes: (node_capacity,) NODE_DTYPE.
+        side_row: Row of `sides`; even rows are buys.
+        price_ticks: 1..PRICE_TICKS_MAX.
+        order_ids: (order_count_max,) int64. Receives the ids; room for all orders of the side.
+
+    Returns:
+        Number of ids written.
+    """
+    flip = KEY_FLIP if side_row & 1 == 0 else 0
+    level_slot = find_level(nodes, sides[side_row], price_ticks ^ flip)
+    count = 0
+    if level_slot != NO_SLOT:
+        slot = levels[level_slot]["head"]
+        while slot != NO_SLOT:
+            order_ids[count] = orders[slot]["order_id"]
+            count += 1
+            slot = orders[slot]["next_slot"]
     return count
 
 
