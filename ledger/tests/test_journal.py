@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 
 from exchange.kernel.errors import InvariantViolationError
 from ledger.entries import AccountKey, EntryDraft
@@ -162,6 +162,21 @@ def test_digits_beyond_the_18th_never_appear_or_vanish(customer) -> None:
     ]
 
     with pytest.raises(InvariantViolationError, match="ledger_line_amount"), transaction.atomic():
+        journal.post([EntryDraft("MANUAL", "m", NOW, "t", lines)], NOW)
+
+    assert alice.balance("USDT") == 100
+
+
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "1e21"])
+def test_what_is_no_amount_or_does_not_fit_is_never_posted(customer, amount) -> None:
+    alice = customer("alice", USDT=100)
+    lines = [
+        (AccountKey(alice.id, "1010", "USDT"), Decimal(amount)),
+        (AccountKey(alice.id, "3010", "USDT"), Decimal(amount).copy_negate()),
+        (AccountKey(None, "1110", "USDT", "main"), Decimal(amount)),
+    ]
+
+    with pytest.raises((InvariantViolationError, LedgerBoundError, DataError)), transaction.atomic():
         journal.post([EntryDraft("MANUAL", "m", NOW, "t", lines)], NOW)
 
     assert alice.balance("USDT") == 100

@@ -14,6 +14,7 @@ from ledger.posting_rules import EventKind
 from ledger.services import accounts, grants, journal
 from ledger.services.accounts import AccountKey
 from ledger.services.journal import EntryDraft
+from ledger.tests.fixtures import make_asset
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 pytestmark = pytest.mark.usefixtures("books")
@@ -286,6 +287,19 @@ def test_a_role_can_work_on_ordinary_tables(customer, role) -> None:
 
     assert bob.balance("USDT") == 5
     assert JournalEntry.objects.count() == 2
+
+
+@pytest.mark.parametrize("name", grants.ROLES)
+def test_a_role_cannot_bend_an_asset_that_has_accounts(customer, role, name) -> None:
+    customer("alice", USDT=100)
+    make_asset("DOGE")
+    role(name)
+
+    assert _refused("UPDATE ledger_asset SET decimals = 2 WHERE code = 'USDT'") == "ledger_asset_in_use"
+    assert _refused("DELETE FROM ledger_asset WHERE code = 'USDT'") == "ledger_asset_in_use"
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE ledger_asset SET decimals = 2 WHERE code = 'DOGE'")
+        assert cursor.rowcount == 1
 
 
 def test_every_right_is_for_a_kind_that_exists() -> None:

@@ -180,7 +180,8 @@ CREATE TRIGGER ledger_account_identity BEFORE UPDATE OF id, owner_id, code, asse
     FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
 
 -- An asset that has accounts keeps its code and its decimals.
-CREATE FUNCTION ledger_keep_asset() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger_keep_asset() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND NEW.code = OLD.code AND NEW.decimals = OLD.decimals THEN
         RETURN NEW;

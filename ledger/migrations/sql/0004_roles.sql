@@ -103,6 +103,6 @@ BEGIN
         'ledger_open_accounts(bigint[], text[], text[], text[]), '
         'ledger_find_accounts(bigint[], text[], text[], text[]), '
         'ledger_payload(bigint, text, text, timestamptz, boolean, timestamptz, text, bigint, text), '
-        'ledger_microseconds(timestamptz), ledger_keep_asset() '
+        'ledger_microseconds(timestamptz) '
         'TO ' || v_roles;
 END $$;
