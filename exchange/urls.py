@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from exchange.api import docs, handlers
 from exchange.observability import health
+from exchange.users import admin_sign_in
 from trading import selectors
 
 handler400 = handlers.bad_request
@@ -27,6 +28,7 @@ def worker() -> health.Check:
 ready = health.ready({"worker": worker})
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/login/", admin_sign_in.view),
     path("admin/", admin.site.urls),
     path("health", ready),
     path("health/live", health.live),

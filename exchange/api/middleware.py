@@ -34,8 +34,11 @@ class ApiGuard:
         try:
             self._check(request)
         except DomainError as error:
-            return refusal_outside_views(error)
-        return self.get_response(request)
+            response = refusal_outside_views(error)
+        else:
+            response = self.get_response(request)
+        response.headers.setdefault("Cache-Control", "no-store")  # balances and tokens stay in no cache
+        return response
 
     def _check(self, request: HttpRequest) -> None:
         limit = throttling.Limit("ip", settings.REQUESTS_PER_SECOND_AND_IP, SECOND)

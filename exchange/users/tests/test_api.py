@@ -144,6 +144,26 @@ def test_failures_against_one_name_are_limited_over_all_addresses(api: Api, sett
     assert Api().post("/auth/token", {**bad, "username": name.upper()}).code == 1007
 
 
+def test_the_admins_sign_in_has_the_same_limits(api: Api, settings: Any) -> None:
+    settings.LOGINS_FAILED_PER_MINUTE_AND_IP = 2
+    User.objects.create_superuser("root", password=PASSWORD)
+
+    def sign_in(password: str) -> int:
+        form = {"username": "root", "password": password, "next": "/admin/"}
+        return Client().post("/admin/login/", form, REMOTE_ADDR=api.address).status_code
+
+    assert [sign_in(word) for word in (PASSWORD, PASSWORD, PASSWORD, "wrong", "wrong", "wrong", PASSWORD)] == [
+        *[302] * 3,
+        *[200] * 2,
+        *[429] * 2,
+    ]
+
+
+def test_an_answer_of_the_api_stays_in_no_cache(api: Api) -> None:
+    assert _register(api).headers["Cache-Control"] == "no-store"
+    assert api.get("/no-such-call").headers["Cache-Control"] == "no-store"
+
+
 def test_an_expired_token_has_a_code_of_its_own(api: Api) -> None:
     _register(api)
     token = AccessToken.for_user(User.objects.get())
