@@ -1,0 +1,143 @@
+"""Many threads placing, cancelling and reducing against a real worker: no deadlock, nothing stuck, books clean."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connections
+
+from exchange.kernel.clock import utc_now
+from exchange.kernel.errors import DomainError
+from ledger.services import accounts, transfers
+from trading import audit
+from trading.models import Order
+from trading.services import orders
+from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
+from trading.tests.processes import Scratch, scratch_database
+from trading.tests.road import make_instrument
+
+pytestmark = pytest.mark.django_db
+
+THREADS = 8
+SECONDS = 6.0
+TRADERS = 5
+
+
+@pytest.fixture(name="_django_db_helper")
+def _no_transaction_around(django_db_setup) -> None:
+    """Wrap nothing around the tests of this module: each has a database of its own, and really commits."""
+
+
+@pytest.fixture
+def scratch(django_db_setup, django_db_blocker, tmp_path: Path) -> Iterator[Scratch]:
+    with django_db_blocker.unblock(), scratch_database(tmp_path) as made:
+        yield made
+
+
+def _traders() -> list[int]:
+    owners = [get_user_model().objects.create_user(f"trader-{number}").pk for number in range(TRADERS)]
+    accounts.open_gates(owners)
+    transfers.deposit(
+        [
+            transfers.Deposit(owner, asset, Decimal(amount), f"{owner}:{asset}", "test")
+            for owner in owners
+            for asset, amount in (("USDT", 1_000_000), ("BTC", 20))
+        ],
+        utc_now(),
+    )
+    return owners
+
+
+class Feeder(threading.Thread):
+    """One client: batches over all traders, so that gates and door are fought for."""
+
+    def __init__(self, seed: int, owners: list[int], until: float) -> None:
+        super().__init__(name=f"feeder-{seed}")
+        self.rng = random.Random(seed)
+        self.owners = owners
+        self.until = until
+        self.accepted: list[int] = []
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            while time.monotonic() < self.until:
+                self._batch()
+        except BaseException as failure:  # noqa: BLE001 -- handed to the test, which fails on it
+            self.failure = failure
+        finally:
+            connections.close_all()
+
+    def _batch(self) -> None:
+        rng = self.rng
+        submissions = [
+            Submission(
+                rng.choice(self.owners),
+                PlaceOrder(
+                    "BTCUSDT",
+                    rng.choice(["buy", "sell"]),
+                    "limit",
+                    Decimal(rng.randint(1, 30)) / 10_000,
+                    Decimal(50_000 + rng.randint(-15, 15)),
+                ),
+            )
+            for _ in range(rng.randint(1, 6))
+        ]
+        for order in Order.objects.filter(id__in=self.accepted[-8:], status__in=["new", "partial_filled"]):
+            change = CancelOrder(order.id) if rng.random() < 0.6 else ReduceOrder(order.id, Decimal("0.0001"))
+            submissions.append(Submission(order.user_id, change))
+        for submission, result in zip(submissions, orders.submit(submissions, now=utc_now()), strict=True):
+            if isinstance(submission.request, PlaceOrder) and not isinstance(result, DomainError):
+                self.accepted.append(result.id)
+
+
+def test_many_threads_fight_for_the_same_traders_and_the_books_stay_clean(scratch: Scratch) -> None:
+    make_instrument()
+    owners = _traders()
+    scratch.start_worker()
+
+    until = time.monotonic() + SECONDS
+    feeders = [Feeder(seed, owners, until) for seed in range(THREADS)]
+    for feeder in feeders:
+        feeder.start()
+    for feeder in feeders:
+        feeder.join()
+    scratch.wait_settled()
+
+    assert [feeder.failure for feeder in feeders] == [None] * THREADS
+    assert [item for item in audit.invariants() if not item.ok] == []
+    assert sum(len(feeder.accepted) for feeder in feeders) > 50
+    stuck = Order.objects.filter(status__in=["new", "partial_filled"], cancel_requested_at__isnull=False)
+    assert list(stuck) == []
+
+
+def test_four_threads_never_spend_one_wallet_twice(scratch: Scratch) -> None:
+    make_instrument()
+    [owner] = _traders()[:1]
+    price, quantity = Decimal(50_000), Decimal("1.0000")
+    affordable = int(Decimal(1_000_000) / (price * quantity * Decimal("1.0002")))
+    results: list[object] = []
+
+    def spend() -> None:
+        try:
+            for _ in range(affordable):
+                results.extend(
+                    orders.place(owner, [PlaceOrder("BTCUSDT", "buy", "limit", quantity, price)], now=utc_now())
+                )
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=spend) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(isinstance(result, Order) for result in results) == affordable
+    assert sum(isinstance(result, DomainError) for result in results) == 3 * affordable
+    assert [item for item in audit.invariants() if not item.ok] == []

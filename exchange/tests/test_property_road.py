@@ -1,0 +1,161 @@
+"""Random order flow down the whole road: every invariant holds, however events are cut into settlements."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exchange.kernel.clock import utc_now
+from exchange.kernel.errors import DomainError
+from ledger.models import Account
+from matching_worker import shard
+from risk.models import SpotHolding
+from trading import audit
+from trading.models import Order
+from trading.services import orders
+from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
+from trading.tests.road import make_asset, make_instrument, worker
+
+pytestmark = pytest.mark.django_db
+
+EXAMPLES = 25
+
+
+class Action(NamedTuple):
+    """One thing a trader does; `target` points at an order placed before, for cancels and reductions."""
+
+    kind: str
+    trader: int
+    side: str
+    price: int
+    quantity: int
+    target: int
+
+
+ACTIONS = st.lists(
+    st.builds(
+        Action,
+        kind=st.sampled_from(["limit", "limit", "limit", "ioc", "market", "cancel", "reduce"]),
+        trader=st.integers(0, 2),
+        side=st.sampled_from(["buy", "sell"]),
+        price=st.integers(95, 105),
+        quantity=st.integers(1, 9),
+        target=st.integers(0, 30),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def _request(action: Action, placed: Sequence[int]) -> PlaceOrder | CancelOrder | ReduceOrder:
+    quantity = Decimal(action.quantity) / 1000
+    if action.kind in {"cancel", "reduce"}:
+        order_id = placed[action.target % len(placed)] if placed else 0
+        return CancelOrder(order_id) if action.kind == "cancel" else ReduceOrder(order_id, quantity)
+    if action.kind == "market":
+        return PlaceOrder("ODDUSDT", action.side, "market", quantity, None, "ioc")
+    price = Decimal(action.price) / 7
+    tick = Decimal("0.001")
+    rounded = (price / tick).to_integral_value() * tick
+    return PlaceOrder("ODDUSDT", action.side, "limit", quantity, rounded, "ioc" if action.kind == "ioc" else "gtc")
+
+
+def _submit(actions: Sequence[Action], owners: Sequence[int], placed: list[int], by_order: dict[int, int]) -> None:
+    """Submit one batch; remember the orders that it placed."""
+    submissions = []
+    for action in actions:
+        request = _request(action, placed)
+        owner = owners[action.trader] if isinstance(request, PlaceOrder) else by_order.get(request.order_id, owners[0])
+        submissions.append(Submission(owner, request))
+    for submission, result in zip(submissions, orders.submit(submissions, now=utc_now()), strict=True):
+        if isinstance(submission.request, PlaceOrder) and not isinstance(result, DomainError):
+            placed.append(result.id)
+            by_order[result.id] = submission.owner_id
+
+
+def _market() -> None:
+    """Make a market whose quanta are as awkward as they may be: fees of a fraction of a quantum on most fills."""
+    make_instrument(
+        "ODDUSDT",
+        base=make_asset("ODD", 3),
+        quote=make_asset("USDT", 6),
+        tick_size=Decimal("0.001"),
+        lot_size=Decimal("0.001"),
+        min_notional=Decimal(0),
+        maker_fee_rate=Decimal("0.00012345"),
+        taker_fee_rate=Decimal("0.00077777"),
+        reference_price=Decimal("14.285"),
+    )
+
+
+def _broken() -> list[audit.Invariant]:
+    return [item for item in audit.invariants() if not item.ok]
+
+
+def _state() -> tuple[list[tuple[object, ...]], list[tuple[object, ...]], list[tuple[object, ...]]]:
+    """Return everything that settlement wrote, but for ids that a database sequence gave."""
+    columns = (
+        "status",
+        "reason",
+        "quantity",
+        "filled_quantity",
+        "filled_notional",
+        "fee",
+        "fee_accrued",
+        "hold_remaining",
+    )
+    return (
+        list(Order.objects.order_by("id").values_list(*columns)),
+        list(
+            Account.objects.order_by("owner_id", "code", "asset_id").values_list(
+                "owner_id", "code", "asset_id", "balance"
+            )
+        ),
+        list(SpotHolding.objects.order_by("user_id").values_list("user_id", "quantity", "total_cost")),
+    )
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(actions=ACTIONS, cut=st.integers(1, 12))
+def test_every_invariant_holds_after_random_flow(customer, actions: list[Action], cut: int) -> None:
+    with transaction.atomic(), TemporaryDirectory() as folder:
+        _market()
+        owners = [customer(f"trader-{number}", USDT=1, ODD="0.05").id for number in range(3)]
+        placed: list[int] = []
+        by_order: dict[int, int] = {}
+        with worker(Path(folder)) as running:
+            for start in range(0, len(actions), cut):
+                _submit(actions[start : start + cut], owners, placed, by_order)
+                running.step(now=utc_now())
+                assert _broken() == []
+        transaction.set_rollback(True)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(actions=ACTIONS, cut=st.integers(1, 5))
+def test_books_do_not_depend_on_how_events_are_cut_into_settlements(
+    customer, monkeypatch: pytest.MonkeyPatch, actions: list[Action], cut: int
+) -> None:
+    with transaction.atomic():
+        _market()
+        owners = [customer(f"trader-{number}", USDT=100, ODD=5).id for number in range(3)]
+        placed: list[int] = []
+        by_order: dict[int, int] = {}
+        for action in actions:
+            _submit([action], owners, placed, by_order)
+        states = []
+        for settle_max in (cut, 500):
+            with transaction.atomic(), TemporaryDirectory() as folder, monkeypatch.context() as patch:
+                patch.setattr(shard, "SETTLE_MAX", settle_max)
+                with worker(Path(folder)) as running:
+                    running.step(now=utc_now())
+                states.append(_state())
+                transaction.set_rollback(True)
+        assert states[0] == states[1]
+        transaction.set_rollback(True)
