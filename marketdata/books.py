@@ -1,10 +1,11 @@
 """Reads of what the publisher keeps in Redis: books and the last message of conflated channels."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-import msgpack
 import redis
+from channels_redis.serializers import registry
 from django.conf import settings
 
 from exchange.kernel.errors import DomainError, gettext_noop
@@ -14,6 +15,9 @@ from marketdata.units import InstrumentSpec
 SOCKET_SECONDS = 2.0
 LEVELS_MAX = 100_000
 """More levels than this are not sent in one snapshot; the best are."""
+
+
+_SERIALIZER = registry.get_serializer("msgpack")
 
 
 class MarketDataAwayError(DomainError):
@@ -75,10 +79,13 @@ def latest(channel: str) -> dict[str, Any] | None:
         packed = _client().get(feed.latest_key(channel))
     except (redis.exceptions.RedisError, OSError) as error:
         raise MarketDataAwayError from error
-    return None if packed is None else msgpack.unpackb(packed)
+    if packed is None:
+        return None
+    message: dict[str, Any] = _SERIALIZER.deserialize(packed)
+    return message
 
 
-def _image(fields: dict[bytes, bytes]) -> BookImage:
+def _image(fields: Mapping[Any, Any]) -> BookImage:
     """Turn the hash into sorted levels."""
     bids, asks = [], []
     for field, value in fields.items():

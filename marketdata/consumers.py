@@ -53,7 +53,7 @@ UNSEEN = -1
 class Subscription:
     """One channel of one connection: where its stream stands for this client."""
 
-    def __init__(self, name: str, kind: str, spec: InstrumentSpec) -> None:
+    def __init__(self, name: str, kind: str, spec: InstrumentSpec | None = None) -> None:
         self.name = name
         self.kind = kind
         self.spec = spec
@@ -210,6 +210,8 @@ class PublicFeed(AsyncWebsocketConsumer):
 
     async def _snapshot(self, subscription: Subscription) -> None:
         """Send the whole book and continue from it."""
+        if subscription.spec is None:  # a private channel has no book
+            return
         subscription.position = UNSEEN  # if reading fails, the next beat tries again
         image, text = await asyncio.to_thread(_snapshot_text, subscription.spec)
         subscription.epoch, subscription.position = image.epoch, image.sequence

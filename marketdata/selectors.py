@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connection
 
@@ -158,10 +158,10 @@ def klines(symbol: str, interval: str, *, end: datetime, limit: int) -> list[Kli
     if seconds is None:
         raise UnknownIntervalError(interval=interval[:SYMBOL_SHOWN_MAX], intervals=", ".join(feed.INTERVALS))
     step = timedelta(seconds=seconds)
+    reach = step * (min(limit, KLINES_MAX) - 1)
+    parameters: dict[str, Any] = {"step": step, "end": end, "reach": reach, "symbol": symbol}
     with connection.cursor() as cursor:
-        cursor.execute(
-            KLINES, {"step": step, "end": end, "reach": step * (min(limit, KLINES_MAX) - 1), "symbol": symbol}
-        )
+        cursor.execute(KLINES, parameters)
         return [Kline(*row) for row in cursor.fetchall()]
 
 
@@ -188,10 +188,12 @@ def minutes(spec: InstrumentSpec, now: datetime) -> list[feed.Bar]:
 
 def _bar(spec: InstrumentSpec, kline: Kline) -> feed.Bar:
     """Turn a stored candle into ticks and lots."""
-    prices = (spec.price_to_ticks(price) for price in kline[1:5])
     return feed.Bar(
         int(kline.timestamp.timestamp()),
-        *prices,
+        spec.price_to_ticks(kline.open),
+        spec.price_to_ticks(kline.high),
+        spec.price_to_ticks(kline.low),
+        spec.price_to_ticks(kline.close),
         int(kline.volume / spec.lot_size),
         int(kline.turnover / (spec.tick_size * spec.lot_size)),
         kline.trade_count,

@@ -70,7 +70,7 @@ class PrivateSubscription(Subscription):
     """A private channel of this connection's user."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, name, None)
+        super().__init__(name, name)
 
 
 class ExchangeFeed(PublicFeed):
@@ -215,7 +215,7 @@ class ExchangeFeed(PublicFeed):
         """Leave a channel, and with the last private one the user's group."""
         if name not in TYPES:
             await super()._leave(name)
-        elif self.subscriptions.pop(name, None) is not None and not self.private:
+        elif self.subscriptions.pop(name, None) is not None and not self.private and self.owner_id is not None:
             self.position = None
             await self.channel_layer.group_discard(group(self.owner_id), self.channel_name)
 

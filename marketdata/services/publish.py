@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import redis
@@ -55,7 +55,7 @@ class Publisher:
         prefix: str | None = None,
         instrument: Callable[[int], InstrumentSpec] = selectors.instrument_by_id,
     ) -> None:
-        layer = settings.CHANNEL_LAYERS["default"]["CONFIG"]
+        layer: dict[str, Any] = settings.CHANNEL_LAYERS["default"]["CONFIG"]  # type: ignore[assignment]
         self._transport = Transport(redis_url, epoch=epoch, prefix=prefix or layer.get("prefix", "asgi"))
         self._epoch = epoch
         self._instrument = instrument

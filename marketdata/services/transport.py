@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-import msgpack
 import redis
+from channels_redis.serializers import registry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -21,6 +21,8 @@ from marketdata import feed
 
 SOCKET_SECONDS: Final = 1.0
 """A Redis that takes longer than this is treated as absent."""
+
+_SERIALIZER = registry.get_serializer("msgpack")
 
 SCRIPT: Final = """
 local stored = redis.call('HMGET', KEYS[1], 'epoch', 'sequence')
@@ -144,9 +146,6 @@ class Transport:
 
 
 def pack(message: dict[str, Any]) -> bytes:
-    """Serialise as the channel layer does by default.
-
-    Source: channels_redis.serializers.MsgPackSerializer (4.3.0); a test receives through the layer.
-    """
-    packed: bytes = msgpack.packb(message)
+    """Serialise as the channel layer does by default; a test receives through the layer."""
+    packed: bytes = _SERIALIZER.serialize(message)
     return packed

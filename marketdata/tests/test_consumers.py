@@ -11,7 +11,7 @@ from channels.testing import WebsocketCommunicator
 from django.conf import settings
 
 from exchange.asgi import application
-from marketdata import consumers, feed, selectors
+from marketdata import books, consumers, feed, selectors
 from marketdata.services import streams
 from marketdata.services.publish import Publisher
 from marketdata.tests import factories
@@ -29,7 +29,7 @@ def market():
     publisher = Publisher(settings.REDIS_URL)
     publisher.reset([spec], {}, 0)
     assert publisher.flush(SECONDS)
-    publisher.spec = spec
+    publisher.spec = spec  # type: ignore[attr-defined]
     yield publisher
     publisher.close()
 
@@ -91,6 +91,7 @@ def test_snapshot_and_deltas_over_the_websocket_give_the_mirrors_book(market, se
 
 def replay(messages):
     """Apply snapshots and deltas as a client would; refuse a broken chain."""
+    held: dict[str, dict]
     held, sequence, snapshots = {"buy": {}, "sell": {}}, None, 0
     for message in messages:
         if message["type"] == "snapshot":
@@ -392,9 +393,9 @@ def test_a_path_other_than_ws_is_refused() -> None:
 
 def test_redis_being_away_is_said_and_the_connection_lives(market, monkeypatch) -> None:
     def away(_: str):
-        raise consumers.books.MarketDataAwayError
+        raise books.MarketDataAwayError
 
-    monkeypatch.setattr(consumers.books, "read", away)
+    monkeypatch.setattr(books, "read", away)
 
     async def road() -> None:
         async with Client() as client:

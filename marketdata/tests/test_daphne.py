@@ -52,7 +52,7 @@ def server(request):
             assert time.monotonic() < deadline
             assert process.poll() is None
             time.sleep(0.05)
-    process.port = port
+    process.port = port  # type: ignore[attr-defined]
     yield process
     process.terminate()
     process.wait()

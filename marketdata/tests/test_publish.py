@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
 
+from exchange.embedded import addresses
 from exchange.embedded import redis as embedded_redis
 from marketdata import books, feed
 from marketdata.services import publish, streams, transport
@@ -40,6 +41,12 @@ def ticks_of(levels) -> dict[int, int]:
     """Turn a message's levels back into ticks and lots."""
     one = spec()
     return {one.price_to_ticks(Decimal(price)): one.qty_to_lots(Decimal(quantity)) for price, quantity in levels}
+
+
+def latest(channel: str) -> dict:
+    message = books.latest(channel)
+    assert message is not None
+    return message
 
 
 class Listener:
@@ -133,7 +140,7 @@ def test_a_client_that_applies_snapshot_and_deltas_ends_with_the_same_book(seed)
                 last = books.read("BTCUSDT")
                 messages = await listener.messages_until(last.sequence, "delta")
 
-        held = {"buy": dict(image.bids), "sell": dict(image.asks)}
+        held: dict[str, dict] = {"buy": dict(image.bids), "sell": dict(image.asks)}
         sequence = image.sequence
         deltas = [json.loads(text) for message in messages for text in message["texts"]]
         for delta in deltas:
@@ -232,7 +239,7 @@ def test_an_older_epoch_is_fenced_and_changes_nothing() -> None:
 
 def test_matching_is_not_held_up_while_redis_is_away_and_all_is_repaired_when_it_is_back(tmp_path) -> None:
     server = embedded_redis.start(tmp_path)
-    url = f"unix://{embedded_redis.addresses.redis_socket(tmp_path)}?db=0"
+    url = f"unix://{addresses.redis_socket(tmp_path)}?db=0"
     flow = Flow(5)
     with running(url=url) as publisher:
         publisher.publish(flow.batch(50))
@@ -328,7 +335,7 @@ def test_depth_is_conflated_to_ten_a_second_and_ends_with_the_last_state() -> No
                     await asyncio.sleep(0.01)
                 assert await asyncio.to_thread(publisher.flush, SECONDS)
                 seconds = time.monotonic() - began
-                texts = []
+                texts: list[str] = []
                 while len(texts) == 0 or json.loads(texts[-1])["sequence"] < books.read("BTCUSDT").sequence:
                     texts += (await listener.message())["texts"]
 
@@ -355,8 +362,8 @@ def test_ticker_and_candles_are_sent_and_kept_for_new_subscribers() -> None:
         )
         assert publisher.flush(SECONDS)
 
-    ticker = json.loads(books.latest("ticker.BTCUSDT")["texts"][0])
-    candle = json.loads(books.latest("kline.BTCUSDT.5m")["texts"][0])
+    ticker = json.loads(latest("ticker.BTCUSDT")["texts"][0])
+    candle = json.loads(latest("kline.BTCUSDT.5m")["texts"][0])
     assert (ticker["last_price"], ticker["best_bid"], ticker["best_ask"]) == ("1.1", "0.9", None)
     assert (ticker["open_24h"], ticker["change_24h"], ticker["change_rate_24h"]) == ("1", "0.1", "0.1")
     assert (ticker["volume_24h"], ticker["turnover_24h"]) == ("0.0003", "0.00031")
