@@ -67,11 +67,11 @@ CREATE TABLE ledger_entry (
     transaction_id xid8 NOT NULL,
     hash           bytea NOT NULL,
     CONSTRAINT ledger_entry_key UNIQUE (key),
-    CONSTRAINT ledger_entry_reverses_once UNIQUE (reverses),
     CONSTRAINT ledger_entry_reverses_earlier CHECK (reverses BETWEEN 1 AND id - 1),
     CONSTRAINT ledger_entry_id CHECK (id > 0),
     CONSTRAINT ledger_entry_hash CHECK (length(hash) = 32)
 );
+CREATE UNIQUE INDEX ledger_entry_reverses_once ON ledger_entry (reverses) WHERE reverses IS NOT NULL;
 CREATE INDEX ledger_entry_recorded ON ledger_entry (recorded_at, id);
 CREATE INDEX ledger_entry_late ON ledger_entry (effective_at, id) WHERE late;
 CREATE INDEX ledger_entry_trace ON ledger_entry (trace);
