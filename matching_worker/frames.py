@@ -1,10 +1,11 @@
 """The bytes of the WAL: the only place that packs and checks them.
 
-A WAL is a folder of segments. A segment is a header and frames; a frame is what one `append` was given. Numbers
-are little-endian, checksums are CRC32C over everything of the header or frame but the checksum itself.
+A WAL is a folder of segments. A segment is a header and frames; a frame is what one `append` was
+given. Numbers are little-endian; checksums are CRC32C over everything of the header or frame but its
+magic and the checksum itself, and for the segment header its magic too.
 
     segment header, 64 bytes: magic, version u2, shard u2, epoch u4, sequence before i8, chain hash
-        before 32 bytes, checksum u4
+        before 32 bytes, reserved u4, checksum u4
     frame header, 80 bytes: magic, checksum u4, version u2, shard u2, epoch u4, first sequence i8, last
         sequence i8, durable offset i8, payload length u4, reserved u4, chain hash 32 bytes
     payload: COMMAND_DTYPE rows
@@ -74,10 +75,10 @@ class _Frame(NamedTuple):
 
 def pack_segment_header(shard: int, epoch: int, before: Tail) -> bytes:
     """Return a segment's header."""
-    unchecked = _SEGMENT_HEADER.pack(
-        _SEGMENT_MAGIC, WAL_VERSION, shard, epoch, before.sequence, before.chain_hash, 0, 0
-    )[: -2 * _CHECKSUM.size]
-    return unchecked + _CHECKSUM.pack(google_crc32c.value(unchecked)) + bytes(_CHECKSUM.size)
+    checked = _SEGMENT_HEADER.pack(_SEGMENT_MAGIC, WAL_VERSION, shard, epoch, before.sequence, before.chain_hash, 0, 0)[
+        : -_CHECKSUM.size
+    ]
+    return checked + _CHECKSUM.pack(google_crc32c.value(checked))
 
 
 def pack_frame(shard: int, epoch: int, commands: Rows, chain_hash: bytes, durable_offset: int) -> bytes:
@@ -155,8 +156,8 @@ class SegmentReader:
         """Read the header; `before` stays None when there is no whole, correct one."""
         if len(self.content) < SEGMENT_HEADER_BYTES:
             return
-        magic, version, shard, epoch, sequence, chain_hash, checksum, _ = _SEGMENT_HEADER.unpack_from(self.content)
-        checked = self.content[: SEGMENT_HEADER_BYTES - 2 * _CHECKSUM.size]
+        magic, version, shard, epoch, sequence, chain_hash, _, checksum = _SEGMENT_HEADER.unpack_from(self.content)
+        checked = self.content[: SEGMENT_HEADER_BYTES - _CHECKSUM.size]
         if magic != _SEGMENT_MAGIC or google_crc32c.value(checked) != checksum:
             return
         if version > WAL_VERSION:

@@ -172,7 +172,7 @@ class Wal:
                 newest_epoch = reader.epoch
         if newest_epoch > self.epoch:
             raise WalError(f"{self.directory}: epoch {newest_epoch} has written here; epoch {self.epoch} may not")
-        if last is not None and last.good_bytes < len(last.content):
+        if last is not None and (last.before is None or last.good_bytes < len(last.content)):
             self._cut(last)
         if last is not None and last.before is not None and last.epoch == self.epoch:
             self._descriptor = os.open(last.path, os.O_WRONLY | os.O_APPEND)

@@ -75,20 +75,16 @@ class Desk:
         return self.send(kind=CommandKind.REDUCE, order_id=order_id, qty_lots=qty, **columns)
 
     def amend(self, order_id: int, qty: int, price: int, **columns: Any) -> Rows:
-        return self.send(
-            kind=CommandKind.AMEND, order_id=order_id, qty_lots=qty, price_ticks=price, **columns
-        )
+        return self.send(kind=CommandKind.AMEND, order_id=order_id, qty_lots=qty, price_ticks=price, **columns)
 
     def book(self, instrument_id: int = BTC) -> dict[str, list[tuple[int, int, list[int]]]]:
         """Return bids and asks, best first: price, open lots, order ids oldest first."""
         bids, asks = self.engine.levels(instrument_id)
         return {
             "bids": [
-                (price, lots, self.engine.queue(instrument_id, Side.BUY, price))
-                for price, lots, _ in bids.tolist()
+                (price, lots, self.engine.queue(instrument_id, Side.BUY, price)) for price, lots, _ in bids.tolist()
             ],
             "asks": [
-                (price, lots, self.engine.queue(instrument_id, Side.SELL, price))
-                for price, lots, _ in asks.tolist()
+                (price, lots, self.engine.queue(instrument_id, Side.SELL, price)) for price, lots, _ in asks.tolist()
             ],
         }

@@ -55,9 +55,7 @@ def test_a_payload_comes_back_with_the_sequence_of_its_row() -> None:
 
 
 def test_columns_and_single_numbers_make_rows() -> None:
-    commands = protocol.encode(
-        kind=CommandKind.CANCEL, instrument_id=3, order_id=[8, 9], sequence=np.array([1, 2])
-    )
+    commands = protocol.encode(kind=CommandKind.CANCEL, instrument_id=3, order_id=[8, 9], sequence=np.array([1, 2]))
 
     assert commands["order_id"].tolist() == [8, 9]
     assert commands["instrument_id"].tolist() == [3, 3]

@@ -1,0 +1,382 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exchange.kernel.errors import InvariantViolationError
+from matching_worker import frames, protocol, wal
+from matching_worker.frames import SEGMENT_HEADER_BYTES
+from matching_worker.protocol import Rows
+from matching_worker.wal import NO_CHAIN_HASH, Tail, Wal, WalDamagedError, WalError, WalVersionError
+
+SHARD = 3
+SEGMENT_1 = "000001-00000000000000000001.wal"
+
+
+def commands_from(first: int, count: int) -> Rows:
+    sequences = np.arange(first, first + count)
+    return protocol.encode(kind=2, instrument_id=1, order_id=sequences * 7, sequence=sequences)
+
+
+def chain_hash(sequence: int) -> bytes:
+    return sequence.to_bytes(32, "big")
+
+
+def written(directory: Path, *batches: int, epoch: int = 1, segment_bytes_max: int = 1 << 20) -> Tail:
+    """Append one frame for each number in `batches`, syncing after each, and close."""
+    log = Wal.open(directory, shard=SHARD, epoch=epoch, segment_bytes_max=segment_bytes_max)
+    for count in batches:
+        log.append(commands_from(log.tail.sequence + 1, count), chain_hash(log.tail.sequence + count))
+        log.sync()
+    log.close()
+    return log.tail
+
+
+def sequences_in(directory: Path, *, after: int = 0) -> list[int]:
+    return [int(sequence) for commands, _ in wal.read(directory, after=after) for sequence in commands["sequence"]]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def test_what_was_synced_is_read_back(tmp_path: Path) -> None:
+    log = Wal.open(tmp_path / "new" / "folder", shard=SHARD, epoch=1)
+    first, second = commands_from(1, 3), commands_from(4, 2)
+
+    log.append(first, chain_hash(3))
+    log.append(second, chain_hash(5))
+    log.sync()
+    log.close()
+
+    frames_read = list(wal.read(log.directory))
+    assert [commands.tobytes() for commands, _ in frames_read] == [first.tobytes(), second.tobytes()]
+    assert [found for _, found in frames_read] == [chain_hash(3), chain_hash(5)]
+
+
+def test_an_empty_wal_has_tail_zero(tmp_path: Path) -> None:
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1)
+
+    assert log.tail == Tail(0, NO_CHAIN_HASH)
+    assert log.torn is None
+    assert sequences_in(tmp_path) == []
+    assert sequences_in(tmp_path / "missing") == []
+
+
+def test_opening_again_continues_at_the_tail(tmp_path: Path) -> None:
+    written(tmp_path, 3, 2)
+
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1)
+
+    assert log.tail == Tail(5, chain_hash(5))
+    assert written(tmp_path, 4) == Tail(9, chain_hash(9))
+    assert sequences_in(tmp_path) == list(range(1, 10))
+    assert list(contents(tmp_path)) == [SEGMENT_1]
+
+
+def test_reading_can_start_inside_a_frame(tmp_path: Path) -> None:
+    written(tmp_path, 3, 4, 2, segment_bytes_max=1)
+
+    assert sequences_in(tmp_path, after=5) == [6, 7, 8, 9]
+    assert sequences_in(tmp_path, after=9) == []
+
+
+def test_nothing_reaches_the_file_before_sync(tmp_path: Path) -> None:
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1)
+    log.append(commands_from(1, 3), chain_hash(3))
+
+    assert sequences_in(tmp_path) == []
+    log.sync()
+    assert sequences_in(tmp_path) == [1, 2, 3]
+
+
+def test_several_appends_share_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1)
+    log.append(commands_from(1, 1), chain_hash(1))
+    log.sync()
+    calls: list[int] = []
+    original = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (calls.append(descriptor), original(descriptor)))
+
+    for sequence in (2, 3, 4):
+        log.append(commands_from(sequence, 1), chain_hash(sequence))
+    log.sync()
+    log.sync()
+
+    assert len(calls) == 1
+
+
+def test_a_full_segment_is_followed_by_another(tmp_path: Path) -> None:
+    written(tmp_path, 1, 1, 1, segment_bytes_max=SEGMENT_HEADER_BYTES + 1)
+
+    assert list(contents(tmp_path)) == [f"000001-{first:020d}.wal" for first in (1, 2, 3)]
+    assert sequences_in(tmp_path) == [1, 2, 3]
+
+
+def test_a_new_segment_makes_its_folder_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1)
+    synced: list[bool] = []
+    original = os.fsync
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda descriptor: (synced.append(os.path.isdir(f"/proc/self/fd/{descriptor}")), original(descriptor)),
+    )
+
+    log.append(commands_from(1, 1), chain_hash(1))
+
+    assert synced == [True]
+    assert list(contents(tmp_path)) == [SEGMENT_1]
+
+
+def test_a_new_epoch_never_appends_to_an_old_file(tmp_path: Path) -> None:
+    written(tmp_path, 2, epoch=1)
+    before = contents(tmp_path)
+
+    written(tmp_path, 3, epoch=2)
+
+    after = contents(tmp_path)
+    assert after[SEGMENT_1] == before[SEGMENT_1]
+    assert list(after) == [SEGMENT_1, "000002-00000000000000000003.wal"]
+    assert sequences_in(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def test_an_older_epoch_may_not_write(tmp_path: Path) -> None:
+    written(tmp_path, 2, epoch=5)
+
+    with pytest.raises(WalError, match="epoch 5 has written here; epoch 4 may not"):
+        Wal.open(tmp_path, shard=SHARD, epoch=4)
+
+
+def test_another_shard_may_not_use_the_folder(tmp_path: Path) -> None:
+    written(tmp_path, 2)
+
+    with pytest.raises(WalDamagedError, match="belongs to shard 3, not 4"):
+        Wal.open(tmp_path, shard=4, epoch=1)
+
+
+@pytest.mark.parametrize("first", [1, 2, 4, 100])
+def test_commands_that_do_not_continue_the_tail_are_a_bug(tmp_path: Path, first: int) -> None:
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1)
+    log.append(commands_from(1, 2), chain_hash(2))
+
+    with pytest.raises(InvariantViolationError, match="do not continue 2"):
+        log.append(commands_from(first, 2), chain_hash(first + 1))
+
+
+def test_every_possible_cut_of_an_unsynced_write_is_repaired(tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    written(original, 2)
+    synced_bytes = (original / SEGMENT_1).stat().st_size
+    log = Wal.open(original, shard=SHARD, epoch=1)
+    log.append(commands_from(3, 1), chain_hash(3))
+    log.append(commands_from(4, 2), chain_hash(5))
+    log.close()
+    whole = (original / SEGMENT_1).read_bytes()
+    frame_ends = {synced_bytes: 2, synced_bytes + 80 + 64: 3, len(whole): 5}
+
+    for cut in range(synced_bytes, len(whole) + 1):
+        directory = tmp_path / str(cut)
+        directory.mkdir()
+        (directory / SEGMENT_1).write_bytes(whole[:cut])
+        good_bytes = max(end for end in frame_ends if end <= cut)
+
+        reopened = Wal.open(directory, shard=SHARD, epoch=1)
+
+        assert reopened.tail.sequence == frame_ends[good_bytes]
+        if cut == good_bytes:
+            assert reopened.torn is None
+        else:
+            assert reopened.torn == (directory / SEGMENT_1, good_bytes, cut - good_bytes)
+            assert str(reopened.torn).endswith(
+                f"cut {cut - good_bytes} bytes of an unfinished write at offset {good_bytes}"
+            )
+        reopened.append(commands_from(reopened.tail.sequence + 1, 1), NO_CHAIN_HASH)
+        reopened.close()
+        assert sequences_in(directory) == list(range(1, frame_ends[good_bytes] + 2))
+
+
+def test_every_possible_cut_of_a_first_segment_is_repaired(tmp_path: Path) -> None:
+    written(tmp_path / "original", 1)
+    whole = (tmp_path / "original" / SEGMENT_1).read_bytes()
+
+    for cut in range(len(whole)):
+        directory = tmp_path / str(cut)
+        directory.mkdir()
+        (directory / SEGMENT_1).write_bytes(whole[:cut])
+
+        assert written(directory, 2) == Tail(2, chain_hash(2))
+        assert sequences_in(directory) == [1, 2]
+
+
+def test_a_later_frame_of_the_same_unsynced_write_does_not_make_a_gap(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1)
+    start = (tmp_path / SEGMENT_1).stat().st_size
+    log.append(commands_from(2, 1), chain_hash(2))
+    log.append(commands_from(3, 1), chain_hash(3))
+    log.close()
+    content = bytearray((tmp_path / SEGMENT_1).read_bytes())
+    content[start : start + 100] = bytes(100)  # the disk kept the second page of the write and lost the first
+    (tmp_path / SEGMENT_1).write_bytes(content)
+
+    reopened = Wal.open(tmp_path, shard=SHARD, epoch=1)
+
+    assert reopened.tail.sequence == 1
+    assert reopened.torn == (tmp_path / SEGMENT_1, start, 2 * (80 + 64))
+
+
+def test_every_flipped_bit_of_synced_bytes_is_damage_and_nothing_is_changed(tmp_path: Path) -> None:
+    written(tmp_path, 1, 1)
+    path = tmp_path / SEGMENT_1
+    whole = path.read_bytes()
+    synced_bytes = SEGMENT_HEADER_BYTES + 80 + 64
+
+    for position in range(synced_bytes):
+        for bit in range(8):
+            content = bytearray(whole)
+            content[position] ^= 1 << bit
+            path.write_bytes(content)
+            with pytest.raises(WalDamagedError, match=r"damaged at offset \d+") as refusal:
+                Wal.open(tmp_path, shard=SHARD, epoch=1)
+            assert str(path) in str(refusal.value)
+            with pytest.raises(WalDamagedError):
+                sequences_in(tmp_path)
+            assert path.read_bytes() == bytes(content)
+
+
+def test_damage_names_the_offset_of_the_bad_frame(tmp_path: Path) -> None:
+    written(tmp_path, 1, 1, 1)
+    path = tmp_path / SEGMENT_1
+    content = bytearray(path.read_bytes())
+    second = SEGMENT_HEADER_BYTES + 80 + 64
+    content[second + 100] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(WalDamagedError, match=f"{SEGMENT_1}: damaged at offset {second}: "):
+        Wal.open(tmp_path, shard=SHARD, epoch=1)
+
+
+@pytest.mark.parametrize("keep", [0, 10, SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + 50])
+def test_a_segment_cut_short_before_another_is_damage(tmp_path: Path, keep: int) -> None:
+    written(tmp_path, 1, 1, segment_bytes_max=1)
+    path = tmp_path / SEGMENT_1
+    path.write_bytes(path.read_bytes()[:keep])
+
+    with pytest.raises(WalDamagedError, match=SEGMENT_1 if keep != SEGMENT_HEADER_BYTES else "segment is missing"):
+        Wal.open(tmp_path, shard=SHARD, epoch=1)
+
+
+def test_a_missing_segment_is_damage(tmp_path: Path) -> None:
+    written(tmp_path, 1, 1, 1, segment_bytes_max=1)
+    (tmp_path / "000001-00000000000000000002.wal").unlink()
+
+    with pytest.raises(WalDamagedError, match="continues command 2, but the WAL before it ends with 1"):
+        Wal.open(tmp_path, shard=SHARD, epoch=1)
+
+
+def test_old_segments_may_be_gone(tmp_path: Path) -> None:
+    written(tmp_path, 1, 1, 1, segment_bytes_max=1)
+    (tmp_path / SEGMENT_1).unlink()
+
+    assert Wal.open(tmp_path, shard=SHARD, epoch=1).tail.sequence == 3
+    assert sequences_in(tmp_path) == [2, 3]
+
+
+@pytest.mark.parametrize("part", ["segment", "frame"])
+def test_a_newer_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    if part == "frame":
+        written(tmp_path, 1)
+    with monkeypatch.context() as newer:
+        newer.setattr(frames, "WAL_VERSION", 2)
+        written(tmp_path, 1)
+    before = contents(tmp_path)
+
+    with pytest.raises(WalVersionError, match="has version 2; this program reads 1"):
+        Wal.open(tmp_path, shard=SHARD, epoch=1)
+    assert contents(tmp_path) == before
+
+
+def raising(error: OSError) -> Callable[..., int]:
+    def refuse(*_: object) -> int:
+        raise error
+
+    return refuse
+
+
+@pytest.mark.parametrize("call", ["write", "fdatasync"])
+def test_after_a_failed_write_the_wal_is_unusable_and_a_new_one_recovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    written(tmp_path, 2)
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1)
+    log.append(commands_from(3, 1), chain_hash(3))
+
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(os, call, raising(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space left"):
+            log.sync()
+
+    with pytest.raises(InvariantViolationError, match="a write to it failed"):
+        log.sync()
+    with pytest.raises(InvariantViolationError, match="a write to it failed"):
+        log.append(commands_from(4, 1), chain_hash(4))
+    log.close()
+    assert sequences_in(tmp_path) == ([1, 2] if call == "write" else [1, 2, 3])
+
+
+def test_a_write_that_the_disk_takes_in_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, content: original(descriptor, content[:7]))
+
+    written(tmp_path, 3, 4)
+
+    assert sequences_in(tmp_path) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+
+    with pytest.raises(WalError, match="file: cannot be used as a WAL: File exists"):
+        Wal.open(tmp_path / "file", shard=SHARD, epoch=1)
+
+
+def test_a_closed_wal_takes_nothing(tmp_path: Path) -> None:
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1)
+    log.close()
+
+    with pytest.raises(InvariantViolationError, match="closed"):
+        log.append(commands_from(1, 1), chain_hash(1))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=3), min_size=1, max_size=6),
+    st.integers(1, 2_000),
+    st.data(),
+)
+def test_whatever_is_cut_off_the_end_only_unsynced_commands_are_lost(
+    tmp_path_factory: pytest.TempPathFactory, syncs: list[list[int]], segment_bytes_max: int, data: st.DataObject
+) -> None:
+    directory = tmp_path_factory.mktemp("wal")
+    log = Wal.open(directory, shard=SHARD, epoch=1, segment_bytes_max=segment_bytes_max)
+    durable = 0
+    for batches in syncs:
+        durable = log.tail.sequence
+        for count in batches:
+            log.append(commands_from(log.tail.sequence + 1, count), chain_hash(log.tail.sequence + count))
+        last_write_from = log._durable_bytes
+        log.sync()
+    log.close()
+    last = sorted(directory.iterdir())[-1]
+    whole = last.read_bytes()
+    last.write_bytes(whole[: data.draw(st.integers(last_write_from, len(whole)))])
+
+    reopened = Wal.open(directory, shard=SHARD, epoch=2, segment_bytes_max=segment_bytes_max)
+
+    assert durable <= reopened.tail.sequence <= log.tail.sequence
+    assert sequences_in(directory) == list(range(1, reopened.tail.sequence + 1))
