@@ -98,7 +98,7 @@ def alive(pid: int) -> bool:
 
 def program(pid: int) -> str:
     """Return the name of a process's program, or an empty text when it cannot be told."""
-    if sys.platform == "linux":
+    if Path("/proc/self/comm").exists():
         with contextlib.suppress(OSError):
             return Path(f"/proc/{pid}/comm").read_text().strip()
         return ""

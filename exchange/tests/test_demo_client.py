@@ -78,7 +78,7 @@ def test_a_client_signs_in_once_and_sends_its_token(exchange: Exchange) -> None:
 
 
 def test_a_refused_token_is_replaced_once(exchange: Exchange) -> None:
-    expired = (401, {}, {"code": 2001, "message": "expired", "data": {}})
+    expired: tuple[int, dict[str, str], object] = (401, {}, {"code": 2001, "message": "expired", "data": {}})
     exchange.answers = [expired, good("done"), expired, expired]
 
     with ApiClient(exchange.url, "demo-maker-1", "password") as client:

@@ -22,6 +22,12 @@ def user_id(name: str) -> int:
     return get_user_model().objects.get(username=name).pk
 
 
+def signed_in(name: str, password: str) -> int | None:
+    """The id of the user of this name and password, if they may sign in."""
+    user = authenticate(username=name, password=password)
+    return None if user is None else user.pk
+
+
 def test_the_demo_has_its_assets_instruments_and_logins() -> None:
     logins = seed.seed(now=utc_now())
 
@@ -37,7 +43,7 @@ def test_the_demo_has_its_assets_instruments_and_logins() -> None:
         "AAPL": Decimal(230),
     }
     for login in logins:
-        assert authenticate(username=login.username, password=login.password).pk == user_id(login.username)
+        assert signed_in(login.username, login.password) == user_id(login.username)
 
 
 def test_demo_funds_are_deposits_in_the_ledger() -> None:
@@ -82,9 +88,9 @@ def test_without_the_demo_its_users_are_locked_out_until_it_returns() -> None:
     locked = seed.lock_out()
 
     assert locked == len(catalogue.USERS)
-    assert authenticate(username="admin", password=catalogue.DEMO_PASSWORD) is None
+    assert signed_in("admin", catalogue.DEMO_PASSWORD) is None
     seed.seed(now=utc_now())
-    assert authenticate(username="admin", password=catalogue.DEMO_PASSWORD).pk == user_id("admin")
+    assert signed_in("admin", catalogue.DEMO_PASSWORD) == user_id("admin")
 
 
 def test_the_demo_is_refused_outside_demo_mode(settings) -> None:

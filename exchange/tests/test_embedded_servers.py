@@ -36,7 +36,8 @@ def cluster() -> Iterator[Path]:
 
 def ask(data_dir: Path, query: str) -> object:
     with psycopg.connect(addresses.postgres_url(data_dir)) as connection:
-        row = connection.execute(query).fetchone()  # type: ignore[call-overload]
+        row = connection.execute(query.encode()).fetchone()
+        assert row is not None
         return row[0]
 
 
@@ -217,9 +218,10 @@ def test_root_runs_the_servers_as_another_account(data_dir: Path) -> None:
 
     server = redis.start(data_dir)
 
-    owner = Path(f"/proc/{server.pid}").stat().st_uid
+    owner, wanted = Path(f"/proc/{server.pid}").stat().st_uid, account.of(data_dir)
     redis.stop(server, data_dir)
-    assert owner == account.of(data_dir).uid != 0
+    assert wanted is not None
+    assert owner == wanted.uid != 0
 
 
 def test_a_program_that_cannot_start_does_not_hang(data_dir: Path) -> None:

@@ -191,6 +191,8 @@ def test_kill_9_of_up_leaves_no_orphan_and_the_next_up_starts_over_it(instance: 
         )
         os.kill(worker, signal.SIGKILL)
         assert wait(lambda: "was ended by signal 9; starts again in 0.5 s" in second.text(), 10)
+        audit = command("audit_books", "--json", EXCHANGE_DATA_DIR=str(second.data_dir))
+        assert (audit.code, json.loads(audit.out)["ok"]) == (0, True), audit.out + audit.err
         second.process.send_signal(signal.SIGINT)
         assert second.process.wait(timeout=STOP_SECONDS_MAX) == 0
     finally:
@@ -222,6 +224,25 @@ def test_an_ordinary_user_runs_up_too(data_dir: Path) -> None:
     assert answered, said
     assert running.returncode == 0, said
     assert (data_dir / "postgres").stat().st_uid == data_dir.stat().st_uid != 0
+
+
+def test_a_command_starts_servers_for_itself_and_stops_them(data_dir: Path) -> None:
+    audit = command("audit_books", "--json", EXCHANGE_DATA_DIR=str(data_dir))
+
+    assert (audit.code, json.loads(audit.out)["ok"]) == (0, True), audit.err
+    assert not addresses.socket_dir(data_dir).exists()
+    assert not (addresses.postgres_dir(data_dir) / "postmaster.pid").exists()
+    assert folder.holder(data_dir) is None
+
+
+def test_a_command_on_a_damaged_folder_gives_one_line(data_dir: Path) -> None:
+    (data_dir / "postgres").mkdir()
+    (data_dir / "postgres" / "base").mkdir()
+
+    audit = command("audit_books", "--json", EXCHANGE_DATA_DIR=str(data_dir))
+
+    assert (audit.code, audit.err.count("\n")) == (1, 1)
+    assert "PG_VERSION is missing" in audit.err
 
 
 def test_a_busy_port_gives_one_line_and_starts_nothing(data_dir: Path) -> None:

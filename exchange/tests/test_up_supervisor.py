@@ -26,10 +26,12 @@ class Watched:
         self.until = until
         self.ready = 0
         self.stopping = False
+        self.act = lambda: None
         self.supervisor = Supervisor(children, show=self._show, tell=self._tell, changed=lambda: None)
 
     def _show(self, name: str, line: str) -> None:
         self.lines.append((name, line))
+        self.act()
         self._look()
 
     def _tell(self, name: str, note: str) -> None:
@@ -148,7 +150,7 @@ def test_readiness_of_all_is_announced_once() -> None:
 
 def test_a_signal_stops_the_loop_at_once() -> None:
     watched = Watched(Child("one", script("echo up; exec sleep 60")))
-    watched.until = lambda w: w.lines and os.kill(os.getpid(), signal.SIGTERM)
+    watched.act = lambda: os.kill(os.getpid(), signal.SIGTERM)
     began = time.monotonic()
 
     watched.run()

@@ -1,6 +1,7 @@
 """`manage.py status`: what runs, how far it has come, and whether something is down."""
 
 import json
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -31,7 +32,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(found.as_dict()))
         else:
-            _show(found, Console(file=self.stdout._out, highlight=False))  # noqa: SLF001 -- rich needs the stream itself
+            _show(found, Console(file=sys.stdout, highlight=False))
         if not found.ok:
             raise SystemExit(1)
 
