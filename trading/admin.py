@@ -37,7 +37,7 @@ class OrderAdmin(ReadOnly, ModelAdmin):
     paginator = EstimatedPaginator
     show_full_result_count = False
     list_per_page = 50
-    actions = ("approve", "refuse")
+    actions = ("approve", "refuse")  # type: ignore[assignment]  # the two decisions that are not edits
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         """Tell whether this person may decide on orders that wait for review."""

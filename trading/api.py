@@ -39,8 +39,8 @@ from trading.serializers import (
     TradeResponse,
     TradesQuery,
 )
-from trading.services import orders
-from trading.services.requests import PlaceOrder, ReduceOrder, Submission
+from trading.services import gathering, orders
+from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
 from trading.wire import order_fields
 
 CANCEL_WAIT_S = 1.0
@@ -81,7 +81,7 @@ def _place(owner_id: int, wanted: list[PlaceOrder]) -> list[Order | DomainError]
     if not wanted:
         return []
     with metrics.STAGE_SECONDS.labels("admission").time():
-        return orders.place(owner_id, wanted, now=utc_now())
+        return gathering.submit([Submission(owner_id, request) for request in wanted], now=utc_now())
 
 
 class OrdersView(APIView):
@@ -193,7 +193,7 @@ class OrderView(APIView):
     def delete(self, request: Request, order_id: int) -> ApiResponse:
         """Cancel an order; waits up to a second for the engine."""
         owner_id = customer_id(request)
-        [result] = orders.cancel(owner_id, [_known(order_id)], now=utc_now())
+        [result] = gathering.submit([Submission(owner_id, CancelOrder(_known(order_id)))], now=utc_now())
         if isinstance(result, OrderNotOpenError):
             return _ended(selectors.order(owner_id, order_id))
         _accepted(result)
@@ -246,9 +246,8 @@ class OrderReduceView(APIView):
         order = selectors.order(owner_id, _known(order_id))
         spec = instruments.instrument_by_id(order.instrument_id)
         quantity = spec.parse_qty(form.validated_data["quantity"])
-        [result] = orders.submit(
-            [Submission(owner_id, ReduceOrder(order_id=order_id, quantity=quantity))], now=utc_now()
-        )
+        request_ = ReduceOrder(order_id=order_id, quantity=quantity)
+        [result] = gathering.submit([Submission(owner_id, request_)], now=utc_now())
         return ApiResponse(_shape(_accepted(result)), status=202, message=_("reduction pending"))
 
 

@@ -16,6 +16,7 @@ from django.db import connections
 
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError
+from ledger.audit import Invariant
 from ledger.services import accounts, transfers
 from trading import audit, selectors
 from trading.models import Order, Trade
@@ -67,7 +68,7 @@ def _order(rng: random.Random) -> PlaceOrder:
     )
 
 
-def _broken() -> list[audit.Invariant]:
+def _broken() -> list[Invariant]:
     return [item for item in audit.invariants() if not item.ok]
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError
+from ledger.audit import Invariant
 from ledger.models import Account
 from matching_worker import shard
 from risk.models import SpotHolding
@@ -94,7 +95,7 @@ def _market() -> None:
     )
 
 
-def _broken() -> list[audit.Invariant]:
+def _broken() -> list[Invariant]:
     return [item for item in audit.invariants() if not item.ok]
 
 

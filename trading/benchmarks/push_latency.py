@@ -80,7 +80,7 @@ async def measure(url: str, orders: int, *, user: str, password: str, symbol: st
     arrivals: dict[int, float] = {}
     async with (
         httpx.AsyncClient(base_url=url, timeout=10) as client,
-        websockets.connect(url.replace("http", "ws", 1) + "/ws", origin=url) as socket,
+        websockets.connect(url.replace("http", "ws", 1) + "/ws", origin=websockets.Origin(url)) as socket,
     ):
         headers = await _sign_in(client, user, password)
         await socket.send(json.dumps({"action": "subscribe", "channels": [f"trade.{symbol}"], "id": 1}))

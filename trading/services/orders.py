@@ -23,7 +23,7 @@ BATCH_MAX = 1000
 
 WALLET_CODES = {"available": "1010", "order_hold": "1020", "withdraw_hold": "1030"}
 
-ORDER_COLUMNS = [field.column for field in Order._meta.concrete_fields]  # noqa: SLF001 -- Django's public way
+ORDER_COLUMNS = [str(field.column) for field in Order._meta.concrete_fields]  # noqa: SLF001 -- Django's public way
 _SELECT_ORDERS = ", ".join(f"o.{column}" for column in ORDER_COLUMNS)
 
 _KEYS = f"""
@@ -141,21 +141,17 @@ def _prepare(submissions: Sequence[Submission]) -> None:
 
 def _load(submissions: Sequence[Submission]) -> AdmissionBook:
     """Lock the gates, then read what the decisions need, in one round trip."""
-    placing = [item for item in submissions if isinstance(item.request, PlaceOrder)]
+    placing = [(item.owner_id, item.request) for item in submissions if isinstance(item.request, PlaceOrder)]
     specs = _known_specs(submissions)
     return _read(
         sorted({item.owner_id for item in submissions}),
-        keyed=[
-            (item.owner_id, item.request.client_order_id)
-            for item in placing
-            if item.request.client_order_id is not None
-        ],
+        keyed=[(owner, request.client_order_id) for owner, request in placing if request.client_order_id is not None],
         order_ids=[item.request.order_id for item in submissions if not isinstance(item.request, PlaceOrder)],
-        fresh=sum(item.request.order_id is None for item in placing),
+        fresh=sum(request.order_id is None for _, request in placing),
         pairs={
-            (item.owner_id, _hold_asset(specs[item.request.symbol], item.request))
-            for item in placing
-            if item.request.symbol in specs
+            (owner, _hold_asset(specs[request.symbol], request))
+            for owner, request in placing
+            if request.symbol in specs
         },
         instrument_ids=[spec.id for spec in specs.values()],
     )

@@ -80,12 +80,11 @@ def push_on_commit(facts: Sequence[PrivateFact], before: dict[int, int]) -> None
 
 def _push(messages: dict[int, list[dict[str, Any]]]) -> None:
     """Publish as the channel layer would, in one round trip. A lost message is found by its sequence, in the table."""
+    prefix: str = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]  # type: ignore[index]
     pipeline = _redis().pipeline(transaction=False)
     for user_id, events in messages.items():
         packed = pack({"type": "private.events", "events": events})
-        pipeline.publish(
-            feed.layer_channel(settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"], group(user_id)), packed
-        )
+        pipeline.publish(feed.layer_channel(prefix, group(user_id)), packed)
     try:
         pipeline.execute()
     except (redis.RedisError, OSError) as failure:
@@ -107,4 +106,4 @@ def prune(before: datetime) -> int:
     """Forget facts older than a moment, but each trader's last one, which keeps the numbering; return how many."""
     with connection.cursor() as cursor:
         cursor.execute(_PRUNE, [before])
-        return cursor.rowcount
+        return int(cursor.rowcount)

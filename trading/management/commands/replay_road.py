@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from exchange.embedded import session
 from exchange.kernel.clock import utc_now
+from ledger.audit import Invariant
 from matching_worker import replay
 from trading import audit
 from trading.road_replay import RoadReplay, RoadResult, RoadStalledError, worker
@@ -72,7 +73,7 @@ class Command(BaseCommand):
         run.compare()
         return run.result
 
-    def _report(self, result: RoadResult, broken: list[audit.Invariant], *, as_json: bool) -> None:
+    def _report(self, result: RoadResult, broken: list[Invariant], *, as_json: bool) -> None:
         """Print the figures."""
         speed = round(result.commands / result.seconds) if result.seconds else 0
         if as_json:
