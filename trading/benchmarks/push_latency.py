@@ -136,9 +136,7 @@ def main() -> None:
     if options.json:
         print(json.dumps(figures))
         return
-    print(
-        f"machine: {platform.processor() or platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}"
-    )
+    print(f"machine: {platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}")
     print(f"workload: {options.orders} market orders of {options.quantity} {options.symbol}, one at a time, idle demo")
     for name in ("accept_ms", "post_to_trade_ms", "accept_to_trade_ms"):
         print(f"{name:>20}: {figures[name]}")
