@@ -246,8 +246,8 @@ class OrderReduceView(APIView):
         order = selectors.order(owner_id, _known(order_id))
         spec = instruments.instrument_by_id(order.instrument_id)
         quantity = spec.parse_qty(form.validated_data["quantity"])
-        request_ = ReduceOrder(order_id=order_id, quantity=quantity)
-        [result] = gathering.submit([Submission(owner_id, request_)], now=utc_now())
+        wanted = Submission(owner_id, ReduceOrder(order_id=order_id, quantity=quantity))
+        [result] = gathering.submit([wanted], now=utc_now())
         return ApiResponse(_shape(_accepted(result)), status=202, message=_("reduction pending"))
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from exchange.kernel.clock import from_ns
 from exchange.kernel.errors import require
 from exchange.kernel.money import from_quanta
+from ledger.entries import EntryDraft
 from ledger.posting_rules import EventKind, draft
-from ledger.services.journal import EntryDraft
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind, Reason, Rows, Side
 from matching_worker.protocol import EventKind as EngineEvent

@@ -4,6 +4,7 @@ A refused item changes nothing and is that item's result. What is accepted is co
 (`trading.services.orders`).
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +14,8 @@ from exchange.kernel import ids
 from exchange.kernel.clock import to_ns
 from exchange.kernel.errors import DomainError
 from exchange.kernel.money import from_quanta, plain
+from ledger.entries import EntryDraft
 from ledger.posting_rules import EventKind, draft
-from ledger.services.journal import EntryDraft
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from matching_worker import protocol
@@ -131,8 +132,9 @@ class Admission:
         body_hash, order = known
         if body_hash != request.body_hash:
             raise errors.DuplicateClientOrderIdError(client_order_id=request.client_order_id)
-        order.repeated = True
-        return order
+        again = copy.copy(order)  # the first request may be in this batch too, and it was no repeat
+        again.repeated = True
+        return again
 
     @staticmethod
     def _limit_ticks(spec: InstrumentSpec, request: PlaceOrder) -> int | None:

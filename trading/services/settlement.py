@@ -10,16 +10,16 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from marketdata.services.candles import TradeRow
 
 from exchange import database
 from exchange.kernel.errors import InvariantViolationError
 from exchange.kernel.money import from_quanta, plain, to_quanta
+from ledger.entries import EntryDraft
 from ledger.services import accounts, journal
 from ledger.services.accounts import AccountKey
-from ledger.services.journal import EntryDraft
 from marketdata import selectors as instruments
 from marketdata.services import candles
+from marketdata.services.candles import TradeRow
 from matching_worker.protocol import Rows
 from trading.fold import HoldingState, OrderState, Outcome, SettlementFold, TradeFact
 from trading.models import Order, PrivateChannel
