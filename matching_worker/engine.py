@@ -209,9 +209,7 @@ class Engine:
         arrays = self._arrays
         row = self._side_row(instrument_id, side)
         order_ids = np.zeros(int(arrays.sides["order_count"][row]), np.int64)
-        count = read_queue(
-            arrays.sides, arrays.orders, arrays.levels, arrays.nodes, row, price_ticks, order_ids
-        )
+        count = read_queue(arrays.sides, arrays.orders, arrays.levels, arrays.nodes, row, price_ticks, order_ids)
         return order_ids[:count].tolist()  # type: ignore[no-any-return]
 
     def check(self) -> None:
