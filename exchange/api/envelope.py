@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext, gettext_lazy
 from rest_framework import exceptions
@@ -20,6 +20,8 @@ logger = structlog.get_logger("exchange.api")
 
 SUCCESS = gettext_lazy("success")
 RETRY_AFTER_S_DEFAULT = 1
+TIMED_OUT_STATES = "25P0"
+"""idle_in_transaction_session_timeout and transaction_timeout. Source: PostgreSQL 18, appendix A, class 25."""
 JSON_TYPE = "application/json"
 
 
@@ -78,6 +80,8 @@ def as_refusal(exc: Exception) -> DomainError | None:
     """Return the refusal that an exception stands for, or None when it is a fault of ours."""
     if isinstance(exc, DomainError):
         return exc
+    if isinstance(exc, InternalError) and _timed_out(exc):
+        return _unavailable(exc)
     for kinds, make in _REFUSALS:
         if isinstance(exc, kinds):
             return make(exc)
@@ -110,6 +114,11 @@ def internal_error(request: HttpRequest, exc: BaseException | None) -> HttpRespo
     if settings.DEBUG and exc is not None:
         error = errors.InternalError(exception=repr(exc))
     return refusal_outside_views(error)
+
+
+def _timed_out(exc: InternalError) -> bool:
+    """Tell whether PostgreSQL ended a transaction that took too long: it is undone, and nobody's fault."""
+    return str(getattr(exc.__cause__, "sqlstate", "")).startswith(TIMED_OUT_STATES)
 
 
 def _unavailable(exc: Exception) -> DomainError:

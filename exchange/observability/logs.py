@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from structlog.processors import ExceptionRenderer
+from structlog.tracebacks import ExceptionDictTransformer
 
 SHARED_PROCESSORS: tuple[Any, ...] = (
     structlog.contextvars.merge_contextvars,
@@ -14,6 +16,9 @@ SHARED_PROCESSORS: tuple[Any, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 )
+_TRACEBACKS = ExceptionDictTransformer(show_locals=False)
+"""Without local variables: they hold passwords and tokens, and writing them out takes seconds."""
+
 QUIET_LOGGERS = {
     "asyncio": "WARNING",
     "daphne.http_protocol": "WARNING",
@@ -31,9 +36,9 @@ def configure(options: Mapping[str, Any]) -> None:
     """
     renderers: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if options["form"] == "json":
-        renderers += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        renderers += [ExceptionRenderer(_TRACEBACKS), structlog.processors.JSONRenderer()]
     else:
-        renderers.append(structlog.dev.ConsoleRenderer(colors=True))
+        renderers.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
     logging.config.dictConfig(
         {
             "version": 1,

@@ -93,8 +93,8 @@ def _lend_connection() -> None:
 def _write(batch: Sequence[Ticket]) -> None:
     """Write tickets in one transaction and hand each its results.
 
-    A fault that undid the transaction is tried again ticket by ticket, so that it stays with the one that caused it. After a
-    lost connection nobody knows whether COMMIT arrived: every ticket is told so, and a client's retry by
+    A fault that undid the transaction is tried again ticket by ticket, so that it stays with the one that caused it.
+    After a lost connection nobody knows whether COMMIT arrived: every ticket is told so, and a client's retry by
     `client_order_id` finds out.
     """
     try:

@@ -2,6 +2,7 @@ import io
 import json
 import logging
 import logging.config
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -47,6 +48,21 @@ def test_an_exception_is_one_line_with_its_traceback(lines: io.StringIO) -> None
 
     [line] = lines.getvalue().splitlines()
     assert json.loads(line)["exception"][0]["exc_type"] == "ValueError"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_tells_no_local_variables(lines: io.StringIO, form: str) -> None:
+    logs.configure({"form": form, "level": "INFO"})
+    [handler] = [found for found in logging.getLogger().handlers if type(found) is logging.StreamHandler]
+    handler.setStream(lines)
+    password = secrets.token_hex(8)
+    try:
+        int("x" * len(password))
+    except ValueError:
+        structlog.get_logger("exchange.test").exception("failed")
+
+    assert "ValueError" in lines.getvalue()
+    assert password not in lines.getvalue()
 
 
 @pytest.mark.parametrize("given", ["", None, "short", "x" * 20, "0" * 29, "0123456789abcdef\n", "0123456789ABCDEF"])

@@ -1,0 +1,179 @@
+"""Requests that arrive together are written together, and each finds its own result."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from exchange.kernel.clock import utc_now
+from trading.models import Order
+from trading.services import gathering, orders
+from trading.services.gathering import Gatherer
+from trading.services.requests import Submission
+from trading.tests.road import limit, make_instrument
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+THREADS = 5
+DEADLINE_S = 10
+
+
+ROAD = (
+    "commands, orders, order_keys, outbox, private_events,"
+    " command_stream, settlement_cursor, worker_lease, worker_sleep"
+)
+
+
+@pytest.fixture(autouse=True)
+def _road_emptied(books: None) -> Iterator[None]:
+    """Empty the road before the books are: the log is append-only, and only a superuser can fire no triggers."""
+    yield
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(f"TRUNCATE {ROAD}")
+        cursor.execute("SELECT open_shard(0::smallint)")
+
+
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Record the size of every batch that is written."""
+    sizes: list[int] = []
+    submit = orders.submit
+
+    def recorded(submissions: Sequence[Submission], **options: Any) -> Any:
+        sizes.append(len(submissions))
+        return submit(submissions, **options)
+
+    monkeypatch.setattr(orders, "submit", recorded)
+    return sizes
+
+
+def _submit_together(gatherer: Gatherer, wanted: Sequence[Submission]) -> list[Any]:
+    """Return what each thread got; all of them wait before the first is written."""
+
+    def run(item: Submission) -> Any:
+        try:
+            [result] = gatherer.submit([item], now=utc_now())
+        except Exception as error:  # noqa: BLE001 -- the thread's outcome is what is looked at
+            return error
+        finally:
+            connection.close()
+        return result
+
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        with gatherer._turn:
+            futures = [pool.submit(run, item) for item in wanted]
+            deadline = time.monotonic() + DEADLINE_S
+            while len(gatherer.waiting) < len(wanted):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+        return [future.result() for future in futures]
+
+
+@pytest.fixture
+def wanted(customer: Callable[..., Any]) -> list[Submission]:
+    """Return an order of each of several traders, at prices of their own."""
+    make_instrument()
+    return [
+        Submission(customer(f"trader-{number}", USDT=1000).id, limit("BTCUSDT", "buy", "0.001", f"{50000 + number}"))
+        for number in range(THREADS)
+    ]
+
+
+def test_alone_a_request_goes_straight_through(wanted: list[Submission], batches: list[int]) -> None:
+    [result] = gathering.submit(wanted[:1], now=utc_now())
+
+    assert isinstance(result, Order)
+    assert batches == [1]
+
+
+def test_nothing_to_submit_writes_nothing(batches: list[int]) -> None:
+    assert gathering.submit([], now=utc_now()) == []
+    assert batches == []
+
+
+def test_what_waits_together_is_one_transaction_and_each_gets_its_own(
+    wanted: list[Submission], batches: list[int]
+) -> None:
+    results = _submit_together(Gatherer(), wanted)
+
+    assert batches == [THREADS]
+    assert [(order.user_id, order.price) for order in results] == [
+        (item.owner_id, item.request.price)  # type: ignore[union-attr]
+        for item in wanted
+    ]
+    assert Order.objects.count() == THREADS
+
+
+def test_a_retry_beside_its_first_request_is_told_apart_from_it(customer: Any, batches: list[int]) -> None:
+    make_instrument()
+    request = limit("BTCUSDT", "buy", "0.001", "50000", client_order_id="one", body_hash=b"x" * 32)
+    item = Submission(customer("alice", USDT=1000).id, request)
+
+    results = _submit_together(Gatherer(), [item, item])
+
+    assert batches == [2]
+    assert sorted(order.repeated for order in results) == [False, True]
+    assert len({order.id for order in results}) == 1
+    assert Order.objects.count() == 1
+
+
+def test_a_batch_beyond_the_limit_is_written_in_parts(
+    wanted: list[Submission], batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orders, "BATCH_MAX", 2)
+
+    results = _submit_together(Gatherer(), wanted)
+
+    assert batches == [2, 2, 1]
+    assert all(isinstance(result, Order) for result in results)
+
+
+def test_a_fault_stays_with_the_request_that_caused_it(
+    wanted: list[Submission], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = orders.submit
+
+    def failing(submissions: Sequence[Submission], **options: Any) -> Any:
+        if any(item.owner_id == wanted[2].owner_id for item in submissions):
+            raise ValueError("a fault of ours")
+        return submit(submissions, **options)
+
+    monkeypatch.setattr(orders, "submit", failing)
+
+    results = _submit_together(Gatherer(), wanted)
+
+    assert [type(result) for result in results] == [Order, Order, ValueError, Order, Order]
+    assert Order.objects.count() == THREADS - 1
+
+
+def test_after_a_lost_connection_everybody_is_told_and_nothing_is_tried_again(
+    wanted: list[Submission], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def lost(submissions: Sequence[Submission], **_: Any) -> Any:
+        calls.append(len(submissions))
+        raise OperationalError("connection lost")
+
+    monkeypatch.setattr(orders, "submit", lost)
+
+    results = _submit_together(Gatherer(), wanted)
+
+    assert calls == [THREADS]
+    assert all(isinstance(result, OperationalError) for result in results)
+
+
+def test_a_fault_leaves_the_turn_to_the_next(wanted: list[Submission], monkeypatch: pytest.MonkeyPatch) -> None:
+    gatherer = Gatherer()
+    with monkeypatch.context() as patched:
+        patched.setattr(orders, "submit", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            gatherer.submit(wanted[:1], now=utc_now())
+
+    [result] = gatherer.submit(wanted[:1], now=utc_now())
+
+    assert isinstance(result, Order)
