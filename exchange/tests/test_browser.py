@@ -254,7 +254,7 @@ def test_no_page_scrolls_sideways(open_context, width) -> None:
     for path in ("/", "/account", "/login", "/signup", "/trade/BTCUSDT"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
-    page.wait_for_selector("#bids tr[data-price]", state="attached")
+    page.wait_for_selector("html[data-ready=yes]")
     for tab in page.locator(".phone-tabs button").all() if width == PHONE["width"] else []:
         tab.click()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -267,6 +267,8 @@ def test_on_a_phone_the_panels_are_tabs_and_buy_is_within_reach(open_context) ->
     expect(page.locator("#panel-chart")).to_be_visible()
     expect(page.locator("#panel-book")).to_be_hidden()
 
+    page.get_by_role("tab", name="Book").tap()
+    expect(page.locator("#bids tr[data-price]").first).to_be_visible()
     page.locator("#phone-actions button[data-side=sell]").tap()
 
     expect(page.locator("#panel-ticket")).to_be_visible()

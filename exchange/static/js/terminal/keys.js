@@ -1,22 +1,29 @@
 /* The keyboard map. Keys are off while typing and while a dialog is open; `?` lists them. */
 import { tinykeys } from "../../vendor/tinykeys/tinykeys.mjs";
 
-const typing = (target) => target.closest?.("input:not([type=radio]):not([type=range]), select, textarea, [contenteditable]");
+const ARROWS = ["ArrowUp", "ArrowDown"];
+const typing = (target) => target.closest?.("input:not([type=radio]):not([type=range]):not([type=checkbox]), select, textarea, [contenteditable]");
+
+/** Arrows belong first to what has the focus: a slider, a choice, a row of the book. */
+const ignored = (event) => event.isComposing
+  || (event.repeat && !ARROWS.includes(event.key))
+  || typing(event.target)
+  || (ARROWS.includes(event.key) && event.target.closest?.("input, tr, [role=tab]"))
+  || document.querySelector("dialog[open]") !== null;
 
 /** @param actions the functions that keys call, by the names used below */
 export function bindKeys(actions) {
   const key = (act) => (event) => {
-    if (typing(event.target) || document.querySelector("dialog[open]")) return;
     event.preventDefault();
     act(event);
   };
   const enter = (event) => {
-    if (!event.target.closest("button, a, summary, tr, input:not([type=radio]):not([type=range]), select, dialog")) actions.send();
+    if (!event.target.closest("button, a, tr, input")) actions.send();
   };
   const showKeys = () => document.getElementById("keys-dialog").showModal();
   document.getElementById("keys-button").addEventListener("click", showKeys);
   tinykeys(window, {
-    "/": key(actions.chooseMarket),
+    "[Shift]+/": key(actions.chooseMarket),
     "$mod+k": key(actions.chooseMarket),
     b: key(() => actions.side("buy")),
     s: key(() => actions.side("sell")),
@@ -38,6 +45,6 @@ export function bindKeys(actions) {
     "]": key(() => actions.interval(1)),
     g: key(actions.grouping),
     q: key(actions.readQuote),
-    "Shift+?": key(showKeys),
-  });
+    "[Shift]+?": key(showKeys),
+  }, { ignore: ignored });
 }

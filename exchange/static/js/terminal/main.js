@@ -34,6 +34,10 @@ for (const element of document.querySelectorAll("[data-unit]")) setText(element,
 remember("symbol", symbol);
 
 const book = new Book(instrument);
+let ownIsRead;
+const ownRead = new Promise((resolve) => {
+  ownIsRead = resolve;
+});
 const market = { book, last: null, sequence: null, lastPrice: () => market.last };
 const notices = new Notices(markets);
 const tape = new Tape(instrument);
@@ -80,7 +84,10 @@ function ownChanged(kind) {
 
 function opened({ again }) {
   if (signedIn && own.sequence !== null) feed.send({ action: "resume", sequence: own.sequence });
-  if (again) reload();
+  if (!again) return;
+  market.sequence = null;
+  tape.clear();
+  reload();
 }
 
 function receive(message) {
@@ -179,7 +186,7 @@ async function reload() {
 
 /** Read once the private channels are joined, so that nothing can fall between the two. */
 function loadOwn() {
-  return own.load().catch(() => status.failed());
+  own.load().then(ownIsRead, () => status.failed());
 }
 
 function readQuote() {
@@ -206,5 +213,5 @@ bindKeys({
 feed.subscribe([`delta.${symbol}`, `trade.${symbol}`, `ticker.${symbol}`, `kline.${symbol}.${chart.interval}`]);
 if (signedIn) feed.subscribe(["orders", "fills", "balances"]);
 feed.connect();
-await reload();
+await Promise.all([reload(), signedIn ? ownRead : null]);
 document.documentElement.dataset.ready = "yes";

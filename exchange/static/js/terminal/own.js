@@ -4,6 +4,7 @@ import { items, read } from "../api.js";
 const OPEN = new Set(["new", "partial_filled", "pending_review", "untriggered"]);
 const HISTORY = 100;
 const OPEN_MAX = 200;
+const ORDERS_MAX = 1000;
 const FILLS_MAX = 200;
 
 export class Own {
@@ -52,6 +53,7 @@ export class Own {
   #order(order) {
     const known = this.orders.get(order.order_id);
     if (!known || order.updated_at >= known.updated_at) this.orders.set(order.order_id, { ...order, id: order.order_id });
+    this.#forgetOld();
   }
 
   #fill(fill) {
@@ -69,7 +71,14 @@ export class Own {
   }
 
   pastOrders() {
-    return this.#newest([...this.orders.values()].filter((order) => !OPEN.has(order.status)));
+    return this.#newest([...this.orders.values()].filter((order) => !OPEN.has(order.status))).slice(0, HISTORY);
+  }
+
+  /** A busy page must not grow for ever: what no table shows any more is forgotten. */
+  #forgetOld() {
+    if (this.orders.size <= ORDERS_MAX) return;
+    const shown = new Set([...this.openOrders(), ...this.pastOrders()].map((order) => order.id));
+    for (const id of this.orders.keys()) if (!shown.has(id)) this.orders.delete(id);
   }
 
   latestFills() {

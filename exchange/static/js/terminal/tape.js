@@ -20,10 +20,16 @@ export class Tape {
     this.clock = new Intl.DateTimeFormat(document.documentElement.lang, { timeStyle: "medium", hourCycle: "h23" });
   }
 
-  /** @param trades newest first, as the REST list has them */
+  /** @param trades newest first, as the REST list has them; what arrived while it was read stays above it */
   reset(trades) {
-    this.trades = trades.slice(0, ROWS).map((trade) => this.#entry(trade));
+    const newest = trades[0]?.sequence ?? 0;
+    const later = this.trades.filter((trade) => trade.sequence > newest);
+    this.trades = [...later, ...trades.map((trade) => this.#entry(trade))].slice(0, ROWS);
     this.paint();
+  }
+
+  clear() {
+    this.trades = [];
   }
 
   add(trade) {
@@ -38,6 +44,7 @@ export class Tape {
       price: `${bought ? "▲" : "▼"} ${grouped(this.instrument.price(trade.price))}`,
       quantity: grouped(this.instrument.quantity(trade.quantity)),
       time: this.clock.format(new Date(trade.timestamp ?? trade.executed_at)),
+      sequence: trade.sequence,
       tone: bought ? "up" : "down",
     };
   }
