@@ -82,7 +82,8 @@ class ExchangeFeed(PublicFeed):
         """Accept; a signed-in page's session counts as sign-in."""
         user = self.scope.get("user")
         signed_in = user is not None and user.is_authenticated
-        self.user_id = self.owner_id = user.pk if signed_in else None
+        self.user_id: int | None = user.pk if user is not None and signed_in else None
+        self.owner_id = self.user_id
         self.session_key = self.scope["session"].session_key if signed_in else None
         self.token: str | None = None
         self.position: int | None = None

@@ -1,11 +1,14 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marketdata.mirror import ASKS, BIDS, Book, Change, Mirror
 from marketdata.tests.events import START_NS, Flow, event, fill, rested
 from marketdata.tests.factories import share_spec, spec
+from matching_worker.engine import Engine
 from matching_worker.protocol import EventKind, Side
+from matching_worker.tests.strategies import random_stream
 
 
 def mirror_of(*specs) -> Mirror:
@@ -117,3 +120,22 @@ def test_the_last_day_forgets_minutes_older_than_24_hours() -> None:
     mirror.apply(fill(3, 3, Side.BUY, 105, 1, -1, timestamp_ns=START_NS + 25 * 3600 * 10**9))
 
     assert tuple(book.last_day() or ())[1:] == (110, 110, 105, 105, 2, 215, 2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_mirror_equals_the_real_engines_books_after_every_batch(seed) -> None:
+    engine = Engine(0, 1)
+    specs = [spec(id=number, symbol=f"S{number}") for number in range(3)]
+    mirror = mirror_of(*specs)
+    commands = random_stream(seed, 6000, instruments=3, open_ids=500, spread=30)
+
+    for first in range(0, len(commands), 150):
+        mirror.apply(engine.apply(commands[first : first + 150]))
+
+        for one in specs:
+            book, levels = mirror.books[one.id], engine.levels(one.id)
+            assert [dict(side[:, :2].tolist()) for side in levels] == list(book.sides)
+            assert book.trade_number == engine.trade_number(one.id)
+            assert book.last_ticks == engine.last_price_ticks(one.id)
+    assert sum(len(side) for book in mirror.books.values() for side in book.sides) > 20
+    assert sum(book.trade_number for book in mirror.books.values()) > 500
