@@ -75,6 +75,8 @@ CREATE TABLE trades_default PARTITION OF trades DEFAULT;
 CREATE INDEX trades_instrument ON trades (instrument_id, number DESC);
 CREATE INDEX trades_buy_order ON trades (buy_order_id);
 CREATE INDEX trades_sell_order ON trades (sell_order_id);
+CREATE INDEX trades_buyer ON trades (buyer_id, id DESC);
+CREATE INDEX trades_seller ON trades (seller_id, id DESC);
 
 -- The command log: dense per shard, chained, append-only.
 CREATE TABLE commands (
