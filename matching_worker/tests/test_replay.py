@@ -216,9 +216,7 @@ def test_a_fill_too_many_is_a_difference() -> None:
     assert comparison.is_exact is False
 
 
-def test_commands_are_replayed_as_stored_payloads(
-    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_are_replayed_as_stored_payloads(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     stored: list[bytes] = []
     original = protocol.decode
     monkeypatch.setattr(

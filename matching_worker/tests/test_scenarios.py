@@ -85,9 +85,7 @@ class Player:
                 maker_id = int(event["maker_order_id"])
                 for order_id in (int(event["order_id"]), maker_id):
                     self.filled[order_id] = self.filled.get(order_id, 0) + qty
-                told.append(
-                    {"event": "fill", "taker": word, "maker": self.word(maker_id), "price": price, "qty": qty}
-                )
+                told.append({"event": "fill", "taker": word, "maker": self.word(maker_id), "price": price, "qty": qty})
             elif kind == EventKind.CANCELLED:
                 told.append({"event": "canceled", "id": word, "qty": qty})
             elif kind == EventKind.REDUCED:
