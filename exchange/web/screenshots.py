@@ -74,11 +74,17 @@ def trade_a_little(page: Page) -> None:
     ticket.get_by_label("Quantity").fill("0.05")
     page.locator("#send").click()
     page.wait_for_selector(".toast")
-    for position in (3, 5):
-        page.locator("#bids tr[data-price]").nth(position).click()
+    for count, (side, position) in enumerate((("bids", 3), ("bids", 6), ("asks", 2)), start=1):
+        page.keyboard.press("Escape")
+        page.locator("#ticket input[name=side]").nth(0 if side == "bids" else 1).check()
+        page.locator(f"#{side} tr[data-price]").nth(position).click()
         ticket.get_by_label("Quantity").fill("0.02")
         page.locator("#send").click()
-        page.wait_for_function("count => document.querySelectorAll('#pane-open tbody tr').length >= count", arg=1)
+        page.wait_for_function(
+            "n => document.querySelectorAll('#pane-history tbody tr').length > 0 &&"
+            " document.querySelectorAll('#pane-open tbody tr, #pane-history tbody tr').length > n",
+            arg=count,
+        )
     ticket.get_by_label("Quantity").fill("0.1")
 
 

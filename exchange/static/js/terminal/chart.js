@@ -1,11 +1,13 @@
 /* Candles and volume. The numbers here are for drawing only and never return to an order. */
-import { CandlestickSeries, createChart, HistogramSeries } from "../../vendor/lightweight-charts/lightweight-charts.standalone.production.mjs";
+import { CandlestickSeries, createChart, HistogramSeries, LineStyle } from "../../vendor/lightweight-charts/lightweight-charts.standalone.production.mjs";
 import { items, read } from "../api.js";
 import { grouped } from "../numbers.js";
 import { preference, remember } from "./preferences.js";
 
 const SECONDS = { "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400 };
 const CANDLES = 500;
+const BAR_PX = { least: 8, most: 14 };
+const ROOM_RIGHT = 6;
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const zoneShift = (seconds) => seconds - new Date(seconds * 1000).getTimezoneOffset() * 60;
@@ -13,14 +15,14 @@ const zoneShift = (seconds) => seconds - new Date(seconds * 1000).getTimezoneOff
 export class Chart {
   /** @param onInterval called with (new interval, the one before) so that the live channel can follow */
   constructor(instrument, onInterval) {
-    Object.assign(this, { instrument, onInterval, candles: [], pointed: null });
+    Object.assign(this, { instrument, onInterval, candles: [], pointed: null, lines: new Map() });
     this.area = document.getElementById("chart");
     this.legend = document.getElementById("chart-legend");
     this.chart = createChart(this.area, {
       autoSize: true,
       layout: { attributionLogo: false }, // it would add a style of its own, which our content policy forbids: the page has a link
       localization: { locale: document.documentElement.lang },
-      timeScale: { timeVisible: true, secondsVisible: false, rightOffset: 6, barSpacing: 8 },
+      timeScale: { timeVisible: true, secondsVisible: false, rightOffset: ROOM_RIGHT, barSpacing: BAR_PX.least },
       rightPriceScale: { entireTextOnly: true },
       crosshair: { mode: 0 },
     });
@@ -78,7 +80,31 @@ export class Chart {
     this.candles = rows.map((row) => this.#candle(row)).sort((a, b) => a.time - b.time);
     this.series.setData(this.candles);
     this.volume.setData(this.candles.map((candle) => this.#bar(candle)));
+    const room = this.area.clientWidth / (this.candles.length + 2 * ROOM_RIGHT);
+    this.chart.timeScale().applyOptions({ barSpacing: Math.max(BAR_PX.least, Math.min(BAR_PX.most, room)) });
+    this.chart.timeScale().scrollToRealTime();
     this.#showLegend(null);
+  }
+
+  /** Draw a line for each of the user's open limit orders. */
+  markOrders(orders) {
+    const wanted = new Map(orders.map((order) => [order.id, order]));
+    for (const [id, line] of this.lines) {
+      if (wanted.has(id)) continue;
+      this.series.removePriceLine(line);
+      this.lines.delete(id);
+    }
+    for (const [id, order] of wanted) {
+      const words = order.side === "buy" ? gettext("Buy %s") : gettext("Sell %s");
+      const look = {
+        price: this.instrument.drawn(order.price),
+        color: colour(order.side === "buy" ? "--up" : "--down"),
+        lineStyle: LineStyle.Dashed,
+        title: interpolate(words, [this.instrument.quantity(order.quantity)]),
+      };
+      if (this.lines.has(id)) this.lines.get(id).applyOptions(look);
+      else this.lines.set(id, this.series.createPriceLine(look));
+    }
   }
 
   #candle(row) {

@@ -79,6 +79,7 @@ function ownChanged(kind) {
   if (kind === "balances") ticket.refresh();
   if (kind !== "orders") return;
   const marks = own.openOrders().filter((order) => order.symbol === symbol && order.price !== null);
+  chart.markOrders(marks);
   bookView.markOwn(new Map(marks.map((order) => [`${order.side}:${instrument.ticks(order.price)}`, true])));
 }
 
