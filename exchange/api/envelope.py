@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -18,7 +18,9 @@ from exchange.kernel.errors import DomainError
 
 logger = structlog.get_logger("exchange.api")
 
-SUCCESS = gettext_lazy("success")
+SUCCESS = "success"
+"""Part of the fixed shape, so the same in every language."""
+
 RETRY_AFTER_S_DEFAULT = 1
 TIMED_OUT_STATES = "25P0"
 """idle_in_transaction_session_timeout and transaction_timeout. Source: PostgreSQL 18, appendix A, class 25."""

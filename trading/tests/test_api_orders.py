@@ -287,10 +287,23 @@ def test_orders_in_a_batch_compete_for_the_same_funds_in_their_order(alice: Api)
 
 
 def test_words_come_in_the_callers_language(alice: Api) -> None:
-    answer = alice.post("/orders", {**BUY, "side": "hold"}, accept_language="zh-TW")
+    faulty = alice.post("/orders", {**BUY, "side": "hold", "symbl": 1}, accept_language="zh-TW")
+    refused = alice.post("/orders", {**BUY, "price": "50000.001"}, accept_language="zh-Hant")
 
-    assert answer.headers["Content-Language"] == "zh-hant"
-    assert answer.error == "INVALID_FIELDS"
+    assert faulty.headers["Content-Language"] == "zh-hant"
+    assert (faulty.error, faulty.data["fields"]["symbl"]) == ("INVALID_FIELDS", ["未知的欄位。"])
+    assert refused.error == "PRICE_OFF_TICK"
+    assert "50000.001" in refused.body["message"]
+    assert refused.body["message"] != alice.post("/orders", {**BUY, "price": "50000.001"}).body["message"]
+
+
+def test_a_cancel_is_confirmed_in_the_callers_language(alice: Api, worker_answers: Any) -> None:
+    order_id = alice.post("/orders", BUY).data["order_id"]
+    worker_answers()
+
+    answer = alice.delete(f"/orders/{order_id}", accept_language="zh-TW")
+
+    assert (answer.status, answer.body["message"]) == (200, "訂單已撤銷")
 
 
 def test_received_orders_are_counted_by_instrument_and_made_up_symbols_together(alice: Api) -> None:
