@@ -16,6 +16,7 @@ logger = structlog.get_logger("exchange.api")
 
 REDIS_TIMEOUT_S = 0.5
 IPV6_SITE_BITS = 64
+AWAY = (redis.ConnectionError, redis.TimeoutError)
 
 _TAKE = """
 local time = redis.call('TIME')
@@ -70,7 +71,7 @@ def take(limit: Limit, caller: str) -> None:
     """
     try:
         wait_us = int(_take()(keys=[_key(limit, caller)], args=[limit.count, limit.seconds * 1_000_000]))
-    except redis.ConnectionError:
+    except AWAY:
         logger.warning("rate_limit_unavailable", scope=limit.scope)
         return
     if wait_us:
@@ -81,7 +82,7 @@ def give_back(limit: Limit, caller: str) -> None:
     """Uncount the newest request: limits on failures count every attempt first, then forgive success."""
     try:
         _client().lpop(_key(limit, caller))
-    except redis.ConnectionError:
+    except AWAY:
         logger.warning("rate_limit_unavailable", scope=limit.scope)
 
 

@@ -1,8 +1,9 @@
 import io
 import json
 
+import psycopg
 import pytest
-from django.db import OperationalError
+from django.db import InternalError, OperationalError
 from django.http import Http404
 from django.test import Client, RequestFactory
 
@@ -121,6 +122,18 @@ def test_a_database_that_is_away_is_no_fault_of_ours_but_a_busy_exchange() -> No
     assert response is not None
     assert (response.status_code, response["Retry-After"]) == (503, "1")
     assert json.loads(response.content)["data"] == {"error": "UNAVAILABLE"}
+
+
+@pytest.mark.parametrize(("state", "refusal"), [("25P04", errors.UnavailableError()), ("XX000", None)])
+def test_a_transaction_that_took_too_long_is_undone_and_may_be_tried_again(
+    state: str, refusal: errors.UnavailableError | None
+) -> None:
+    cause = psycopg.InternalError("ended by the server")
+    cause.sqlstate = state
+    raised = InternalError("ended by the server")
+    raised.__cause__ = cause
+
+    assert as_refusal(raised) == refusal
 
 
 def test_pages_outside_the_api_keep_djangos_own_answers() -> None:

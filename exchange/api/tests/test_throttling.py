@@ -3,7 +3,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
 
+from exchange.api import throttling
 from exchange.api.errors import TooManyRequestsError
 from exchange.api.tests.fixtures import Api
 from exchange.api.throttling import Limit, give_back, site_of, take
@@ -67,6 +69,17 @@ def test_what_is_given_back_can_be_taken_again() -> None:
     give_back(limit, "caller")
 
     take(limit, "caller")
+
+
+def test_without_redis_requests_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = redis.Redis(unix_socket_path="/nonexistent/redis.sock")
+    monkeypatch.setattr(throttling, "_client", lambda: nowhere)
+    monkeypatch.setattr(throttling, "_take", lambda: nowhere.register_script("return '1'"))
+    limit = _limit(1)
+
+    for _ in range(3):
+        take(limit, "caller")
+    give_back(limit, "caller")
 
 
 def test_an_ipv6_site_counts_as_one_caller() -> None:
