@@ -6,6 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from exchange.api import docs, handlers
 from exchange.observability import health
 from exchange.users import admin_sign_in
+from trading import consumers as _feed  # noqa: F401 -- the feed refuses too: its codes belong to the published table
 from trading import selectors
 
 handler400 = handlers.bad_request

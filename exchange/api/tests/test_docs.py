@@ -128,6 +128,12 @@ def test_the_page_finds_its_own_files(name: str) -> None:
     assert finders.find(name)
 
 
+def test_the_websockets_refusals_are_in_the_published_table(api: Api) -> None:
+    names = {row["error"] for row in api.get("/errors").data}
+
+    assert {"UNKNOWN_CHANNEL", "MESSAGE_FORM", "RESUME_TOO_OLD"} <= names
+
+
 def test_the_error_table_speaks_the_readers_language(api: Api) -> None:
     answer = api.get("/errors", accept_language="zh-TW")
 
