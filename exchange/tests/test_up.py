@@ -258,6 +258,25 @@ def test_a_busy_port_gives_one_line_and_starts_nothing(data_dir: Path) -> None:
     assert not (data_dir / "postgres").exists()
 
 
+def test_servers_that_do_not_answer_give_one_line(data_dir: Path) -> None:
+    nowhere = "postgresql://someone:secret@127.0.0.1:9/exchange"
+
+    refused = command(
+        "up", "--data-dir", str(data_dir), "--port", str(free_port()),
+        DATABASE_URL=nowhere, REDIS_URL="redis://127.0.0.1:9/0",
+    )  # fmt: skip
+
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "PostgreSQL does not answer (DATABASE_URL)" in refused.err
+    assert "secret" not in refused.err
+
+
+def test_production_without_its_secrets_gives_one_line(data_dir: Path) -> None:
+    refused = command("up", "--data-dir", str(data_dir), DJANGO_SETTINGS_MODULE="exchange.settings.prod")
+
+    assert (refused.code, refused.err) == (1, "The settings are not complete: SECRET_KEY must be set in production.\n")
+
+
 def test_a_damaged_data_folder_gives_one_line(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir()
     (data_dir / "postgres" / "PG_VERSION").write_text("garbage")

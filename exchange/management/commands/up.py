@@ -9,9 +9,10 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+import redis as redis_client
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, call_command
-from django.db import connection, connections
+from django.db import Error, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 from rich.text import Text
 from setproctitle import setproctitle
@@ -29,6 +30,7 @@ from ledger.services import grants
 
 ROUTINE_LOGGER, ROUTINE_LEVEL = "exchange.http", "info"
 """A line for each request that went well: the makers alone make several a second. Kept in the log file."""
+SERVER_SECONDS_MAX = 5
 PORT_MAX = 65535 - children.WORKER_PORT_OFFSET
 
 
@@ -187,6 +189,7 @@ class _Run:
         if settings.EMBEDDED_REDIS:
             with self._screen.step("Redis"):
                 supervisor.adopt(children.REDIS, redis.start(data_dir))
+        _check_servers()
 
     def _prepare_database(self) -> None:
         """Bring tables and static files up to date, and make the demo."""
@@ -226,6 +229,21 @@ class _Run:
             say(f"  Demo login: {login.username} / {login.password}{role}")
         say(f"Every line of every process is in {self._place.data_dir / 'log'}. Ctrl-C stops everything.")
         say()
+
+
+def _check_servers() -> None:
+    """Ask both servers for a sign of life; for embedded ones it is a formality."""
+    try:
+        connection.ensure_connection()
+    except Error as error:
+        raise CommandError(f"PostgreSQL does not answer (DATABASE_URL): {str(error).splitlines()[0]}") from error
+    client = redis_client.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=SERVER_SECONDS_MAX)
+    try:
+        client.ping()
+    except (redis_client.RedisError, OSError) as error:
+        raise CommandError(f"Redis does not answer (REDIS_URL): {error}") from error
+    finally:
+        client.close()
 
 
 def _leave_no_sockets(data_dir: Path) -> None:
