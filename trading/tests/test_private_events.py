@@ -1,0 +1,82 @@
+"""Private events: stored with the change, dense per trader, pushed only after commit."""
+
+import pytest
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.db import transaction
+
+from exchange.kernel.clock import utc_now
+from ledger.models import Gate
+from trading.models import PrivateChannel, PrivateEvent
+from trading.services import private_events
+
+pytestmark = pytest.mark.django_db
+
+ORDERS, FILLS = PrivateChannel.ORDERS, PrivateChannel.FILLS
+
+
+def test_facts_are_numbered_per_trader_in_the_order_given(customer) -> None:
+    alice, bob = customer("alice"), customer("bob")
+
+    first = private_events.append([(alice.id, ORDERS, {"n": 1}), (bob.id, ORDERS, {"n": 2})], now=utc_now())
+    second = private_events.append(
+        [(alice.id, FILLS, {"n": 3}), (bob.id, FILLS, {"n": 4}), (alice.id, ORDERS, {"n": 5})], now=utc_now()
+    )
+
+    assert first == {alice.id: 0, bob.id: 0}
+    assert second == {alice.id: 1, bob.id: 1}
+    rows = PrivateEvent.objects.filter(user_id=alice.id).order_by("sequence")
+    assert [(row.sequence, row.channel, row.payload) for row in rows] == [
+        (1, "orders", {"n": 1}),
+        (2, "fills", {"n": 3}),
+        (3, "orders", {"n": 5}),
+    ]
+    assert Gate.objects.get(owner_id=bob.id).event_sequence == 2
+
+
+def test_facts_reach_the_traders_connections_after_commit_and_not_before(
+    customer, django_capture_on_commit_callbacks
+) -> None:
+    alice = customer("alice")
+    layer = get_channel_layer()
+
+    async def received() -> dict[str, object]:
+        channel = await layer.new_channel()
+        await layer.group_add(private_events.group(alice.id), channel)
+        await push()
+        message = await layer.receive(channel)
+        await layer.flush()
+        return message
+
+    facts = [(alice.id, ORDERS, {"order_id": 1}), (alice.id, FILLS, {"trade_id": 2})]
+    with django_capture_on_commit_callbacks() as callbacks, transaction.atomic():
+        private_events.push_on_commit(facts, private_events.append(facts, now=utc_now()))
+    [callback] = callbacks
+
+    async def push() -> None:
+        callback()
+
+    assert async_to_sync(received)() == {
+        "type": "private.events",
+        "events": [
+            {"sequence": 1, "channel": "orders", "payload": {"order_id": 1}},
+            {"sequence": 2, "channel": "fills", "payload": {"trade_id": 2}},
+        ],
+    }
+
+
+def test_an_absent_redis_is_logged_and_stops_nothing(customer, settings, caplog: pytest.LogCaptureFixture) -> None:
+    settings.REDIS_URL = "unix:///nowhere/redis.sock?db=0"
+    private_events._redis.cache_clear()
+    try:
+        private_events._push({1: [{"sequence": 1, "channel": "orders", "payload": {}}]})
+    finally:
+        private_events._redis.cache_clear()
+
+    assert "push_failed" in caplog.text
+
+
+def test_nothing_is_written_for_no_facts(django_assert_num_queries) -> None:
+    with django_assert_num_queries(0):
+        assert private_events.append([], now=utc_now()) == {}
+        private_events.push_on_commit([], {})
