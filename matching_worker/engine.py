@@ -48,6 +48,13 @@ def _new_events(capacity: int) -> Rows:
     return np.ndarray(capacity, EVENT_DTYPE, np.empty(capacity * EVENT_BYTES, np.uint8))
 
 
+def _usable(commands: Rows) -> Rows:
+    """Return commands in the one form that the loops are compiled for: contiguous and writable."""
+    require(commands.dtype == COMMAND_DTYPE, "these rows are not commands")
+    require(len(commands) <= COMMANDS_PER_CALL_MAX, "too many commands for one call")
+    return np.array(commands)
+
+
 class BestLevel(NamedTuple):
     """The first level of a side."""
 
@@ -118,7 +125,7 @@ class Engine:
         """Apply commands in order and say what happened. Customers' mistakes are REJECTED events.
 
         Args:
-            commands: (command_count,) COMMAND_DTYPE, C-contiguous, continuing `sequence` densely.
+            commands: (command_count,) COMMAND_DTYPE, continuing `sequence` densely.
 
         Returns:
             (event_count,) EVENT_DTYPE, owned by the caller; at least one event for each command.
@@ -126,9 +133,10 @@ class Engine:
         Raises:
             InvariantViolationError: The commands do not continue the sequence.
         """
-        require(commands.dtype == COMMAND_DTYPE, "these rows are not commands")
-        require(len(commands) <= COMMANDS_PER_CALL_MAX, "too many commands for one call")
-        events = _new_events(EVENTS_PER_COMMAND * len(commands) + EVENTS_SPARE)
+        count = len(commands)
+        if commands.dtype != COMMAND_DTYPE or count > COMMANDS_PER_CALL_MAX or not commands.flags.carray:
+            commands = _usable(commands)
+        events = _new_events(EVENTS_PER_COMMAND * count + EVENTS_SPARE)
         result = apply(commands, 0, events, 0, self._addresses)
         while result & _OUTCOME_MASK:
             done = (result >> POSITION_SHIFT) & COMMANDS_PER_CALL_MAX

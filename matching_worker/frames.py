@@ -145,29 +145,29 @@ class SegmentReader:
             self.content = path.read_bytes()
         except OSError as error:
             raise WalError(f"{path}: cannot be read: {error.strerror}") from error
-        self.before: Tail | None = None
         self.epoch = 0
         self.shard = shard
-        self._read_header()
+        self.before = self._read_header()
         self.tail = self.before
-        self.good_bytes = SEGMENT_HEADER_BYTES if self.before is not None else 0
+        self.good_bytes = 0 if self.before is None else SEGMENT_HEADER_BYTES
 
-    def _read_header(self) -> None:
-        """Read the header; `before` stays None when there is no whole, correct one."""
+    def _read_header(self) -> Tail | None:
+        """Return the tail before this segment, or None when there is no whole, correct header."""
         if len(self.content) < SEGMENT_HEADER_BYTES:
-            return
+            return None
         magic, version, shard, epoch, sequence, chain_hash, _, checksum = _SEGMENT_HEADER.unpack_from(self.content)
         checked = self.content[: SEGMENT_HEADER_BYTES - _CHECKSUM.size]
         if magic != _SEGMENT_MAGIC or google_crc32c.value(checked) != checksum:
-            return
+            return None
         if version > WAL_VERSION:
             raise WalVersionError(f"{self.path}: the segment has version {version}; this program reads {WAL_VERSION}")
         if self.shard is not None and shard != self.shard:
             raise WalDamagedError(f"{self.path}: the segment belongs to shard {shard}, not {self.shard}")
-        self.shard, self.epoch, self.before = shard, epoch, Tail(sequence, chain_hash)
+        self.shard, self.epoch = shard, epoch
+        return Tail(sequence, chain_hash)
 
     def frames(self) -> Iterator[tuple[Rows, bytes]]:
-        """Yield commands and chain hash of each frame up to the first bad byte.
+        """Yield commands and chain hash of each frame up to the first bad byte; moves `tail` along.
 
         Raises:
             WalDamagedError: A frame has the right checksum and yet does not continue the one before.
@@ -182,7 +182,8 @@ class SegmentReader:
                 )
             self.good_bytes = frame.end
             self.tail = Tail(frame.last_sequence, frame.chain_hash)
-            yield np.frombuffer(self.content[frame.payload_start : frame.end], COMMAND_DTYPE), frame.chain_hash
+            payload = bytearray(self.content[frame.payload_start : frame.end])
+            yield np.frombuffer(payload, COMMAND_DTYPE), frame.chain_hash
 
     def require_only_torn(self, *, is_last: bool) -> None:
         """Refuse what stands after the last good frame unless it is an unsynced write.

@@ -3,6 +3,10 @@
 Commands go into the engine, events come out. Both are fixed little-endian rows of integers, so that
 the command log, the WAL, the engine and a replay years later read the same thing. `version` is part
 of every command; a change of meaning takes a new version, never a new reading of the old one.
+
+Note [Limits]
+    Every loop and array of the engine is bounded by one of the limits below. An order's quantity and
+    the number of open orders are chosen so that no sum of open lots can pass 2**62.
 """
 
 from collections.abc import Sequence
@@ -16,9 +20,6 @@ from exchange.kernel.errors import require
 
 PROTOCOL_VERSION: Final = 1
 
-# Note [Limits]
-#     Every loop and array of the engine is bounded by one of these. An order's quantity and the
-#     number of open orders are chosen so that no sum of open lots can reach 2**62.
 PRICE_TICKS_MAX: Final = 1 << 40
 QTY_LOTS_MAX: Final = 1 << 40
 OPEN_ORDERS_MAX: Final = 1 << 22

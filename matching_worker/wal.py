@@ -97,16 +97,15 @@ def read(directory: Path, *, after: int = 0) -> Iterator[tuple[Rows, bytes]]:
         after: Commands up to this sequence are left out.
 
     Yields:
-        (command_count,) COMMAND_DTYPE, read-only, and the chain hash at its last command.
+        (command_count,) COMMAND_DTYPE and the chain hash at its last command.
 
     Raises:
         WalDamagedError: Synced bytes are not what was written, or commands are missing.
         WalVersionError: A newer program wrote it.
     """
-    for reader, frames in _read_segments(directory, None):
-        require(reader.before is None or reader.before.sequence >= 0, "a sequence is never negative")
+    for _, frames in _read_segments(directory, None):
         for commands, chain_hash in frames:
-            kept = commands[commands["sequence"] > after]
+            kept = commands[max(0, after + 1 - int(commands["sequence"][0])) :]
             if len(kept) > 0:
                 yield kept, chain_hash
 

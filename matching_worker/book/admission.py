@@ -95,7 +95,7 @@ def missing_room(
 
 
 @inlined
-def _place_refusal(command: Any, state: Any, slot: Any) -> int:
+def _place_refusal(command: Any, state: Any, slot: Any) -> int:  # noqa: PLR0911 - one for each reason
     """Return why an order cannot be placed, or 0."""
     if command["side"] != _BUY and command["side"] != _SELL:
         return _BAD_SIDE
@@ -118,7 +118,7 @@ def _place_refusal(command: Any, state: Any, slot: Any) -> int:
 def _change_refusal(command: Any, orders: Rows, slot: Any) -> int:
     """Return why a resting order cannot be changed, or 0."""
     kind = command["kind"]
-    if kind != _CANCEL and kind != _REDUCE and kind != _AMEND:
+    if kind not in (_CANCEL, _REDUCE, _AMEND):
         return _BAD_KIND
     if slot == NO_SLOT or np.int64(orders[slot]["side_row"]) >> 1 != command["instrument_id"]:
         return _UNKNOWN_ORDER

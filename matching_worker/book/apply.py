@@ -60,7 +60,7 @@ _IOC_REMAINDER = int(Reason.IOC_REMAINDER)
 
 
 @inlined
-def _execute(
+def _execute(  # noqa: PLR0917 - Note [Plain arguments]
     events: Rows,
     count: int,
     state_hash: Any,
@@ -74,9 +74,9 @@ def _execute(
     command: Any,
     time_ns: int,
     number: int,
-    side: int,
+    side: Any,
     trader_id: int,
-    rests: bool,
+    rests: bool,  # noqa: FBT001 - same
 ) -> tuple[int, Any]:
     """Trade an incoming order as far as its price reaches, then rest or cancel what is left.
 
@@ -163,7 +163,7 @@ def _reject(event: Any, command: Any, time_ns: int, orders: Rows, slot: Any, rea
         The sum of the event's words, as uint64.
     """
     left = 0
-    names_order = reason != _UNKNOWN_ORDER and reason != _BAD_INSTRUMENT and slot != NO_SLOT
+    names_order = reason not in (_UNKNOWN_ORDER, _BAD_INSTRUMENT) and slot != NO_SLOT
     if command["kind"] != _PLACE and names_order:
         left = orders[slot]["open_lots"]
     return emit(

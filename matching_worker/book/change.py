@@ -34,7 +34,7 @@ def change(
     nodes: Rows,
     index: Rows,
     slot: Any,
-) -> tuple[Any, int, int, bool]:
+) -> tuple[Any, Any, Any, bool]:
     """Carry out a CANCEL, REDUCE or AMEND that has not been refused.
 
     Every outcome says how many lots went from which price and what stands there now. An amend that

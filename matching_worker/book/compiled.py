@@ -11,6 +11,8 @@ import numba
 from numba import njit
 
 _HERE: Final = Path(__file__).parent
+# `_nrt`: the loops make no arrays, and without Numba's reference counting they run three times faster.
+_OPTIONS: Final[dict[str, Any]] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Note [Compiled code follows its source]
@@ -43,9 +45,9 @@ _use_cache_of_this_source()
 
 def entry(function: _Function) -> _Function:
     """Compile a loop that Python calls: cached on disk, releasing the GIL while it runs."""
-    return cast("_Function", njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+    return cast("_Function", njit(cache=True, **_OPTIONS)(function))
 
 
 def inlined(function: _Function) -> _Function:
     """Compile a step of a loop into its caller, so that arrays are not passed from call to call."""
-    return cast("_Function", njit(nogil=True, forceinline=True, error_model="numpy", _nrt=False)(function))
+    return cast("_Function", njit(forceinline=True, **_OPTIONS)(function))

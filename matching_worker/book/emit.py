@@ -1,4 +1,9 @@
-"""Writing events: every field of every event is set here, and summed for the state hash."""
+"""Writing events: every field of every event is set here, and summed for the state hash.
+
+Note [Plain arguments]
+    The steps of the loops take many arguments by position. They are compiled into their caller, so
+    none of these is ever passed at run time, and a step names exactly the arrays that it may touch.
+"""
 
 from typing import Any
 
@@ -66,19 +71,19 @@ def sum_command(command: Any, time_ns: int) -> Any:
 
 
 @inlined
-def emit(
+def emit(  # noqa: PLR0917 - Note [Plain arguments]
     event: Any,
     command: Any,
     time_ns: int,
     number: int,
     kind: int,
-    side: int,
+    side: Any,
     reason: int,
     order_id: int,
     trader_id: int,
     price_ticks: int,
     qty_lots: int,
-    left_lots: int,
+    left_lots: Any,
     level_lots: int,
 ) -> Any:
     """Write an event that has no maker; `state_hash` is filled in when the command is done.
@@ -130,7 +135,7 @@ def emit(
 
 
 @inlined
-def emit_fill(
+def emit_fill(  # noqa: PLR0917 - Note [Plain arguments]
     event: Any,
     command: Any,
     time_ns: int,

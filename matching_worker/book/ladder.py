@@ -50,7 +50,7 @@ def _free_node(nodes: Rows, state: Any, slot: Any) -> None:
 
 
 @inlined
-def _attach(nodes: Rows, parent: Any, position: int, child: Any) -> None:
+def _attach(nodes: Rows, parent: Any, position: Any, child: Any) -> None:
     """Hang a node or level into `parent`."""
     nodes[parent]["children"][position] = child
     nodes[parent]["bitmap"] |= _ONE << np.uint64(position)

@@ -9,14 +9,16 @@ Note [Addresses]
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
+from numba.np import arrayobj
+
+_make_array: Any = arrayobj.make_array
+_populate_array: Any = arrayobj.populate_array
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def lowest_bit(_typing_context: Any, _bitmap: Any) -> Any:
+def _lowest_bit(_typing_context: Any, _bitmap: Any) -> Any:
     """Return the position of the lowest set bit of a non-zero uint64 bitmap, as int64."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -25,16 +27,15 @@ def lowest_bit(_typing_context: Any, _bitmap: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def array_at(_typing_context: Any, _address: Any, _length: Any, dtype: Any) -> Any:
+def _array_at(_typing_context: Any, _address: Any, _length: Any, dtype: Any) -> Any:
     """Return the (length,) array of `dtype` that lies at an int64 address; it does not own its memory."""
     array_type = types.Array(dtype.dtype, 1, "C")
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         address, length, _ = arguments
-        array = make_array(array_type)(context, builder)
+        array = _make_array(array_type)(context, builder)
         row_bytes = context.get_constant(types.intp, array_type.dtype.size)
-        populate_array(
+        _populate_array(
             array,
             data=builder.inttoptr(address, array.data.type),
             shape=[length],
@@ -45,3 +46,8 @@ def array_at(_typing_context: Any, _address: Any, _length: Any, dtype: Any) -> A
         return array._getvalue()  # noqa: SLF001 - the only way Numba offers
 
     return array_type(types.int64, types.int64, dtype), generate
+
+
+# Typed as Any: what Python calls with these arguments is not what the loops call.
+lowest_bit: Any = intrinsic(_lowest_bit)
+array_at: Any = intrinsic(_array_at)

@@ -11,7 +11,7 @@ from matching_worker.protocol import Rows
 
 
 @inlined
-def take(
+def take(  # noqa: PLR0917 - Note [Plain arguments]
     events: Rows,
     event_count: int,
     state_hash: Any,

@@ -12,19 +12,19 @@ from matching_worker.protocol import Rows
 
 
 @inlined
-def join(
+def join(  # noqa: PLR0917 - Note [Plain arguments]
     orders: Rows,
     levels: Rows,
     nodes: Rows,
     index: Rows,
     state: Any,
     side: Any,
-    side_row: int,
+    side_row: Any,
     key: int,
     order_id: int,
     trader_id: int,
     lots: int,
-) -> int:
+) -> Any:
     """Rest an order at the back of the queue at `key`; there must be room for everything it takes.
 
     Returns:
@@ -73,7 +73,7 @@ def leave(
     state: Any,
     side: Any,
     slot: Any,
-) -> int:
+) -> Any:
     """Take an order with all its open lots out of its queue, and its level away if it was the last.
 
     Returns:

@@ -17,7 +17,7 @@ _ZERO = np.uint64(0)
 
 
 @inlined
-def _bits_above(bitmap: Any, position: int) -> Any:
+def _bits_above(bitmap: Any, position: Any) -> Any:
     """Return the bitmap without its bits at and below `position`."""
     return bitmap & ~(((_ONE << np.uint64(position)) << _ONE) - _ONE)
 

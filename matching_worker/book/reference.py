@@ -212,7 +212,7 @@ class ReferenceEngine:
         elif order is not None:
             yield from self._change(command, order)
 
-    def _refusal(self, command: Command, order: Order | None) -> Reason:
+    def _refusal(self, command: Command, order: Order | None) -> Reason:  # noqa: PLR0911 - one for each
         """Return why a command cannot be carried out; the first reason in this order counts."""
         if not 0 <= command.instrument_id <= INSTRUMENT_ID_MAX:
             return Reason.BAD_INSTRUMENT

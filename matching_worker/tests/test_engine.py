@@ -3,6 +3,7 @@ import pytest
 
 from exchange.kernel.errors import InvariantViolationError
 from matching_worker import protocol
+from matching_worker.book.apply import apply
 from matching_worker.engine import Best, BestLevel, Engine, OpenOrder
 from matching_worker.protocol import CommandKind, OrderType, Side, TimeInForce
 from matching_worker.tests.factories import BTC, MAX_PRICE, Desk, numbered, same_bytes, told
@@ -192,46 +193,46 @@ def test_an_amend_to_a_crossing_price_trades_as_a_taker_and_rests() -> None:
     assert desk.book() == {"bids": [(107, 2, [2])], "asks": []}
 
 
-REFUSED = {
-    "PLACE of an id that rests": (dict(order_id=1, price_ticks=99), "DUPLICATE_ORDER_ID", 0),
-    "PLACE at price zero": (dict(price_ticks=0), "BAD_PRICE", 0),
-    "PLACE at a negative price": (dict(price_ticks=-5), "BAD_PRICE", 0),
-    "PLACE above the highest price": (dict(price_ticks=MAX_PRICE + 1), "BAD_PRICE", 0),
-    "PLACE of nothing": (dict(qty_lots=0), "BAD_QTY", 0),
-    "PLACE of less than nothing": (dict(qty_lots=-1), "BAD_QTY", 0),
-    "PLACE of too much": (dict(qty_lots=protocol.QTY_LOTS_MAX + 1), "BAD_QTY", 0),
-    "PLACE without side": (dict(side=0), "BAD_SIDE", 0),
-    "PLACE of an unknown side": (dict(side=3), "BAD_SIDE", 0),
-    "PLACE of an unknown type": (dict(order_type=9), "BAD_ORDER_TYPE", 0),
-    "PLACE with an unknown time in force": (dict(time_in_force=0), "BAD_TIME_IN_FORCE", 0),
-    "PLACE in an instrument below zero": (dict(instrument_id=-1), "BAD_INSTRUMENT", 0),
-    "PLACE in an instrument too far": (dict(instrument_id=65_536), "BAD_INSTRUMENT", 0),
-    "an unknown kind": (dict(kind=0), "BAD_KIND", 0),
-    "an unknown kind naming an order": (dict(kind=200, order_id=1), "BAD_KIND", 10),
-    "CANCEL of an unknown order": (dict(kind=CommandKind.CANCEL), "UNKNOWN_ORDER", 0),
+REFUSED: dict[str, tuple[dict[str, int], str, int]] = {
+    "PLACE of an id that rests": ({"order_id": 1, "price_ticks": 99}, "DUPLICATE_ORDER_ID", 0),
+    "PLACE at price zero": ({"price_ticks": 0}, "BAD_PRICE", 0),
+    "PLACE at a negative price": ({"price_ticks": -5}, "BAD_PRICE", 0),
+    "PLACE above the highest price": ({"price_ticks": MAX_PRICE + 1}, "BAD_PRICE", 0),
+    "PLACE of nothing": ({"qty_lots": 0}, "BAD_QTY", 0),
+    "PLACE of less than nothing": ({"qty_lots": -1}, "BAD_QTY", 0),
+    "PLACE of too much": ({"qty_lots": protocol.QTY_LOTS_MAX + 1}, "BAD_QTY", 0),
+    "PLACE without side": ({"side": 0}, "BAD_SIDE", 0),
+    "PLACE of an unknown side": ({"side": 3}, "BAD_SIDE", 0),
+    "PLACE of an unknown type": ({"order_type": 9}, "BAD_ORDER_TYPE", 0),
+    "PLACE with an unknown time in force": ({"time_in_force": 0}, "BAD_TIME_IN_FORCE", 0),
+    "PLACE in an instrument below zero": ({"instrument_id": -1}, "BAD_INSTRUMENT", 0),
+    "PLACE in an instrument too far": ({"instrument_id": 65_536}, "BAD_INSTRUMENT", 0),
+    "an unknown kind": ({"kind": 0}, "BAD_KIND", 0),
+    "an unknown kind naming an order": ({"kind": 200, "order_id": 1}, "BAD_KIND", 10),
+    "CANCEL of an unknown order": ({"kind": CommandKind.CANCEL}, "UNKNOWN_ORDER", 0),
     "CANCEL in another instrument": (
-        dict(kind=CommandKind.CANCEL, order_id=1, instrument_id=ETH),
+        {"kind": CommandKind.CANCEL, "order_id": 1, "instrument_id": ETH},
         "UNKNOWN_ORDER",
         0,
     ),
     "CANCEL in no instrument": (
-        dict(kind=CommandKind.CANCEL, order_id=1, instrument_id=-7),
+        {"kind": CommandKind.CANCEL, "order_id": 1, "instrument_id": -7},
         "BAD_INSTRUMENT",
         0,
     ),
-    "REDUCE of an unknown order": (dict(kind=CommandKind.REDUCE), "UNKNOWN_ORDER", 0),
-    "REDUCE by nothing": (dict(kind=CommandKind.REDUCE, order_id=1, qty_lots=0), "BAD_QTY", 10),
-    "REDUCE by less than nothing": (dict(kind=CommandKind.REDUCE, order_id=1, qty_lots=-3), "BAD_QTY", 10),
-    "AMEND of an unknown order": (dict(kind=CommandKind.AMEND), "UNKNOWN_ORDER", 0),
-    "AMEND to nothing": (dict(kind=CommandKind.AMEND, order_id=1, qty_lots=0), "BAD_QTY", 10),
+    "REDUCE of an unknown order": ({"kind": CommandKind.REDUCE}, "UNKNOWN_ORDER", 0),
+    "REDUCE by nothing": ({"kind": CommandKind.REDUCE, "order_id": 1, "qty_lots": 0}, "BAD_QTY", 10),
+    "REDUCE by less than nothing": ({"kind": CommandKind.REDUCE, "order_id": 1, "qty_lots": -3}, "BAD_QTY", 10),
+    "AMEND of an unknown order": ({"kind": CommandKind.AMEND}, "UNKNOWN_ORDER", 0),
+    "AMEND to nothing": ({"kind": CommandKind.AMEND, "order_id": 1, "qty_lots": 0}, "BAD_QTY", 10),
     "AMEND to too much": (
-        dict(kind=CommandKind.AMEND, order_id=1, qty_lots=protocol.QTY_LOTS_MAX + 1),
+        {"kind": CommandKind.AMEND, "order_id": 1, "qty_lots": protocol.QTY_LOTS_MAX + 1},
         "BAD_QTY",
         10,
     ),
-    "AMEND to price zero": (dict(kind=CommandKind.AMEND, order_id=1, price_ticks=0), "BAD_PRICE", 10),
+    "AMEND to price zero": ({"kind": CommandKind.AMEND, "order_id": 1, "price_ticks": 0}, "BAD_PRICE", 10),
     "AMEND above the highest price": (
-        dict(kind=CommandKind.AMEND, order_id=1, price_ticks=MAX_PRICE + 1),
+        {"kind": CommandKind.AMEND, "order_id": 1, "price_ticks": MAX_PRICE + 1},
         "BAD_PRICE",
         10,
     ),
@@ -243,8 +244,14 @@ def test_a_mistake_is_an_event_and_changes_nothing(case: str) -> None:
     changes, reason, left = REFUSED[case]
     desk = Desk()
     desk.buy(1, 10, 100)
-    columns = dict(kind=CommandKind.PLACE, order_id=9, trader_id=4, side=Side.SELL, order_type=OrderType.LIMIT)
-    columns |= dict(time_in_force=TimeInForce.GTC, price_ticks=100, qty_lots=5) | changes
+    columns = {
+        "kind": CommandKind.PLACE,
+        "order_id": 9,
+        "trader_id": 4,
+        "side": Side.SELL,
+        "order_type": OrderType.LIMIT,
+    }
+    columns |= {"time_in_force": TimeInForce.GTC, "price_ticks": 100, "qty_lots": 5} | changes
 
     events = desk.send(**columns)
 
@@ -336,6 +343,19 @@ def test_a_gap_or_a_repeat_in_the_sequence_stops_the_process(sequence: int) -> N
 def test_rows_that_are_not_commands_stop_the_process() -> None:
     with pytest.raises(InvariantViolationError, match="not commands"):
         Engine(0, 0).apply(np.zeros(1, protocol.EVENT_DTYPE))
+
+
+def test_commands_in_any_memory_are_applied_by_the_code_that_is_compiled() -> None:
+    commands = random_walk(100)
+    spread = np.repeat(commands, 2)[::2]
+    read_only = np.frombuffer(commands.tobytes(), protocol.COMMAND_DTYPE)
+    engines = [Engine(0, 0) for _ in range(3)]
+
+    results = [engine.apply(form) for engine, form in zip(engines, (commands, spread, read_only), strict=True)]
+
+    assert same_bytes(results[0], results[1])
+    assert same_bytes(results[0], results[2])
+    assert len(apply.signatures) == 1  # type: ignore[attr-defined]
 
 
 def test_every_command_has_at_least_one_event_with_the_hash_after_it() -> None:

@@ -100,7 +100,7 @@ def test_two_commands_in_the_other_order_give_another_hash() -> None:
 
 
 def test_the_hash_of_a_known_stream_never_changes() -> None:
-    rows = [
+    rows: list[tuple[int, ...]] = [
         (1 + (step * 7 % 11 > 6) * (1 + step % 3), step % 3, step * 37 % 101, step % 5, 1 + step * step % 2,
          1, 1 + (step % 13 == 0), 100 + step * 31 % 17, 1 + step * 53 % 29, step)
         for step in range(1, 5_000)

@@ -1,6 +1,7 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -219,9 +220,12 @@ def test_a_fill_too_many_is_a_difference() -> None:
 def test_commands_are_replayed_as_stored_payloads(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     stored: list[bytes] = []
     original = protocol.decode
-    monkeypatch.setattr(
-        protocol, "decode", lambda sequences, payloads: (stored.extend(payloads), original(sequences, payloads))[1]
-    )
+
+    def noted(sequences: Any, payloads: list[bytes]) -> protocol.Rows:
+        stored.extend(payloads)
+        return original(sequences, payloads)
+
+    monkeypatch.setattr(protocol, "decode", noted)
 
     replay.replay(replay.read_commands(files["commands"]), [TopOfBook(2, 1000, 10, 0, 0)])
 

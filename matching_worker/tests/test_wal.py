@@ -100,7 +100,12 @@ def test_several_appends_share_one_sync(tmp_path: Path, monkeypatch: pytest.Monk
     log.sync()
     calls: list[int] = []
     original = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda descriptor: (calls.append(descriptor), original(descriptor)))
+
+    def counted(descriptor: int) -> None:
+        calls.append(descriptor)
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
 
     for sequence in (2, 3, 4):
         log.append(commands_from(sequence, 1), chain_hash(sequence))
@@ -121,11 +126,12 @@ def test_a_new_segment_makes_its_folder_durable(tmp_path: Path, monkeypatch: pyt
     log = Wal.open(tmp_path, shard=SHARD, epoch=1)
     synced: list[bool] = []
     original = os.fsync
-    monkeypatch.setattr(
-        os,
-        "fsync",
-        lambda descriptor: (synced.append(os.path.isdir(f"/proc/self/fd/{descriptor}")), original(descriptor)),
-    )
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").is_dir())
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
 
     log.append(commands_from(1, 1), chain_hash(1))
 
@@ -372,7 +378,7 @@ def test_whatever_is_cut_off_the_end_only_unsynced_commands_are_lost(
         last_write_from = log._durable_bytes
         log.sync()
     log.close()
-    last = sorted(directory.iterdir())[-1]
+    last = max(directory.iterdir())
     whole = last.read_bytes()
     last.write_bytes(whole[: data.draw(st.integers(last_write_from, len(whole)))])
 
