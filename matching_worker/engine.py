@@ -38,6 +38,9 @@ EVENTS_PER_COMMAND: Final = 2
 EVENTS_SPARE: Final = 512
 """Room for events of a call: so many for each command and so many more. A sweep may ask for more."""
 
+EVENTS_BLOCK: Final = 2048
+"""Rows of the blocks that events are written to. A caller owns its rows; nobody writes them again."""
+
 _OUTCOME_MASK: Final = (1 << POSITION_SHIFT) - 1
 
 Depth = npt.NDArray[np.int64]
@@ -99,7 +102,9 @@ class Engine:
         self.epoch = epoch
         self._arrays = BookArrays(trade_id_base(epoch, shard))
         self._addresses = self._arrays.addresses
-        apply(np.zeros(0, COMMAND_DTYPE), 0, _new_events(0), 0, self._addresses)
+        self._events = _new_events(EVENTS_BLOCK)
+        self._events_used = 0
+        self.apply(np.zeros(0, COMMAND_DTYPE))
 
     @property
     def sequence(self) -> int:
@@ -136,23 +141,38 @@ class Engine:
         count = len(commands)
         if commands.dtype != COMMAND_DTYPE or count > COMMANDS_PER_CALL_MAX or not commands.flags.carray:
             commands = _usable(commands)
-        events = _new_events(EVENTS_PER_COMMAND * count + EVENTS_SPARE)
-        result = apply(commands, 0, events, 0, self._addresses)
+        start = self._events_used
+        if len(self._events) - start < EVENTS_PER_COMMAND * count + EVENTS_SPARE:
+            self._events = _new_events(max(EVENTS_PER_COMMAND * count + EVENTS_SPARE, EVENTS_BLOCK))
+            start = 0
+        result = apply(commands, 0, self._events, start, self._addresses)
+        if result & _OUTCOME_MASK:
+            start, result = self._go_on(commands, start, result)
+        self._events_used = end = result >> COUNT_SHIFT
+        return self._events[start:end]
+
+    def _go_on(self, commands: Rows, start: int, result: int) -> tuple[int, int]:
+        """Make room and repeat the call until all commands are applied.
+
+        Returns:
+            Where the call's events start now, and the last result.
+        """
         while result & _OUTCOME_MASK:
             done = (result >> POSITION_SHIFT) & COMMANDS_PER_CALL_MAX
             count = result >> COUNT_SHIFT
             if result & _OUTCOME_MASK == WANTS_EVENTS:
-                events = self._with_more_room(events, count)
+                self._events = self._with_more_room(start, count)
+                start, count = 0, count - start
             else:
                 self._make_room(result & _OUTCOME_MASK, commands, done)
-            result = apply(commands, done, events, count, self._addresses)
-        return events[: result >> COUNT_SHIFT]
+            result = apply(commands, done, self._events, count, self._addresses)
+        return start, result
 
-    def _with_more_room(self, events: Rows, count: int) -> Rows:
-        """Return the events so far in an array with room for what the next command can cause."""
+    def _with_more_room(self, start: int, count: int) -> Rows:
+        """Return the call's events so far in a block with room for what the next command can cause."""
         wanted = int(self._arrays.state["events_wanted"][0])
-        larger = _new_events(max(2 * len(events), count + wanted))
-        larger.view(np.uint8)[: count * EVENT_BYTES] = events[:count].view(np.uint8)
+        larger = _new_events(max(2 * (count - start) + wanted, EVENTS_BLOCK))
+        larger.view(np.uint8)[: (count - start) * EVENT_BYTES] = self._events[start:count].view(np.uint8)
         return larger
 
     def _make_room(self, wanted: int, commands: Rows, done: int) -> None:

@@ -418,13 +418,14 @@ def test_a_sweep_of_more_orders_than_a_batch_has_room_for_is_whole() -> None:
 
 
 def test_events_belong_to_the_caller() -> None:
-    desk = Desk()
-    first = desk.buy(1, 10, 100)
-    kept = first.copy()
+    desk = Desk(checked=False)
+    results = [desk.buy(order_id, 1, 100) for order_id in range(1, 5_000)]
+    kept = [events.tobytes() for events in results]
 
-    desk.sell(2, 10, 100)
+    results += [desk.cancel(order_id) for order_id in range(1, 5_000)]
 
-    assert same_bytes(first, kept)
+    assert [events.tobytes() for events in results[: len(kept)]] == kept
+    assert [int(events["sequence"][0]) for events in results] == list(range(1, 9_999))
 
 
 def random_walk(count: int) -> protocol.Rows:

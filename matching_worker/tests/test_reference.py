@@ -64,6 +64,7 @@ def test_both_books_do_the_same_while_every_array_grows(monkeypatch: pytest.Monk
     monkeypatch.setattr(arrays, "NODE_CAPACITY_START", 16)
     monkeypatch.setattr("matching_worker.engine.EVENTS_PER_COMMAND", 0)
     monkeypatch.setattr("matching_worker.engine.EVENTS_SPARE", 0)
+    monkeypatch.setattr("matching_worker.engine.EVENTS_BLOCK", 1)
     commands = random_stream(5, 5_000, instruments=3, open_ids=10_000, spread=500)
     engine, reference = Engine(0, 0), ReferenceEngine(0, 0)
 
