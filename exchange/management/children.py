@@ -24,7 +24,7 @@ POSTGRES, REDIS, WEB, WORKER = "postgres", "redis", "web", "worker"
 CELERY, BEAT, MAKERS = "celery", "beat", "makers"
 CELERY_THREADS = 2
 CELERY_AS_ROOT = "ignore:You're running the worker with superuser privileges"
-"""Celery's warning fills a screen; in production each process has an account of its own (exchange/deploy)."""
+"""Celery's warning fills a screen; in production no process runs as root (exchange/deploy)."""
 
 
 @dataclass(frozen=True)
