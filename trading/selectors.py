@@ -17,7 +17,7 @@ from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from risk.models import DAILY_ORDER_LIMIT, SpotHolding, TraderProfile
 from trading.errors import OrderNotFoundError
-from trading.models import FINAL_STATUSES, Order, Trade
+from trading.models import FINAL_STATUSES, OPEN_STATUSES, Order, OrderStatus, Trade
 
 POLL_SECONDS = 0.005
 """How often a waiting DELETE looks whether the engine has answered."""
@@ -113,6 +113,15 @@ def orders(
     if before_id is not None:
         rows = rows.filter(id__lt=before_id)
     return list(rows.order_by("-id")[:limit])
+
+
+def cancellable(owner_id: int, symbol: str | None) -> list[int]:
+    """Return the ids of the owner's orders that can still be cancelled, on one instrument or on all, oldest first."""
+    wanted = [*OPEN_STATUSES, OrderStatus.PENDING_REVIEW]
+    rows = Order.objects.filter(user_id=owner_id, status__in=wanted, cancel_requested_at__isnull=True)
+    if symbol is not None:
+        rows = rows.filter(instrument_id=instruments.instrument(symbol).id)
+    return list(rows.order_by("id").values_list("id", flat=True))
 
 
 def order_trades(order_ids: Sequence[int]) -> dict[int, list[Trade]]:

@@ -13,6 +13,7 @@ from exchange.api.requests import PatternField, StrictSerializer, TextField, Wor
 from exchange.api.serializers import AmountField, DecimalStringField, WireNumberField
 from exchange.kernel.errors import DomainError, gettext_noop
 from exchange.kernel.money import plain
+from exchange.observability.tracing import current_trace
 from marketdata import selectors as instruments
 from trading.errors import PriceNotAllowedError, PriceRequiredError
 from trading.models import OrderStatus, OrderType, Side, TimeInForce
@@ -126,6 +127,7 @@ class OrderRequest(StrictSerializer):
             time_in_force=values["time_in_force"],
             client_order_id=values.get("client_order_id"),
             body_hash=hashlib.sha256(orjson.dumps(canonical)).digest(),
+            trace=current_trace(),
         )
 
 
@@ -332,4 +334,4 @@ class HoldingResponse(serializers.Serializer[Any]):
     available_quantity = WireNumberField()
     frozen_quantity = WireNumberField()
     avg_price = WireNumberField(allow_null=True, help_text="null when nothing was bought here.")
-    total_cost = DecimalStringField()
+    total_cost = WireNumberField()

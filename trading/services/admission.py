@@ -171,7 +171,7 @@ class Admission:
             status=OrderStatus.NEW,
             reason="",
             client_order_id=request.client_order_id,
-            trace=ids.trace_id(to_ns(self.now)),
+            trace=request.trace or ids.trace_id(to_ns(self.now)),
             sequence=0,
             created_at=self.now,
             updated_at=self.now,

@@ -1,5 +1,6 @@
 """The way in of every order: T1, one transaction and a constant number of statements for a whole batch."""
 
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -8,15 +9,16 @@ import orjson
 
 from exchange import database
 from exchange.kernel.errors import DomainError
+from exchange.observability import metrics
 from ledger.services import accounts, journal
 from ledger.services.accounts import AccountKey
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from risk.services import limits
-from trading.models import OPEN_STATUSES, Order, OrderStatus
+from trading.models import Order, OrderStatus
 from trading.services import command_log, private_events
 from trading.services.admission import WALLETS, Admission, AdmissionBook, Decisions
-from trading.services.requests import CancelOrder, OrderRequest, PlaceOrder, Submission
+from trading.services.requests import CancelOrder, PlaceOrder, Submission
 
 BATCH_MAX = 1000
 """Submissions in one transaction."""
@@ -77,21 +79,6 @@ def cancel(owner_id: int, order_ids: Sequence[int], *, now: datetime) -> list[Or
     return submit([Submission(owner_id, CancelOrder(order_id)) for order_id in order_ids], now=now)
 
 
-def cancel_all(owner_id: int, symbol: str | None, *, now: datetime) -> int:
-    """Ask for the cancel of all of a trader's open orders, on one instrument or on all; return how many."""
-    spec = instruments.instrument(symbol) if symbol is not None else None
-    wanted = [*OPEN_STATUSES, OrderStatus.PENDING_REVIEW]
-    rows = Order.objects.filter(user_id=owner_id, status__in=wanted, cancel_requested_at__isnull=True)
-    if spec is not None:
-        rows = rows.filter(instrument_id=spec.id)
-    order_ids = list(rows.order_by("id").values_list("id", flat=True))
-    asked = 0
-    for start in range(0, len(order_ids), BATCH_MAX):
-        results = cancel(owner_id, order_ids[start : start + BATCH_MAX], now=now)
-        asked += sum(isinstance(result, Order) for result in results)
-    return asked
-
-
 def submit(submissions: Sequence[Submission], *, now: datetime) -> list[Order | DomainError]:
     """Decide a batch of many traders' requests in one transaction (T1).
 
@@ -105,12 +92,14 @@ def submit(submissions: Sequence[Submission], *, now: datetime) -> list[Order | 
     if not submissions:
         return []
     _prepare(submissions)
-    with database.pipelined_transaction():
-        book = _load(submissions)
-        admission = Admission(book, now)
-        for item in submissions:
-            admission.decide(item.owner_id, item.request)
-        write(admission.decisions, book, now)
+    with metrics.STAGE_SECONDS.labels("admission").time():
+        with database.pipelined_transaction():
+            book = _load(submissions)
+            admission = Admission(book, now)
+            for item in submissions:
+                admission.decide(item.owner_id, item.request)
+            door_at = write(admission.decisions, book, now)
+        metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
     return admission.decisions.results
 
 
@@ -200,8 +189,12 @@ def _wallets(pairs: set[tuple[int, str]]) -> dict[tuple[int, str], dict[str, Any
     return {(owner, asset): {name: balances[keys[owner, asset, name]] for name in WALLETS} for owner, asset in pairs}
 
 
-def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> None:
-    """Send every change of the batch; the ledger's door and the log's head are the last statements before COMMIT."""
+def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
+    """Send every change of the batch; the ledger's door and the log's head are the last statements before COMMIT.
+
+    Returns:
+        When the door was asked for, by `time.perf_counter`.
+    """
     if decisions.placed:
         database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 18))
     if decisions.keys:
@@ -218,12 +211,14 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> None:
     limits.save(book.limits.values())
     store_outbox(decisions.outbox, now)
     before = private_events.append(decisions.private, now=now)
+    door_at = time.perf_counter()
     if decisions.entries:
         door, params = journal.door_call(decisions.entries, now)
         database.execute(door, *params)
     for shard, rows in sorted(decisions.commands.items()):
         command_log.append(shard, rows, now=now)
     private_events.push_on_commit(decisions.private, before)
+    return door_at
 
 
 def store_outbox(facts: Sequence[tuple[str, str, str, dict[str, object]]], now: datetime) -> None:
@@ -255,6 +250,3 @@ def _row(order: Order) -> tuple[Any, ...]:
         order.client_order_id,
         order.trace,
     )
-
-
-__all__ = ["OrderRequest", "PlaceOrder", "allocate_ids", "cancel", "cancel_all", "place", "submit"]

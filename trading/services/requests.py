@@ -11,6 +11,7 @@ class PlaceOrder:
     Attributes:
         price: Limit price in major units; None for a market order.
         client_order_id: The client's own id; a repeat with the same `body_hash` returns the first order.
+        trace: The trace id of the request; a new one is made where none is given.
         order_id: An id from `orders.allocate_ids`, for callers that must know it before; else one is given.
     """
 
@@ -23,6 +24,7 @@ class PlaceOrder:
     client_order_id: str | None = None
     body_hash: bytes = b""
     order_id: int | None = None
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Exactly once: the first statement moves the settlement cursor from the sequence 
 caller's lease epoch. A repeat, or a worker that lost its lease, changes no row there and is stopped.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -14,6 +15,7 @@ import numpy as np
 from exchange import database
 from exchange.kernel.errors import InvariantViolationError
 from exchange.kernel.money import from_quanta, plain, to_quanta
+from exchange.observability import metrics
 from ledger.entries import EntryDraft
 from ledger.services import accounts, journal
 from ledger.services.accounts import AccountKey
@@ -94,7 +96,8 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
         fold = SettlementFold(*_load(events))
         wallets = _wallets(fold.orders.values())
         outcome = fold.apply(commands, events)
-        _write(fold, outcome, wallets, shard=shard, now=now)
+        door_at = _write(fold, outcome, wallets, shard=shard, now=now)
+    metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
 
 
 def _traders(commands: Rows, events: Rows) -> list[int]:
@@ -201,8 +204,12 @@ def _write(
     *,
     shard: int,
     now: datetime,
-) -> None:
-    """Send everything the events change; the ledger's door is the last statement before COMMIT."""
+) -> float:
+    """Send everything the events change; the ledger's door is the last statement before COMMIT.
+
+    Returns:
+        When the door was asked for, by `time.perf_counter`.
+    """
     changed = [_to_row(order) for order in fold.orders.values() if order.changed]
     if changed:
         database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 14))
@@ -212,10 +219,12 @@ def _write(
     store_outbox([_trade_executed(trade) for trade in outcome.trades], now)
     facts = _private_facts(outcome, changed, wallets)
     before = private_events.append(facts, now=now)
+    door_at = time.perf_counter()
     if outcome.entries:
         door, params = journal.door_call(outcome.entries, now)
         database.execute(door, *params)
     private_events.push_on_commit(facts, before)
+    return door_at
 
 
 def _order_row(order: Order) -> tuple[Any, ...]:

@@ -143,6 +143,6 @@ def test_minor_units_show_as_integers_in_holdings(api: Api, customer: Any) -> No
         "available_quantity": 10,
         "frozen_quantity": 0,
         "avg_price": 60000,
-        "total_cost": "6000",
+        "total_cost": 600000,
     }
     assert api.get("/trades/2330.TW").data[0]["price"] == 60000
