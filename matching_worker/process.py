@@ -22,6 +22,7 @@ import structlog
 from django.db import connections
 
 from exchange.kernel.clock import utc_now
+from exchange.kernel.errors import require
 from exchange.observability import metrics
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
@@ -56,7 +57,7 @@ class WorkerProcess:
         self._stopping = threading.Event()
         self._to_settle: queue.Queue[Batch | None] = queue.Queue(SETTLE_QUEUE_MAX)
         self._journal = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
-        self._settled_at = time.monotonic()
+        self._counted = (time.monotonic(), 0)
 
     def stop(self) -> None:
         """Ask for a clean stop; safe in a signal handler."""
@@ -141,6 +142,7 @@ class WorkerProcess:
                 empty_reads += 1
                 if empty_reads == SLEEP_AFTER_EMPTY_READS and not asleep:
                     command_log.set_asleep(self.number, asleep=True)
+                    metrics.MATCHING_THROUGHPUT.labels(self.number).set(0)
                     asleep = True
                 elif asleep:
                     command_log.wait(WAKE_SECONDS)
@@ -151,6 +153,7 @@ class WorkerProcess:
                 asleep = False
             empty_reads = 0
             self._one_batch(*got)
+            require(not self.publisher.fenced, f"shard {self.number}: a later worker publishes, this one lost its lease")
 
     def _one_batch(self, commands: Rows, chain_hash: bytes) -> None:
         """Make a batch durable while it is matched; when both are done, let its events out."""
@@ -162,6 +165,16 @@ class WorkerProcess:
         self.publisher.publish(batch.events)
         self._to_settle.put(batch)
         _count(self.number, batch, matched - started)
+        self._count_throughput(len(commands))
+
+    def _count_throughput(self, commands: int) -> None:
+        """Tell the rate of the last second or more."""
+        since, done = self._counted
+        seconds, done = time.monotonic() - since, done + commands
+        self._counted = (since, done)
+        if seconds >= 1:
+            metrics.MATCHING_THROUGHPUT.labels(self.number).set(done / seconds)
+            self._counted = (time.monotonic(), 0)
 
     def _write_ahead(self, commands: Rows, chain_hash: bytes) -> None:
         """Append and sync one batch."""
@@ -184,7 +197,6 @@ class WorkerProcess:
                     waiting.append(more)
             started = time.perf_counter()
             self.shard.settle(join(waiting), now=utc_now())
-            self._settled_at = time.monotonic()
             metrics.STAGE_SECONDS.labels("settlement").observe(time.perf_counter() - started)
             metrics.SETTLEMENT_LAG.labels(self.number).set(self.shard.engine.sequence - self.shard.settled)
             if ended:
