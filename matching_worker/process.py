@@ -153,7 +153,7 @@ class WorkerProcess:
                 asleep = False
             empty_reads = 0
             self._one_batch(*got)
-            require(not self.publisher.fenced, f"shard {self.number}: a later worker publishes, this one lost its lease")
+            require(not self.publisher.fenced, f"shard {self.number}: a later worker publishes; the lease is lost")
 
     def _one_batch(self, commands: Rows, chain_hash: bytes) -> None:
         """Make a batch durable while it is matched; when both are done, let its events out."""
