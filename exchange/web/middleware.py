@@ -1,7 +1,9 @@
 """Sets the Content-Security-Policy: our pages run only files that we serve, no inline script and no eval."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 HEADER = "Content-Security-Policy"
@@ -15,7 +17,7 @@ RELAXED = (
     "img-src 'self' data:; font-src 'self' data:; " + COMMON
 )
 RELAXED_PREFIXES = ("/admin/", "/api/docs")
-"""Pages of libraries that bring inline script: the admin's theme and Swagger UI."""
+"""Pages of libraries that bring inline script: the admin's theme, Swagger UI. With DEBUG, Django's error pages too."""
 
 
 class ContentSecurityPolicy:
@@ -30,6 +32,7 @@ class ContentSecurityPolicy:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Pass the request on and set the header on its answer."""
         response = self.get_response(request)
-        relaxed = request.path.startswith(RELAXED_PREFIXES)
+        is_djangos_own = settings.DEBUG and response.status_code >= HTTPStatus.BAD_REQUEST
+        relaxed = is_djangos_own or request.path.startswith(RELAXED_PREFIXES)
         response.headers.setdefault(HEADER, RELAXED if relaxed else STRICT)
         return response

@@ -59,8 +59,8 @@ def terminal(request: HttpRequest, symbol: str) -> HttpResponse:
     """Show the terminal of one market; the public part needs no account."""
     try:
         spec = instruments.instrument(symbol)
-    except instruments.UnknownInstrumentError as error:
-        raise Http404(refusal_message(error)) from None
+    except instruments.UnknownInstrumentError:
+        return render(request, "404.html", status=404)
     context = {
         "page": "trade",
         "symbol": spec.symbol,

@@ -19,21 +19,26 @@ export async function call(method, path, body) {
   const headers = { "Accept-Language": document.documentElement.lang };
   if (method !== "GET") headers["X-CSRFToken"] = csrfToken();
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  let response;
-  let envelope;
+  const sent = body === undefined ? undefined : JSON.stringify(body);
+  const { answer, status, ok } = await ask(path, { method, headers, body: sent, credentials: "same-origin" });
+  if (!ok) throw new ApiError({ ...answer, status });
+  return { data: answer.data, message: answer.message, status };
+}
+
+async function ask(path, options) {
   try {
-    response = await fetch(`/api/v1${path}`, {
-      method,
-      headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
-      credentials: "same-origin",
-    });
-    envelope = await response.json();
+    const response = await fetch(`/api/v1${path}`, options);
+    return { answer: await response.json(), status: response.status, ok: response.ok };
   } catch {
     throw new ApiError({ code: -1, message: gettext("The exchange cannot be reached."), status: 0 });
   }
-  if (!response.ok) throw new ApiError({ ...envelope, status: response.status });
-  return { data: envelope.data, message: envelope.message, status: response.status };
+}
+
+/** A document without envelope, such as the OpenAPI description. */
+export async function readDocument(path) {
+  const { answer, status, ok } = await ask(path, {});
+  if (!ok) throw new ApiError({ ...answer, status });
+  return answer;
 }
 
 export const read = async (path) => (await call("GET", path)).data;

@@ -104,7 +104,7 @@ def test_the_compiled_catalogue_is_up_to_date(domain) -> None:
 
 @pytest.mark.parametrize("domain", ["django", "djangojs"])
 def test_a_translation_keeps_the_places_of_its_text(domain) -> None:
-    place = re.compile(r"%\([a-z_]+\)s|%s|\{[a-z_]+\}")
+    place = re.compile(r"%\([a-z_]+\)[sd]|%s|\{[a-z_]+\}")
 
     for text, translations in _entries(domain).items():
         for translation in translations:

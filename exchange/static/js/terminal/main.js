@@ -1,5 +1,5 @@
 /* Puts the terminal together: reads what is, follows what changes, and joins the panels. */
-import { items, read } from "../api.js";
+import { items, read, readDocument } from "../api.js";
 import { Feed } from "../feed.js";
 import { Instrument } from "../instrument.js";
 import { grouped } from "../numbers.js";
@@ -24,9 +24,10 @@ import { announce, toast } from "./toasts.js";
 const { symbol, signed_in: signedIn } = JSON.parse(document.getElementById("page-data").textContent);
 const path = encodeURIComponent(symbol);
 const byId = (id) => document.getElementById(id);
+const RETRY_MS = 3000;
 
 const status = new Status();
-const [rows, schema] = await insist(() => Promise.all([read("/instruments"), readSchema()]));
+const [rows, schema] = await insist(() => Promise.all([read("/instruments"), readDocument("/schema?format=json")]));
 const instruments = items(rows).map((row) => new Instrument(row));
 const markets = new Map(instruments.map((instrument) => [instrument.symbol, instrument]));
 const instrument = markets.get(symbol);
@@ -52,18 +53,18 @@ const tables = new OrderTables({ own, markets, symbol });
 const switcher = new SymbolSwitcher(instruments);
 const feed = new Feed({ onMessage: receive, onState: (state) => status.show(state), onOpen: opened });
 
-async function readSchema() {
-  return (await fetch("/api/v1/schema?format=json")).json();
-}
 
-/** Without the markets and their rules there is no terminal: try until they can be read. */
+/** What the terminal cannot do without is read until it succeeds; meanwhile the banner says so. */
 async function insist(work) {
   for (;;) {
     try {
-      return await work();
-    } catch {
+      const result = await work();
+      status.recovered();
+      return result;
+    } catch (error) {
+      if (error.code === undefined) throw error;
       status.failed();
-      await new Promise((resolve) => setTimeout(resolve, 3000));
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 }
@@ -178,16 +179,14 @@ async function loadTape() {
   if (newest !== undefined) market.sequence = Math.max(market.sequence ?? 0, newest);
 }
 
-/** After a lost connection: what has no sequence to follow is read again. */
-async function reload() {
-  await Promise.all([
-    loadTape(), chart.load(), read(`/ticker/${path}`).then(showDay),
-  ]).catch(() => status.failed());
+/** At the start and after a lost connection: what has no sequence to follow is read. */
+function reload() {
+  return insist(() => Promise.all([loadTape(), chart.load(), read(`/ticker/${path}`).then(showDay)]));
 }
 
 /** Read once the private channels are joined, so that nothing can fall between the two. */
 function loadOwn() {
-  own.load().then(ownIsRead, () => status.failed());
+  insist(() => own.load()).then(ownIsRead);
 }
 
 function readQuote() {

@@ -17,14 +17,21 @@ export class Status {
     const wasLost = this.state === "offline" || this.state === "stale";
     this.state = state;
     document.body.classList.toggle("is-stale", lost);
-    this.#banner(lost ? gettext("The connection is lost. What is shown may be old; reconnecting.") : "");
+    if (lost) this.#banner(gettext("The connection is lost. What is shown may be old; reconnecting."));
+    else if (!this.isFailing) this.#banner("");
     if (lost && !wasLost) announce(gettext("The connection is lost."));
     if (wasLost && state === "live") announce(gettext("Connected again."));
   }
 
-  /** Reading over REST failed; the feed will bring it up again. */
+  /** Reading over REST failed and is tried again. */
   failed() {
+    this.isFailing = true;
     this.#banner(gettext("Some data could not be read; trying again."));
+  }
+
+  recovered() {
+    if (this.isFailing && this.state === "live") this.#banner("");
+    this.isFailing = false;
   }
 
   #banner(text) {
