@@ -23,8 +23,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _fingerprint() -> str:
-    """Return a digest of every source that can end up in the machine code."""
-    digest = hashlib.sha256(numba.__version__.encode())
+    """Return a digest of all that decides what the machine code is."""
+    digest = hashlib.sha256(f"{numba.__version__} {numba.config.BOUNDSCHECK}".encode())  # type: ignore[attr-defined]
     for source in [*sorted(_HERE.glob("*.py")), _HERE.parent / "protocol.py"]:
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]
