@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 
 from exchange.kernel.errors import InvariantViolationError
 from matching_worker import frames, protocol, wal
+from matching_worker.engine import Engine
 from matching_worker.frames import SEGMENT_HEADER_BYTES
 from matching_worker.protocol import Rows
+from matching_worker.tests.strategies import random_stream
 from matching_worker.wal import NO_CHAIN_HASH, Tail, Wal, WalDamagedError, WalError, WalVersionError
 
 SHARD = 3
@@ -305,6 +309,34 @@ def test_a_newer_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(WalVersionError, match="has version 2; this program reads 1"):
         Wal.open(tmp_path, shard=SHARD, epoch=1)
     assert contents(tmp_path) == before
+
+
+def test_a_wal_replayed_in_another_process_gives_the_same_hash(tmp_path: Path) -> None:
+    commands = random_stream(1, 3_000, instruments=3, open_ids=500, spread=20)
+    engine = Engine(SHARD, 1)
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1, segment_bytes_max=50_000)
+    for start in range(0, 3_000, 100):
+        log.append(commands[start : start + 100], chain_hash(start + 100))
+        log.sync()
+        engine.apply(commands[start : start + 100])
+    log.close()
+    program = (
+        "import sys; from pathlib import Path; from matching_worker import wal; "
+        "from matching_worker.engine import Engine; engine = Engine(3, 1); "
+        "[engine.apply(commands) for commands, _ in wal.read(Path(sys.argv[1]))]; "
+        "print(engine.sequence, engine.state_hash)"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert len(contents(tmp_path)) > 1
+    assert result.stdout.split() == ["3000", str(engine.state_hash)]
 
 
 def raising(error: OSError) -> Callable[..., int]:
