@@ -3,6 +3,7 @@
 Django is allowed here (the log and the settlement are in PostgreSQL); the engine and the WAL below know nothing of it.
 """
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,12 @@ READ_MAX = 2_000
 SETTLE_MAX = 500
 """Commands in one settlement transaction, at most."""
 
+SETTLE_EVENTS_FIRST = 200
+SETTLE_EVENTS_MAX = 500
+SETTLE_SECONDS_SHORT = 0.1
+SETTLE_SECONDS_LONG = 0.25
+"""Note [Settlement in small parts]"""
+
 
 class LogMismatchError(Exception):
     """The WAL and the command log tell different stories: the database went back in time, or a WAL is not its own."""
@@ -46,22 +53,17 @@ class Batch:
         """Return the part after a sequence, or None when there is none."""
         if int(self.commands["sequence"][-1]) <= sequence:
             return None
-        return Batch(
-            self.commands[self.commands["sequence"] > sequence], self.events[self.events["sequence"] > sequence]
-        )
+        start = max(0, sequence + 1 - int(self.commands["sequence"][0]))
+        return Batch(self.commands[start:], self.events[np.searchsorted(self.events["sequence"], sequence, "right") :])
 
-    def slices(self, size: int) -> list["Batch"]:
-        """Cut into parts of at most `size` commands."""
-        if len(self.commands) <= size:
-            return [self]
-        parts = []
-        for start in range(0, len(self.commands), size):
-            commands = self.commands[start : start + size]
-            low, high = np.searchsorted(
-                self.events["sequence"], [commands["sequence"][0], commands["sequence"][-1] + 1]
-            )
-            parts.append(Batch(commands, self.events[low:high]))
-        return parts
+    def first(self, commands_max: int, events_max: int) -> "Batch":
+        """Return the longest start within both limits; a command keeps its events, so at least one command."""
+        count = min(commands_max, len(self.commands))
+        if len(self.events) > events_max:
+            unfinished = int(self.events["sequence"][events_max]) - int(self.commands["sequence"][0])
+            count = min(count, max(1, unfinished))
+        last = self.commands["sequence"][count - 1]
+        return Batch(self.commands[:count], self.events[: np.searchsorted(self.events["sequence"], last, "right")])
 
 
 def join(batches: list[Batch]) -> Batch:
@@ -90,10 +92,14 @@ class Shard:
             logger.warning("wal_torn_tail_cut", detail=str(self.wal.torn))
         stream_epoch, self.head_at_start = command_log.stream_head(number)
         self.engine = Engine(number, stream_epoch)
+        self._settle_events = SETTLE_EVENTS_FIRST
 
     # --- recovery -----------------------------------------------------------------------------------------
     def recover(self, *, now: datetime) -> int:
         """Replay the WAL and settle what the books lack; return how many commands were replayed.
+
+        A WAL that ends before the books do (its disk was lost) is made good from the log: what was settled may have
+        been published, and must not be published as if it were new.
 
         Raises:
             LogMismatchError: The WAL does not agree with the log, or the replay with the books.
@@ -106,6 +112,14 @@ class Shard:
             unsettled = batch.after(self.settled)
             if unsettled is not None:
                 self.settle(unsettled, now=now)
+        while self.engine.sequence < self.settled:
+            done = self.step(now=now)
+            if not done:
+                raise LogMismatchError(
+                    f"shard {self.number}: the command log ends at {self.engine.sequence}, but the books are settled to"
+                    f" {self.settled}. The log may have been restored to an older moment."
+                )
+            replayed += done
         return replayed
 
     def _require_wal_follows_log(self) -> None:
@@ -152,13 +166,29 @@ class Shard:
         return self._match(commands)
 
     def settle(self, batch: Batch, *, now: datetime) -> None:
-        """Put a batch into the books, in transactions of at most SETTLE_MAX commands."""
+        """Put a batch into the books, in transactions of a bounded number of commands and events.
+
+        Note [Settlement in small parts]
+            What a transaction costs follows its events: one order can sweep a thousand others, and the database ends a
+            transaction that takes too long. Each part is therefore cut by events too, beginning small, twice as many
+            after a short transaction and half as many after a long one. A part that were too much for the database
+            would otherwise be too much for the next worker as well, for ever.
+        """
         pending = batch.after(self.settled)
-        if pending is None:
-            return
-        for part in pending.slices(SETTLE_MAX):
+        while pending is not None:
+            part = pending.first(SETTLE_MAX, self._settle_events)
+            started = time.perf_counter()
             settlement.settle(self.number, self.epoch, part.commands, part.events, now=now)
+            self._adapt(time.perf_counter() - started)
             self.settled = int(part.commands["sequence"][-1])
+            pending = pending.after(self.settled)
+
+    def _adapt(self, seconds: float) -> None:
+        """Choose the size of the next settlement by how long the last one took."""
+        if seconds > SETTLE_SECONDS_LONG:
+            self._settle_events = max(1, self._settle_events // 2)
+        elif seconds < SETTLE_SECONDS_SHORT:
+            self._settle_events = min(SETTLE_EVENTS_MAX, 2 * self._settle_events)
 
     def step(self, *, now: datetime) -> int:
         """Do one round without threads: read, journal, match, settle; return how many commands."""

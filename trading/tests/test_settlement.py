@@ -1,0 +1,31 @@
+"""Settlement: what its transaction may and may not do, beside the whole roads in exchange/tests/test_flow_spot.py."""
+
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from exchange.kernel.clock import utc_now
+from trading.models import Trade
+from trading.services import settlement
+from trading.tests.road import limit, make_instrument, place, worker
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
+
+
+def test_a_lone_command_that_cannot_be_cut_takes_the_time_that_it_needs(customer, tmp_path: Path) -> None:
+    make_instrument()
+    alice, bob = customer("alice", USDT=100_000), customer("bob", BTC=1)
+    makers = settlement.LONG_EVENTS + 1
+    place(bob.id, *[limit("BTCUSDT", "sell", "0.0010", "50000.00")] * makers)
+    with worker(tmp_path) as shard:
+        shard.step(now=utc_now())
+        place(alice.id, limit("BTCUSDT", "buy", "1.0000", "50000.00"))
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL transaction_timeout = '2s'")
+
+            shard.step(now=utc_now())
+
+            cursor.execute("SELECT pg_sleep(2.1), current_setting('idle_in_transaction_session_timeout')")
+            assert cursor.fetchone()[1] == "0"
+    assert Trade.objects.count() == makers
