@@ -86,7 +86,8 @@ def market_worst_ticks(spec: InstrumentSpec, side: str, last_price: Decimal | No
         bound, rounding = min(high, reference + slippage), ROUND_FLOOR
     else:
         bound, rounding = max(low, reference - slippage), ROUND_CEILING
-    return max(1, int((bound / spec.tick_size).to_integral_value(rounding)))
+    ticks = max(1, int((bound / spec.tick_size).to_integral_value(rounding)))
+    return spec.price_to_ticks(spec.ticks_to_price(ticks))  # refuses more ticks than the engine knows
 
 
 def order_terms(
@@ -101,6 +102,7 @@ def order_terms(
     Raises:
         PriceOutsideBandError: The limit price is outside the band.
         BelowMinimumNotionalError: The order is too small.
+        NumberTooLargeError: A market order's worst price has more ticks than the engine knows.
     """
     if limit_ticks is None:
         worst_ticks = market_worst_ticks(spec, side, last_price)

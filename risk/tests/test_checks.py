@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from marketdata.units import InstrumentSpec
+from marketdata.units import InstrumentSpec, NumberTooLargeError
 from risk.services import checks
 
 SPEC = InstrumentSpec(
@@ -99,3 +99,11 @@ def test_an_order_below_the_minimum_notional_is_refused() -> None:
 def test_a_halted_instrument_takes_no_orders(status: str) -> None:
     with pytest.raises(checks.InstrumentNotTradingError):
         checks.require_trading(replace(SPEC, status=status))
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_a_market_order_beyond_the_engines_prices_is_refused_before_anything_is_held(side: str) -> None:
+    fine = replace(SPEC, tick_size=Decimal("0.00000001"), lot_size=Decimal(1), quote_decimals=8)
+
+    with pytest.raises(NumberTooLargeError):
+        checks.order_terms(fine, side=side, lots=1, limit_ticks=None, last_price=None)
