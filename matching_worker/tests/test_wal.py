@@ -4,48 +4,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange.kernel.errors import InvariantViolationError
-from matching_worker import frames, protocol, wal
+from matching_worker import frames, wal
 from matching_worker.engine import Engine
 from matching_worker.frames import SEGMENT_HEADER_BYTES
-from matching_worker.protocol import Rows
 from matching_worker.tests.strategies import random_stream
+from matching_worker.tests.wal_files import SEGMENT_1, SHARD, chain_hash, commands_from, contents, sequences_in, written
 from matching_worker.wal import NO_CHAIN_HASH, Tail, Wal, WalDamagedError, WalError, WalVersionError
-
-SHARD = 3
-SEGMENT_1 = "000001-00000000000000000001.wal"
-
-
-def commands_from(first: int, count: int) -> Rows:
-    sequences = np.arange(first, first + count)
-    return protocol.encode(kind=2, instrument_id=1, order_id=sequences * 7, sequence=sequences)
-
-
-def chain_hash(sequence: int) -> bytes:
-    return sequence.to_bytes(32, "big")
-
-
-def written(directory: Path, *batches: int, epoch: int = 1, segment_bytes_max: int = 1 << 20) -> Tail:
-    """Append one frame for each number in `batches`, syncing after each, and close."""
-    log = Wal.open(directory, shard=SHARD, epoch=epoch, segment_bytes_max=segment_bytes_max)
-    for count in batches:
-        log.append(commands_from(log.tail.sequence + 1, count), chain_hash(log.tail.sequence + count))
-        log.sync()
-    log.close()
-    return log.tail
-
-
-def sequences_in(directory: Path, *, after: int = 0) -> list[int]:
-    return [int(sequence) for commands, _ in wal.read(directory, after=after) for sequence in commands["sequence"]]
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
 
 
 def test_what_was_synced_is_read_back(tmp_path: Path) -> None:
@@ -238,63 +207,6 @@ def test_a_later_frame_of_the_same_unsynced_write_does_not_make_a_gap(tmp_path: 
 
     assert reopened.tail.sequence == 1
     assert reopened.torn == (tmp_path / SEGMENT_1, start, 2 * (80 + 64))
-
-
-def test_every_flipped_bit_of_synced_bytes_is_damage_and_nothing_is_changed(tmp_path: Path) -> None:
-    written(tmp_path, 1, 1)
-    path = tmp_path / SEGMENT_1
-    whole = path.read_bytes()
-    synced_bytes = SEGMENT_HEADER_BYTES + 80 + 64
-
-    for position in range(synced_bytes):
-        for bit in range(8):
-            content = bytearray(whole)
-            content[position] ^= 1 << bit
-            path.write_bytes(content)
-            with pytest.raises(WalDamagedError, match=r"damaged at offset \d+") as refusal:
-                Wal.open(tmp_path, shard=SHARD, epoch=1)
-            assert str(path) in str(refusal.value)
-            with pytest.raises(WalDamagedError):
-                sequences_in(tmp_path)
-            assert path.read_bytes() == bytes(content)
-
-
-def test_damage_names_the_offset_of_the_bad_frame(tmp_path: Path) -> None:
-    written(tmp_path, 1, 1, 1)
-    path = tmp_path / SEGMENT_1
-    content = bytearray(path.read_bytes())
-    second = SEGMENT_HEADER_BYTES + 80 + 64
-    content[second + 100] ^= 1
-    path.write_bytes(content)
-
-    with pytest.raises(WalDamagedError, match=f"{SEGMENT_1}: damaged at offset {second}: "):
-        Wal.open(tmp_path, shard=SHARD, epoch=1)
-
-
-@pytest.mark.parametrize("keep", [0, 10, SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + 50])
-def test_a_segment_cut_short_before_another_is_damage(tmp_path: Path, keep: int) -> None:
-    written(tmp_path, 1, 1, segment_bytes_max=1)
-    path = tmp_path / SEGMENT_1
-    path.write_bytes(path.read_bytes()[:keep])
-
-    with pytest.raises(WalDamagedError, match=SEGMENT_1 if keep != SEGMENT_HEADER_BYTES else "segment is missing"):
-        Wal.open(tmp_path, shard=SHARD, epoch=1)
-
-
-def test_a_missing_segment_is_damage(tmp_path: Path) -> None:
-    written(tmp_path, 1, 1, 1, segment_bytes_max=1)
-    (tmp_path / "000001-00000000000000000002.wal").unlink()
-
-    with pytest.raises(WalDamagedError, match="continues command 2, but the WAL before it ends with 1"):
-        Wal.open(tmp_path, shard=SHARD, epoch=1)
-
-
-def test_old_segments_may_be_gone(tmp_path: Path) -> None:
-    written(tmp_path, 1, 1, 1, segment_bytes_max=1)
-    (tmp_path / SEGMENT_1).unlink()
-
-    assert Wal.open(tmp_path, shard=SHARD, epoch=1).tail.sequence == 3
-    assert sequences_in(tmp_path) == [2, 3]
 
 
 @pytest.mark.parametrize("part", ["segment", "frame"])
