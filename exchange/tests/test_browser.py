@@ -1,146 +1,20 @@
 """The terminal in a real browser against a real exchange: `manage.py up` with its demo, and Chromium."""
 
-import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from django.conf import settings
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, WebSocketRoute, expect, sync_playwright
+from playwright.sync_api import Route, WebSocketRoute, expect
 
-from exchange.web.browser import find_chromium, launch
+from exchange.tests.terminal_page import fill, open_demo_account, open_terminal, shown_asset, wait_until
+from exchange.web.browser import find_chromium
 
-CHROMIUM = find_chromium()
-START_SECONDS_MAX = 180
-STOP_SECONDS_MAX = 60
-LIVE_MS_MAX = 30_000
 PHONE = {"width": 390, "height": 844}
 WIDTHS = (390, 768, 1024, 1440)
 ODD_QUANTITY = "0.0137"
 
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on this machine: install it (Debian: apt-get install chromium)"
+    find_chromium() is None, reason="no Chromium on this machine: install it (Debian: apt-get install chromium)"
 )
-
-
-def _free_port() -> int:
-    """Return a port that is free, and whose +80 (the worker's) is too."""
-    while True:
-        with socket.socket() as web, socket.socket() as worker:
-            web.bind(("127.0.0.1", 0))
-            port = web.getsockname()[1]
-            try:
-                worker.bind(("127.0.0.1", port + 80))
-            except (OSError, OverflowError):
-                continue
-            return port
-
-
-def _has_a_book(address: str) -> bool:
-    """Tell whether the demo's makers have quoted both sides."""
-    try:
-        with urllib.request.urlopen(f"{address}/api/v1/depth/BTCUSDT?limit=5", timeout=5) as answer:  # noqa: S310
-            body = answer.read().decode()
-    except (urllib.error.URLError, OSError):
-        return False
-    return '"bids":[["' in body and '"asks":[["' in body
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Start the whole exchange in a new data folder; stop it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="exchange-browser-"))
-    folder.chmod(0o711)  # run by root, the servers' account walks through it: nothing is left outside
-    port = _free_port()
-    dropped = ("DJANGO_SETTINGS_MODULE", "EXCHANGE_DATA_DIR", "EXCHANGE_DB_ROLE", "EXCHANGE_WORKER_PORT", "SECRET_KEY")
-    environment = {name: value for name, value in os.environ.items() if name not in dropped}
-    with (folder / "up.log").open("w") as log:
-        up = subprocess.Popen(
-            [sys.executable, "manage.py", "up", "--port", str(port), "--data-dir", str(folder / "data")],
-            cwd=settings.BASE_DIR,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while not _has_a_book(f"http://127.0.0.1:{port}"):
-            if up.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"`up` did not serve a live book:\n{(folder / 'up.log').read_text()[-6000:]}")
-            time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        up.send_signal(signal.SIGTERM)
-        up.wait(STOP_SECONDS_MAX)
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright, str(CHROMIUM))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_context(browser: Browser, address: str):
-    """Return a function that opens a new browser session; none of them may log an error."""
-    contexts: list[BrowserContext] = []
-    faults: list[str] = []
-
-    def note_errors(message: ConsoleMessage) -> None:
-        if message.type == "error":
-            faults.append(message.text)
-
-    def open_one(**options) -> Page:
-        context = browser.new_context(base_url=address, **{"locale": "en-US", **options})
-        context.set_default_timeout(LIVE_MS_MAX)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", note_errors)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        return page
-
-    open_one.faults = faults  # type: ignore[attr-defined]
-    expect.set_options(timeout=LIVE_MS_MAX)
-    yield open_one
-    for context in contexts:
-        context.close()
-    assert faults == []
-
-
-def _demo_account(page: Page) -> None:
-    page.goto("/signup")
-    page.locator("form[action='/demo-account'] button").click()
-    page.wait_for_url("**/account")
-
-
-def _terminal(page: Page, symbol: str = "BTCUSDT") -> None:
-    page.goto(f"/trade/{symbol}")
-    page.wait_for_selector("html[data-ready=yes]")
-    page.wait_for_selector("#asks tr[data-price]")
-    page.wait_for_selector("#bids tr[data-price]")
-
-
-def _fill(page: Page, *, price: str, quantity: str) -> None:
-    page.locator("#price").fill(price)
-    page.locator("#quantity").fill(quantity)
-
-
-def _asset(page: Page, asset: str, column: int) -> str:
-    row = page.locator("#assets tr").filter(has=page.get_by_role("cell", name=asset, exact=True))
-    return row.locator("td").nth(column).inner_text()
 
 
 def test_a_newcomer_signs_up_takes_funds_trades_and_cancels(open_context) -> None:
@@ -153,11 +27,11 @@ def test_a_newcomer_signs_up_takes_funds_trades_and_cancels(open_context) -> Non
     page.get_by_role("button", name="Get demo funds").click()
     expect(page.locator("#balances-card tr", has_text="BTC").locator("td").nth(1)).to_have_text("1")
 
-    _terminal(page)
+    open_terminal(page)
     expect(page.locator("#assets")).to_contain_text("100,000")
     best_ask = page.locator("#asks tr[data-price]").last.get_attribute("data-price")
     above_all_asks = f"{float(best_ask) * 1.05:.0f}"
-    _fill(page, price=above_all_asks, quantity=ODD_QUANTITY)
+    fill(page, price=above_all_asks, quantity=ODD_QUANTITY)
     page.get_by_role("button", name="Buy BTC").click()
 
     expect(page.locator("#pane-log")).to_contain_text(f"Bought {ODD_QUANTITY} BTC at")
@@ -166,10 +40,10 @@ def test_a_newcomer_signs_up_takes_funds_trades_and_cancels(open_context) -> Non
     page.get_by_role("tab", name="Trades").click()
     expect(page.locator("#pane-fills tbody tr")).to_have_count(1)
     expect(page.locator("#pane-fills tbody tr").first).to_contain_text("Taker")
-    assert float(_asset(page, "USDT", 1).replace(",", "")) < 100_000
+    assert float(shown_asset(page, "USDT", 1).replace(",", "")) < 100_000
 
     below_all_bids = f"{float(best_ask) * 0.9:.0f}"
-    _fill(page, price=below_all_bids, quantity="0.01")
+    fill(page, price=below_all_bids, quantity="0.01")
     expect(page.locator("#preview-total")).to_contain_text("USDT")
     at_most, _ = page.locator("#preview-total").inner_text().split()
     page.get_by_role("button", name="Buy BTC").dblclick()
@@ -189,8 +63,8 @@ def test_a_newcomer_signs_up_takes_funds_trades_and_cancels(open_context) -> Non
 
 def test_a_market_order_asks_first_and_a_minor_unit_market_trades_in_major_units(open_context) -> None:
     page = open_context(viewport={"width": 1440, "height": 900})
-    _demo_account(page)
-    _terminal(page, "2330.TW")
+    open_demo_account(page)
+    open_terminal(page, "2330.TW")
     expect(page.locator("#assets tr").first).to_contain_text("1,000")
     page.get_by_role("radio", name="Market", exact=True).check()
     page.locator("#quantity").fill("3")
@@ -209,8 +83,8 @@ def test_faults_are_told_beside_the_field_and_nothing_is_sent(open_context) -> N
     page = open_context(viewport={"width": 1440, "height": 900})
     sent: list[str] = []
     page.on("request", lambda request: sent.append(f"{request.method} {request.url.rpartition('/')[2]}"))
-    _demo_account(page)
-    _terminal(page)
+    open_demo_account(page)
+    open_terminal(page)
     price = page.locator("#price").input_value()
 
     for typed, quantity, field, words in (
@@ -221,7 +95,7 @@ def test_faults_are_told_beside_the_field_and_nothing_is_sent(open_context) -> N
         (price, "0.00001", "quantity", "multiple of 0.0001"),
         (price, "", "quantity", "Enter a quantity"),
     ):
-        _fill(page, price=typed, quantity=quantity)
+        fill(page, price=typed, quantity=quantity)
         page.get_by_role("button", name="Buy BTC").click()
         expect(page.locator(f"#{field}-error")).to_contain_text(words)
         expect(page.locator(f"#{field}")).to_have_attribute("aria-invalid", "true")
@@ -232,8 +106,8 @@ def test_faults_are_told_beside_the_field_and_nothing_is_sent(open_context) -> N
 
 def test_a_refusal_of_the_exchange_is_told_beside_the_field_in_the_readers_language(open_context) -> None:
     page = open_context(viewport={"width": 1440, "height": 900}, locale="zh-TW")
-    _demo_account(page)
-    _terminal(page)
+    open_demo_account(page)
+    open_terminal(page)
     page.locator("#quantity").fill("500")
     page.locator("#send").click()
 
@@ -244,7 +118,7 @@ def test_a_refusal_of_the_exchange_is_told_beside_the_field_in_the_readers_langu
 
 def test_the_page_is_chinese_for_a_chinese_browser(open_context) -> None:
     page = open_context(locale="zh-TW")
-    _terminal(page)
+    open_terminal(page)
 
     expect(page.locator("html")).to_have_attribute("lang", "zh-Hant")
     expect(page.locator("#panel-book h2")).to_have_text("委託簿")
@@ -256,7 +130,7 @@ def test_the_page_is_chinese_for_a_chinese_browser(open_context) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_page_scrolls_sideways(open_context, width) -> None:
     page = open_context(viewport={"width": width, "height": 844})
-    _demo_account(page)
+    open_demo_account(page)
     for path in ("/", "/account", "/login", "/signup", "/trade/BTCUSDT"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
@@ -268,8 +142,9 @@ def test_no_page_scrolls_sideways(open_context, width) -> None:
 
 def test_on_a_phone_the_panels_are_tabs_and_buy_is_within_reach(open_context) -> None:
     page = open_context(viewport=PHONE, has_touch=True)
-    _demo_account(page)
-    _terminal_phone(page)
+    open_demo_account(page)
+    page.goto("/trade/BTCUSDT")
+    page.wait_for_selector("html[data-ready=yes]")
     expect(page.locator("#panel-chart")).to_be_visible()
     expect(page.locator("#panel-book")).to_be_hidden()
 
@@ -281,15 +156,10 @@ def test_on_a_phone_the_panels_are_tabs_and_buy_is_within_reach(open_context) ->
     expect(page.get_by_role("button", name="Sell BTC")).to_be_in_viewport()
 
 
-def _terminal_phone(page: Page) -> None:
-    page.goto("/trade/BTCUSDT")
-    page.wait_for_selector("html[data-ready=yes]")
-
-
 def test_keys_work_on_the_page_but_not_while_typing(open_context) -> None:
     page = open_context(viewport={"width": 1440, "height": 900})
-    _demo_account(page)
-    _terminal(page)
+    open_demo_account(page)
+    open_terminal(page)
 
     page.keyboard.press("s")
     expect(page.get_by_role("button", name="Sell BTC")).to_be_visible()
@@ -332,8 +202,8 @@ def test_a_lost_delta_is_noticed_and_a_lost_connection_comes_back(open_context) 
         server.on_message(from_server)
 
     page.route_web_socket("**/ws", between)
-    _terminal(page)
-    _wait(page, lambda: len(dropped) == 1 and len(snapshots) == 2)
+    open_terminal(page)
+    wait_until(page, lambda: len(dropped) == 1 and len(snapshots) == 2)
 
     sockets[0].close()
     expect(page.locator("#banner")).to_be_visible()
@@ -342,22 +212,68 @@ def test_a_lost_delta_is_noticed_and_a_lost_connection_comes_back(open_context) 
     assert (len(sockets), len(snapshots)) == (2, 3)
 
 
-def _wait(page: Page, condition) -> None:
-    """Wait for something that happens in this process while the page lives."""
-    deadline = time.monotonic() + LIVE_MS_MAX / 1000
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        page.wait_for_timeout(50)
+def test_an_answer_that_was_lost_and_asked_for_again_places_one_order(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900})
+    open_demo_account(page)
+    open_terminal(page)
+    bodies: list[str] = []
+
+    def lose_the_first_answer(route: Route) -> None:
+        if route.request.method != "POST":
+            route.continue_()
+            return
+        bodies.append(str(route.request.post_data))
+        answer = route.fetch()
+        if len(bodies) == 1:
+            assert answer.status == 201
+            route.abort()
+        else:
+            assert answer.status == 200
+            route.fulfill(response=answer)
+
+    page.route("**/api/v1/orders", lose_the_first_answer)
+    fill(page, price=f"{float(page.locator('#price').input_value()) * 0.9:.0f}", quantity="0.02")
+    page.get_by_role("button", name="Buy BTC").click()
+    expect(page.locator("#ticket-error")).to_have_text("The exchange cannot be reached.")
+    page.get_by_role("button", name="Buy BTC").click()
+    expect(page.locator("#pane-log")).to_contain_text("Buy order of 0.0200 BTC accepted.")
+
+    assert len(bodies) == 2
+    assert bodies[0] == bodies[1]
+    expect(page.locator("#pane-open tbody tr")).to_have_count(1)
+    open_context.faults[:] = [fault for fault in open_context.faults if "ERR_FAILED" not in fault]  # the lost answer
+
+
+def test_cancel_all_asks_first_and_leaves_nothing_open(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900})
+    open_demo_account(page)
+    open_terminal(page)
+    price = float(page.locator("#price").input_value())
+    for share in (0.90, 0.91, 0.92):
+        fill(page, price=f"{price * share:.0f}", quantity="0.01")
+        page.get_by_role("button", name="Buy BTC").click()
+        expect(page.locator("#quantity")).to_have_value("")
+    expect(page.locator("#open-count")).to_have_text("3")
+    page.locator("#quantity").blur()
+
+    page.keyboard.press("Shift+X")
+    expect(page.locator("#confirm-dialog")).to_contain_text("Cancel 3 open orders?")
+    page.get_by_role("button", name="Back").click()
+    expect(page.locator("#open-count")).to_have_text("3")
+    page.keyboard.press("Shift+X")
+    page.get_by_role("button", name="Confirm").click()
+
+    expect(page.locator("#open-count")).to_have_text("0")
 
 
 def test_two_tabs_of_one_account_agree(open_context) -> None:
     first = open_context(viewport={"width": 1440, "height": 900})
-    _demo_account(first)
-    _terminal(first)
+    open_demo_account(first)
+    open_terminal(first)
     second = first.context.new_page()
-    _terminal(second)
+    open_terminal(second)
 
-    _fill(first, price=f"{float(first.locator('#price').input_value()) * 0.9:.0f}", quantity="0.02")
+    fill(first, price=f"{float(first.locator('#price').input_value()) * 0.9:.0f}", quantity="0.02")
     first.get_by_role("button", name="Buy BTC").click()
 
     expect(second.locator("#pane-open tbody tr")).to_have_count(1)

@@ -48,7 +48,7 @@ const chart = new Chart(instrument, (next, before) => {
   feed.unsubscribe([`kline.${symbol}.${before}`]);
   feed.subscribe([`kline.${symbol}.${next}`]);
 });
-const ticket = new Ticket({ instrument, market, balances: own.balances, orderForm: new OrderForm(schema), onAccepted: () => {} });
+const ticket = new Ticket({ instrument, market, balances: own.balances, orderForm: new OrderForm(schema) });
 const tables = new OrderTables({ own, markets, symbol });
 const switcher = new SymbolSwitcher(instruments);
 const feed = new Feed({ onMessage: receive, onState: (state) => status.show(state), onOpen: opened });
@@ -93,7 +93,6 @@ function opened({ again }) {
 }
 
 function receive(message) {
-  if (message.symbol !== undefined && message.symbol !== symbol && message.type !== "trade") return;
   switch (message.type) {
     case "snapshot":
       book.reset(message);

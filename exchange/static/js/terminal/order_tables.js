@@ -26,8 +26,8 @@ const statusWord = (status) => ({
 
 export class OrderTables {
   /** @param markets Map of symbol to Instrument */
-  constructor({ own, markets, symbol, onOwnChange }) {
-    Object.assign(this, { own, markets, symbol, onOwnChange });
+  constructor({ own, markets, symbol }) {
+    Object.assign(this, { own, markets, symbol });
     this.filter = byId("this-symbol");
     this.filter.checked = preference("this-symbol", false);
     this.filter.addEventListener("change", () => {

@@ -3,11 +3,11 @@ import { framed, setText } from "./frame.js";
 
 export class Table {
   /**
-   * @param columns {text(row), className?, label?} or {make(row) -> element} for a cell built once
+   * @param columns {text(row), className?} or {make(row) -> element} for a cell built once
    * @param rows function that gives the rows in the order to show, each with an `id`
    */
-  constructor({ pane, columns, rows, label = () => "" }) {
-    Object.assign(this, { columns, rows, label });
+  constructor({ pane, columns, rows }) {
+    Object.assign(this, { columns, rows });
     this.body = pane.querySelector("tbody");
     this.empty = pane.querySelector(".pane-empty");
     this.names = [...pane.querySelectorAll("thead th")].map((cell) => cell.textContent.trim());

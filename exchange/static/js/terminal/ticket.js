@@ -13,10 +13,10 @@ export class Ticket {
   /**
    * @param market {book, lastPrice()} as the page knows it now
    * @param balances the user's balances by asset, kept up to date elsewhere
-   * @param onAccepted called with each order that the exchange has accepted
+   * @param orderForm the form of an order by the OpenAPI document
    */
-  constructor({ instrument, market, balances, orderForm, onAccepted }) {
-    Object.assign(this, { instrument, market, balances, orderForm, onAccepted, sending: false, intent: null, touched: false });
+  constructor({ instrument, market, balances, orderForm }) {
+    Object.assign(this, { instrument, market, balances, orderForm, sending: false, intent: null, touched: false });
     this.form = byId("ticket");
     this.refresh = framed(() => this.#show());
     this.#offerWords();
@@ -232,7 +232,6 @@ export class Ticket {
     toast(interpolate(words, [amount(this.instrument.quantity(order.quantity), this.instrument.base)]), "good");
     this.intent = null;
     this.clear();
-    this.onAccepted(order);
   }
 
   #refused(error) {

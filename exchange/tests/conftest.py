@@ -1,0 +1,111 @@
+"""A real exchange and a real browser, for the tests of the terminal."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from exchange.tests.terminal_page import LIVE_MS_MAX
+from exchange.web.browser import find_chromium, launch
+
+START_SECONDS_MAX = 180
+STOP_SECONDS_MAX = 60
+
+
+def _free_port() -> int:
+    """Return a port that is free, and whose +80 (the worker's) is too."""
+    while True:
+        with socket.socket() as web, socket.socket() as worker:
+            web.bind(("127.0.0.1", 0))
+            port = web.getsockname()[1]
+            try:
+                worker.bind(("127.0.0.1", port + 80))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+def _has_a_book(address: str) -> bool:
+    """Tell whether the demo's makers have quoted both sides."""
+    try:
+        with urllib.request.urlopen(f"{address}/api/v1/depth/BTCUSDT?limit=5", timeout=5) as answer:  # noqa: S310
+            body = answer.read().decode()
+    except (urllib.error.URLError, OSError):
+        return False
+    return '"bids":[["' in body and '"asks":[["' in body
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Start the whole exchange in a new data folder; stop it at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="exchange-browser-"))
+    folder.chmod(0o711)  # run by root, the servers' account walks through it: nothing is left outside
+    port = _free_port()
+    dropped = ("DJANGO_SETTINGS_MODULE", "EXCHANGE_DATA_DIR", "EXCHANGE_DB_ROLE", "EXCHANGE_WORKER_PORT", "SECRET_KEY")
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    with (folder / "up.log").open("w") as log:
+        up = subprocess.Popen(
+            [sys.executable, "manage.py", "up", "--port", str(port), "--data-dir", str(folder / "data")],
+            cwd=settings.BASE_DIR,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not _has_a_book(f"http://127.0.0.1:{port}"):
+            if up.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"`up` did not serve a live book:\n{(folder / 'up.log').read_text()[-6000:]}")
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        up.send_signal(signal.SIGTERM)
+        up.wait(STOP_SECONDS_MAX)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = launch(playwright, str(find_chromium()))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_context(browser: Browser, address: str):
+    """Return a function that opens a new browser session; none of them may log an error."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+
+    def note_errors(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            faults.append(message.text)
+
+    def open_one(**options) -> Page:
+        context = browser.new_context(base_url=address, **{"locale": "en-US", **options})
+        context.set_default_timeout(LIVE_MS_MAX)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", note_errors)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        return page
+
+    open_one.faults = faults  # type: ignore[attr-defined]
+    expect.set_options(timeout=LIVE_MS_MAX)
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert faults == []
