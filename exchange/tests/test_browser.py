@@ -78,6 +78,13 @@ def test_a_market_order_asks_first_and_a_minor_unit_market_trades_in_major_units
     price = page.locator("#pane-fills tbody tr").first.locator("td").nth(3).inner_text()
     assert 300 < float(price) < 1200
 
+    page.get_by_role("radio", name="Limit", exact=True).check()
+    fill(page, price=f"{float(price) * 0.9:.0f}", quantity="2")
+    page.get_by_role("button", name="Buy 2330").click()
+    page.get_by_role("tab", name="Open orders").click()
+    expect(page.locator("#pane-open tbody tr").locator("td").nth(4)).to_have_text(f"{float(price) * 0.9:.0f}")
+    expect(page.locator("#pane-open tbody tr").locator("td").nth(5)).to_have_text("0 / 2")
+
 
 def test_faults_are_told_beside_the_field_and_nothing_is_sent(open_context) -> None:
     page = open_context(viewport={"width": 1440, "height": 900})

@@ -15,7 +15,7 @@ const zoneShift = (seconds) => seconds - new Date(seconds * 1000).getTimezoneOff
 export class Chart {
   /** @param onInterval called with (new interval, the one before) so that the live channel can follow */
   constructor(instrument, onInterval) {
-    Object.assign(this, { instrument, onInterval, candles: [], pointed: null, lines: new Map() });
+    Object.assign(this, { instrument, onInterval, candles: [], pointed: null, lines: new Map(), orders: [] });
     this.area = document.getElementById("chart");
     this.legend = document.getElementById("chart-legend");
     this.chart = createChart(this.area, {
@@ -88,6 +88,7 @@ export class Chart {
 
   /** Draw a line for each of the user's open limit orders. */
   markOrders(orders) {
+    this.orders = orders;
     const wanted = new Map(orders.map((order) => [order.id, order]));
     for (const [id, line] of this.lines) {
       if (wanted.has(id)) continue;
@@ -170,5 +171,6 @@ export class Chart {
       upColor: up, wickUpColor: up, borderUpColor: up, downColor: down, wickDownColor: down, borderDownColor: down,
     });
     this.volume.setData(this.candles.map((candle) => this.#bar(candle)));
+    this.markOrders(this.orders);
   }
 }
