@@ -23,6 +23,7 @@ from django.db import connections
 
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import require
+from exchange.kernel.errors import require
 from exchange.observability import metrics
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
@@ -55,6 +56,7 @@ class WorkerProcess:
         self._http_port = http_port
         self._wal_dir = wal_dir
         self._stopping = threading.Event()
+        self._finished = threading.Event()
         self._to_settle: queue.Queue[Batch | None] = queue.Queue(SETTLE_QUEUE_MAX)
         self._journal = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._counted = (time.monotonic(), 0)
@@ -88,7 +90,7 @@ class WorkerProcess:
             os._exit(1)
         self._to_settle.put(None)
         settling.join()
-        self._stopping.set()
+        self._finished.set()
         renewing.join()
         self.publisher.close()
         self._journal.shutdown()
@@ -101,6 +103,7 @@ class WorkerProcess:
         owner = f"{socket.gethostname()}:{os.getpid()}"
         deadline = time.monotonic() + LEASE_WAIT_SECONDS
         while True:
+            self._leased_at = time.monotonic()
             try:
                 return Shard(self.number, wal_dir=self._wal_dir, owner=owner)
             except lease.LeaseHeldError:
@@ -126,9 +129,20 @@ class WorkerProcess:
 
     # --- threads --------------------------------------------------------------------------------------------
     def _renew(self) -> None:
-        """Keep the lease until the end."""
-        while not self._stopping.wait(lease.RENEW_SECONDS):
+        """Keep the lease until everything is settled."""
+        while not self._finished.wait(lease.RENEW_SECONDS):
+            asked_at = time.monotonic()
             lease.renew(self.number, self.shard.epoch)
+            self._leased_at = asked_at
+
+    def _await_lease(self) -> None:
+        """Return once the lease is certainly this worker's.
+
+        A process that was stopped for longer than its lease may have a successor, whose WAL continues where this one's
+        ended: it must write nothing more. Its next renewal says so and ends it.
+        """
+        while time.monotonic() - self._leased_at > lease.LEASE_SECONDS:
+            time.sleep(WAKE_SECONDS)
 
     def _match(self) -> None:
         """Read, journal beside matching, publish, hand over to settlement; sleep when there is nothing."""
@@ -162,6 +176,7 @@ class WorkerProcess:
         batch = self.shard.match(commands)
         matched = time.perf_counter()
         durable.result()
+        require(self.publisher.is_running, "the feed's thread has ended")
         self.publisher.publish(batch.events)
         self._to_settle.put(batch)
         _count(self.number, batch, matched - started)
@@ -178,6 +193,7 @@ class WorkerProcess:
 
     def _write_ahead(self, commands: Rows, chain_hash: bytes) -> None:
         """Append and sync one batch."""
+        self._await_lease()
         started = time.perf_counter()
         self.shard.journal(commands, chain_hash)
         metrics.FSYNC_SECONDS.observe(time.perf_counter() - started)

@@ -1,6 +1,7 @@
 """Killing any process at any moment, then starting again: no order lost, none settled twice, books clean."""
 
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -152,6 +153,35 @@ def test_a_worker_killed_at_random_moments_loses_nothing_and_settles_nothing_twi
     known = set(Order.objects.filter(id__in=acknowledged).values_list("id", flat=True))
     assert known == set(acknowledged)
     assert Trade.objects.count() > 0
+
+
+def test_a_worker_that_was_stopped_and_replaced_writes_nothing_when_it_wakes(scratch: Scratch) -> None:
+    rng = random.Random(SEED)
+    make_instrument()
+    traders = [_trader(f"trader-{number}") for number in range(2)]
+
+    def trade() -> None:
+        orders.submit([Submission(rng.choice(traders), _order(rng)) for _ in range(20)], now=utc_now())
+
+    stopped = scratch.start_worker()
+    trade()
+    scratch.wait_settled()
+
+    stopped.send_signal(signal.SIGSTOP)
+    scratch.start_worker()
+    trade()
+    scratch.wait_settled()
+    trade()
+    stopped.send_signal(signal.SIGCONT)
+    assert stopped.wait(timeout=20) == 1
+    scratch.wait_settled()
+    scratch.workers[-1].kill()
+    scratch.workers[-1].wait()
+
+    scratch.start_worker()
+    trade()
+    scratch.wait_settled()
+    assert _broken() == []
 
 
 def test_orders_acknowledged_by_a_killed_web_process_are_matched(scratch: Scratch) -> None:

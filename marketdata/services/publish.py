@@ -78,6 +78,11 @@ class Publisher:
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread that sends is alive; without it the feed stands still."""
+        return self._thread.is_alive()
+
     def reset(
         self,
         specs: Iterable[InstrumentSpec],

@@ -1,5 +1,6 @@
 """`manage.py run_matching_worker`: the process that holds one shard's books in memory."""
 
+import errno
 import signal
 from argparse import ArgumentParser
 from typing import Any
@@ -41,3 +42,7 @@ class Command(BaseCommand):
             process.run()
         except (LogMismatchError, WalError, LeaseHeldError) as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise CommandError(f"Port {options['http_port']} is in use: --http-port names another.") from error
