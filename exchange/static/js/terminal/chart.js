@@ -162,6 +162,10 @@ export class Chart {
         background: { color: colour("--surface") }, textColor: colour("--text-muted"),
         fontFamily: colour("--font"), fontSize: 11,
       },
+      crosshair: {
+        vertLine: { color: colour("--text-muted"), labelBackgroundColor: colour("--accent-fill") },
+        horzLine: { color: colour("--text-muted"), labelBackgroundColor: colour("--accent-fill") },
+      },
       grid: { vertLines: { color: colour("--surface-raised") }, horzLines: { color: colour("--surface-raised") } },
       rightPriceScale: { borderColor: colour("--border") },
       timeScale: { borderColor: colour("--border") },

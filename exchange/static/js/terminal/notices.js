@@ -21,7 +21,8 @@ export class Notices {
   }
 
   order(order) {
-    if (order.status === "rejected") toast(gettext("An order was rejected."), "bad");
+    const isToldByTheTicket = order.reason === "INSUFFICIENT_FUNDS";
+    if (order.status === "rejected" && !isToldByTheTicket) toast(gettext("An order was rejected."), "bad");
     const unfilled = order.status === "cancelled" && order.reason !== "USER";
     if (unfilled) toast(gettext("What could not fill at once was cancelled."));
   }

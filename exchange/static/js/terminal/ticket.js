@@ -16,7 +16,7 @@ export class Ticket {
    * @param orderForm the form of an order by the OpenAPI document
    */
   constructor({ instrument, market, balances, orderForm }) {
-    Object.assign(this, { instrument, market, balances, orderForm, sending: false, intent: null, touched: false });
+    Object.assign(this, { instrument, market, balances, orderForm, sending: false, isOnItsWay: false, intent: null, touched: false });
     this.form = byId("ticket");
     this.refresh = framed(() => this.#show());
     this.#offerWords();
@@ -154,10 +154,10 @@ export class Ticket {
     const button = byId("send");
     if (!button) return;
     const words = buying ? gettext("Buy %s") : gettext("Sell %s");
-    setText(button, this.sending ? gettext("Sending…") : interpolate(words, [base]));
+    setText(button, this.isOnItsWay ? gettext("Sending…") : interpolate(words, [base]));
     button.classList.toggle("side-buy", buying);
     button.classList.toggle("side-sell", !buying);
-    button.disabled = this.sending;
+    button.disabled = this.isOnItsWay;
   }
 
   /** What the user has of the two assets of this market. */
@@ -191,9 +191,10 @@ export class Ticket {
       return;
     }
     this.sending = true;
-    this.refresh();
     try {
       if (draft.type === "market" && !(await this.#agreed(draft))) return;
+      this.isOnItsWay = true;
+      this.refresh();
       this.intent ??= newIntent();
       const { data } = await call("POST", "/orders", this.#request(draft));
       this.#accepted(data);
@@ -201,7 +202,7 @@ export class Ticket {
       if (error.code === undefined) throw error;
       this.#refused(error);
     } finally {
-      this.sending = false;
+      this.sending = this.isOnItsWay = false;
       this.refresh();
     }
   }
