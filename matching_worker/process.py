@@ -23,7 +23,6 @@ from django.db import connections
 
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import require
-from exchange.kernel.errors import require
 from exchange.observability import metrics
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
@@ -60,6 +59,7 @@ class WorkerProcess:
         self._to_settle: queue.Queue[Batch | None] = queue.Queue(SETTLE_QUEUE_MAX)
         self._journal = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._counted = (time.monotonic(), 0)
+        self._leased_at = time.monotonic()
 
     def stop(self) -> None:
         """Ask for a clean stop; safe in a signal handler."""
