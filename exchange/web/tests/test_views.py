@@ -169,6 +169,14 @@ def test_dark_is_the_default_and_the_light_theme_is_remembered(client) -> None:
     assert 'data-theme="light"' in client.get("/login").content.decode()
 
 
+def test_rising_prices_may_be_red(client) -> None:
+    plain = client.get("/login").content.decode()
+    client.cookies["up"] = "red"
+
+    assert 'data-up="green"' in plain
+    assert 'data-up="red"' in client.get("/login").content.decode()
+
+
 def test_pages_allow_no_inline_script_and_no_foreign_source(client, market) -> None:
     policy = client.get("/trade/BTCUSDT").headers["Content-Security-Policy"]
 

@@ -12,6 +12,12 @@ const ROOM_RIGHT = 6;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const zoneShift = (seconds) => seconds - new Date(seconds * 1000).getTimezoneOffset() * 60;
 
+/** The library may put a mark between two ticks: such a one shows a decimal more rather than a wrong price. */
+function axisText(price, decimals) {
+  const text = price.toFixed(decimals);
+  return Math.abs(Number(text) - price) < 10 ** -(decimals + 4) ? text : price.toFixed(decimals + 1);
+}
+
 export class Chart {
   /** @param onInterval called with (new interval, the one before) so that the live channel can follow */
   constructor(instrument, onInterval) {
@@ -27,7 +33,12 @@ export class Chart {
       crosshair: { mode: 0 },
     });
     this.series = this.chart.addSeries(CandlestickSeries, {
-      priceFormat: { type: "price", precision: instrument.priceDecimals, minMove: Number(instrument.tickSize) },
+      priceFormat: {
+        type: "custom",
+        minMove: Number(instrument.tickSize),
+        formatter: (price) => price.toFixed(instrument.priceDecimals),
+        tickmarksFormatter: (prices) => prices.map((price) => axisText(price, instrument.priceDecimals)),
+      },
     });
     this.volume = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false,

@@ -37,7 +37,7 @@ function log(text, kind) {
   row.insertCell().textContent = clock.format(new Date());
   const cell = row.insertCell();
   cell.textContent = text;
-  cell.className = kind === "bad" ? "down" : "";
+  cell.className = kind === "bad" ? "bad" : "";
   while (body.rows.length > LOGGED_MAX) body.deleteRow(-1);
   document.querySelector("#pane-log .pane-empty").hidden = true;
 }
