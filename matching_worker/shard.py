@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import structlog
+from django.db import OperationalError
+from psycopg import errors
 
 from exchange.kernel.errors import require
 from matching_worker import wal
@@ -31,6 +33,9 @@ SETTLE_EVENTS_MAX = 500
 SETTLE_SECONDS_SHORT = 0.1
 SETTLE_SECONDS_LONG = 0.25
 """Note [Settlement in small parts]"""
+
+SETTLE_ATTEMPTS_MAX = 30
+"""How often one part is tried while others keep its traders' gates; each attempt waits for `lock_timeout`."""
 
 
 class LogMismatchError(Exception):
@@ -178,10 +183,23 @@ class Shard:
         while pending is not None:
             part = pending.first(SETTLE_MAX, self._settle_events)
             started = time.perf_counter()
-            settlement.settle(self.number, self.epoch, part.commands, part.events, now=now)
+            self._settle_part(part, now)
             self._adapt(time.perf_counter() - started)
             self.settled = int(part.commands["sequence"][-1])
             pending = pending.after(self.settled)
+
+    def _settle_part(self, part: Batch, now: datetime) -> None:
+        """Settle one part; a lock that did not come in time undid the transaction, so that it is simply tried again."""
+        for attempt in range(1, SETTLE_ATTEMPTS_MAX + 1):
+            try:
+                settlement.settle(self.number, self.epoch, part.commands, part.events, now=now)
+            except OperationalError as error:
+                is_lock = isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected)
+                if not is_lock or attempt == SETTLE_ATTEMPTS_MAX:
+                    raise
+                logger.warning("settlement_waits_for_locks", shard=self.number, attempt=attempt, error=str(error))
+            else:
+                return
 
     def _adapt(self, seconds: float) -> None:
         """Choose the size of the next settlement by how long the last one took."""

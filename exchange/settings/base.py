@@ -87,7 +87,10 @@ TEMPLATES = [
 # The process's role narrows what it may do (ledger tables are written through door functions
 # only); without one, a command acts as the owner, as migrations must.
 DB_ROLE = os.environ.get("EXCHANGE_DB_ROLE", "")
-LOCK_TIMEOUT_MS = 2000
+TRANSACTION_TIMEOUT_MS = 2000
+"""A transaction that takes longer loses its connection."""
+LOCK_TIMEOUT_MS = 1500
+"""Shorter, so that waiting for a lock ends in an error that can be handled, before the connection is lost."""
 ONLINE_ROLES = {"exchange_web", "exchange_worker"}
 
 
@@ -97,8 +100,8 @@ def _connection_options(role: str) -> str:
     if role:
         flags.append(f"-c role={role}")
     if role in ONLINE_ROLES:
-        flags.append(f"-c idle_in_transaction_session_timeout={LOCK_TIMEOUT_MS}")
-        flags.append(f"-c transaction_timeout={LOCK_TIMEOUT_MS}")
+        flags.append(f"-c idle_in_transaction_session_timeout={TRANSACTION_TIMEOUT_MS}")
+        flags.append(f"-c transaction_timeout={TRANSACTION_TIMEOUT_MS}")
     return " ".join(flags)
 
 

@@ -8,14 +8,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import connections
+from django.db import connections, transaction
 
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError
 from ledger.services import accounts, transfers
 from trading import audit
-from trading.models import Order
+from trading.models import Order, Trade
 from trading.services import orders
 from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
 from trading.tests.processes import Scratch, scratch_database
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.django_db
 THREADS = 8
 SECONDS = 6.0
 TRADERS = 5
+TRANSACTION_SECONDS = settings.TRANSACTION_TIMEOUT_MS / 1000
 
 
 @pytest.fixture(name="_django_db_helper")
@@ -140,4 +142,23 @@ def test_four_threads_never_spend_one_wallet_twice(scratch: Scratch) -> None:
 
     assert sum(isinstance(result, Order) for result in results) == affordable
     assert sum(isinstance(result, DomainError) for result in results) == 3 * affordable
+    assert [item for item in audit.invariants() if not item.ok] == []
+
+
+def test_settlement_waits_out_whoever_keeps_a_gate_too_long(scratch: Scratch) -> None:
+    make_instrument()
+    seller, buyer = _traders()[:2]
+    scratch.start_worker()
+    orders.place(seller, [PlaceOrder("BTCUSDT", "sell", "limit", Decimal("0.01"), Decimal(50_000))], now=utc_now())
+    scratch.wait_settled()
+
+    orders.place(buyer, [PlaceOrder("BTCUSDT", "buy", "limit", Decimal("0.01"), Decimal(50_000))], now=utc_now())
+    with transaction.atomic():
+        accounts.lock([seller])
+        time.sleep(1.5 * TRANSACTION_SECONDS)
+    scratch.wait_settled()
+
+    assert len(scratch.workers) == 1
+    assert "settlement_waits_for_locks" in (scratch.folder / "worker.log").read_text()
+    assert Trade.objects.count() == 1
     assert [item for item in audit.invariants() if not item.ok] == []

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg.errors import LockNotAvailable
 
 from exchange.kernel.clock import utc_now
 from matching_worker import shard as shards
@@ -169,3 +170,25 @@ def test_books_settled_with_another_hash_stop_the_worker(customer, tmp_path: Pat
 
     with pytest.raises(LogMismatchError, match="where the books were settled at 0000000000000001"):
         other.recover(now=utc_now())
+
+
+@pytest.mark.django_db
+def test_a_settlement_that_never_gets_its_locks_gives_up(
+    customer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_instrument()
+    bob = customer("bob", BTC=1)
+    place(bob.id, limit("BTCUSDT", "sell", "0.0100", "50000.00"))
+    attempts = []
+
+    def blocked(*_: object, **__: object) -> None:
+        attempts.append(1)
+        raise OperationalError from LockNotAvailable()
+
+    monkeypatch.setattr(settlement, "settle", blocked)
+    shard = Shard(0, wal_dir=tmp_path, owner="test")
+
+    with pytest.raises(OperationalError):
+        shard.step(now=utc_now())
+    assert len(attempts) == shards.SETTLE_ATTEMPTS_MAX
+    assert shard.settled == 0

@@ -76,6 +76,7 @@ def scratch_database(folder: Path) -> Iterator[Scratch]:
             "DJANGO_SETTINGS_MODULE": "exchange.settings.test",
             "DATABASE_URL": f"postgresql://{current['USER']}@{host}/{clone}",
             "REDIS_URL": settings.REDIS_URL,
+            "EXCHANGE_DB_ROLE": "exchange_worker",
             "EXCHANGE_DATA_DIR": str(folder),
         }
         scratch = Scratch(env, folder)
