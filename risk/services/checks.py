@@ -71,9 +71,14 @@ def band(spec: InstrumentSpec, last_price: Decimal | None) -> tuple[Decimal, Dec
     return reference - width, reference + width
 
 
+def is_trading(spec: InstrumentSpec) -> bool:
+    """Whether the instrument accepts orders."""
+    return spec.status == "TRADING"
+
+
 def require_trading(spec: InstrumentSpec) -> None:
     """Refuse unless the instrument accepts orders."""
-    if spec.status != "TRADING":
+    if not is_trading(spec):
         raise InstrumentNotTradingError(symbol=spec.symbol, status=spec.status)
 
 

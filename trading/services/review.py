@@ -5,6 +5,7 @@ from datetime import datetime
 
 from exchange import database
 from marketdata import selectors as instruments
+from risk.services import checks
 from trading.models import Order, OrderStatus, PrivateChannel
 from trading.services import orders
 from trading.services.admission import Admission
@@ -14,7 +15,10 @@ _APPROVED = "UPDATE orders SET status = %s, reason = '', updated_at = %s WHERE i
 
 
 def approve(order_ids: Sequence[int], *, now: datetime) -> list[Order]:
-    """Let waiting orders onto the book; those that no longer wait are left alone. Returns the approved ones."""
+    """Let waiting orders onto the book; return the approved ones.
+
+    Those that no longer wait are left alone, and those of an instrument that accepts no orders now go on waiting.
+    """
 
     def decide(admission: Admission, order: Order) -> None:
         spec = instruments.instrument_by_id(order.instrument_id)
@@ -44,6 +48,10 @@ def _decide(
         book = orders.load_orders(sorted(set(owners)), order_ids)
         admission = Admission(book, now)
         waiting = [order for order in book.orders.values() if order.status == OrderStatus.PENDING_REVIEW]
+        if approving:
+            waiting = [
+                order for order in waiting if checks.is_trading(instruments.instrument_by_id(order.instrument_id))
+            ]
         for order in waiting:
             decide(admission, order)
         if approving and waiting:

@@ -7,6 +7,7 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from exchange.kernel.clock import utc_now
+from marketdata.models import Instrument
 from risk.models import ReviewLimit
 from trading.models import Command
 from trading.services import orders, review
@@ -50,6 +51,19 @@ def test_an_approved_order_is_matched(waiting, customer) -> None:
     assert fresh(order).status == "filled"
     assert alice.balances("BTC")["available"] == Decimal("0.0101")
     assert review.approve([order.id], now=utc_now()) == []
+
+
+def test_an_order_of_a_halted_instrument_goes_on_waiting(waiting) -> None:
+    alice, order = waiting
+    instrument = Instrument.objects.get(symbol="BTCUSDT")
+    instrument.status = "HALTED"
+    instrument.save()
+
+    assert review.approve([order.id], now=utc_now()) == []
+
+    assert fresh(order).status == "pending_review"
+    assert alice.balances("USDT")["order_hold"] == Decimal("505.101")
+    assert Command.objects.count() == 4
 
 
 def test_a_refused_order_gives_everything_back(waiting) -> None:
