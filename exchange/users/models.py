@@ -1,17 +1,28 @@
 """People who sign in, and the demo funds they were given."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
-from django.db import models
+from django.db import models, transaction
+
+from ledger.services import accounts
 
 
 class UserManager(DjangoUserManager["User"]):
     """Finds users whatever the case of the name they type."""
 
     use_in_migrations = False
+
+    def create_superuser(
+        self, username: str, email: str | None = None, password: str | None = None, **fields: Any
+    ) -> "User":
+        """Make an administrator, for `manage.py createsuperuser`, with a gate: administrators trade like anyone."""
+        with transaction.atomic():
+            user = super().create_superuser(username, email, password, **fields)
+            accounts.open_gates([user.pk])
+        return user
 
     def get_by_natural_key(self, username: str | None) -> "User":
         """Return the user of a name, for every way of signing in."""

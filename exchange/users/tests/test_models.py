@@ -1,7 +1,10 @@
 import pytest
 from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.db import transaction
 
 from exchange.users.models import User
+from ledger.services import accounts
 
 
 @pytest.mark.django_db
@@ -19,3 +22,13 @@ def test_names_are_kept_and_found_in_lower_case() -> None:
     assert User.objects.get_by_natural_key("ALICE") == user
     with pytest.raises(ValidationError, match="already exists"):
         User(username="aLiCe", password="x").full_clean()
+
+
+@pytest.mark.django_db
+def test_an_administrator_made_on_the_command_line_can_hold_funds() -> None:
+    call_command("createsuperuser", username="root", email="root@example.com", interactive=False)
+
+    root = User.objects.get_by_natural_key("root")
+    assert root.is_superuser
+    with transaction.atomic():
+        accounts.lock([root.pk])
