@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.utils.translation import gettext_lazy
 
 from exchange.embedded import addresses
 
@@ -155,6 +156,10 @@ CURRENCY_CODE_MAX_LENGTH = 16
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "exchange" / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
 
 # --- REST ---------------------------------------------------------------------------------------
 REQUEST_BODY_BYTES_MAX = 1024 * 1024
@@ -215,6 +220,14 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
+
+# --- Admin --------------------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": gettext_lazy("Exchange administration"),
+    "SITE_HEADER": gettext_lazy("Exchange administration"),
+    "SITE_URL": "/",
+    "SHOW_HISTORY": True,
+}
 
 # --- Demo ---------------------------------------------------------------------------------------
 DEMO = False
