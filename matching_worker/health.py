@@ -9,6 +9,9 @@ import orjson
 
 from exchange.observability import metrics
 
+HEALTHY = "ok"
+"""The status with which a worker takes commands; with any other it only lives."""
+
 
 class _QuietHandler(WSGIRequestHandler):
     """Says nothing for every scrape."""
@@ -18,11 +21,16 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 class HealthServer:
-    """Serves on a thread until closed."""
+    """Serves on a thread until closed.
+
+    Attributes:
+        port: Where it listens; the system's choice when 0 was asked for.
+    """
 
     def __init__(self, port: int, health: Callable[[], dict[str, object]], *, host: str = "127.0.0.1") -> None:
         self._health = health
         self._server: WSGIServer = make_server(host, port, self._answer, handler_class=_QuietHandler)
+        self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, name="http", daemon=True).start()
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -32,8 +40,10 @@ class HealthServer:
             start_response("200 OK", [("Content-Type", metrics.CONTENT_TYPE)])
             return [metrics.exposition()]
         if path in {"/health", "/health/live", "/health/ready"}:
-            start_response("200 OK", [("Content-Type", "application/json")])
-            return [orjson.dumps(self._health())]
+            found = self._health()
+            is_good = path == "/health/live" or found["status"] == HEALTHY
+            start_response("200 OK" if is_good else "503 Service Unavailable", [("Content-Type", "application/json")])
+            return [orjson.dumps(found)]
         start_response("404 Not Found", [("Content-Type", "application/json")])
         return [b'{"status":"not found"}']
 

@@ -26,7 +26,7 @@ from exchange.kernel.errors import require
 from exchange.observability import metrics
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
-from matching_worker.health import HealthServer
+from matching_worker.health import HEALTHY, HealthServer
 from matching_worker.protocol import CommandKind, EventKind, Reason, Rows
 from matching_worker.shard import Batch, Shard, join
 from trading.services import command_log, lease
@@ -60,6 +60,7 @@ class WorkerProcess:
         self._journal = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._counted = (time.monotonic(), 0)
         self._leased_at = time.monotonic()
+        self._is_recovered = False
 
     def stop(self) -> None:
         """Ask for a clean stop; safe in a signal handler."""
@@ -83,6 +84,7 @@ class WorkerProcess:
         self.publisher = Publisher(self._redis_url, epoch=self.shard.epoch)
         self._reset_feed()
         settling = self._thread("settle", self._settle)
+        self._is_recovered = True
         try:
             self._match()
         except BaseException:
@@ -234,7 +236,7 @@ class WorkerProcess:
     def _health(self) -> dict[str, object]:
         """Return what /health of the worker says."""
         return {
-            "status": "ok",
+            "status": HEALTHY if self._is_recovered else "recovering",
             "shard": self.number,
             "epoch": self.shard.epoch,
             "sequence": self.shard.engine.sequence,

@@ -229,8 +229,8 @@ def _write(
     facts = _private_facts(outcome, changed, wallets)
     before = private_events.append(facts, now=now)
     door_at = time.perf_counter()
-    if outcome.entries:
-        door, params = journal.door_call(outcome.entries, now)
+    for start in range(0, len(outcome.entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
+        door, params = journal.door_call(outcome.entries[start : start + journal.ENTRIES_MAX], now)
         database.execute(door, *params)
     private_events.push_on_commit(facts, before)
     return door_at

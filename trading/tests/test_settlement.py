@@ -1,11 +1,14 @@
 """Settlement: what its transaction may and may not do, beside the whole roads in exchange/tests/test_flow_spot.py."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
 from exchange.kernel.clock import utc_now
+from ledger.services import journal
+from trading import audit
 from trading.models import Trade
 from trading.services import settlement
 from trading.tests.road import limit, make_instrument, place, worker
@@ -29,3 +32,22 @@ def test_a_lone_command_that_cannot_be_cut_takes_the_time_that_it_needs(customer
             cursor.execute("SELECT pg_sleep(2.1), current_setting('idle_in_transaction_session_timeout')")
             assert cursor.fetchone()[1] == "0"
     assert Trade.objects.count() == makers
+
+
+def test_a_sweep_of_more_entries_than_the_door_takes_at_once_is_settled_whole(
+    customer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_instrument()
+    alice, bob = customer("alice", USDT=100_000), customer("bob", BTC=1)
+    monkeypatch.setattr(journal, "ENTRIES_MAX", 4)
+    with worker(tmp_path) as shard:
+        for _ in range(3):
+            place(bob.id, *[limit("BTCUSDT", "sell", "0.0010", "50000.00")] * 3)
+            shard.step(now=utc_now())
+        place(alice.id, limit("BTCUSDT", "buy", "0.0090", "50000.00"))
+
+        shard.step(now=utc_now())
+
+    assert Trade.objects.count() == 9
+    assert alice.balances("BTC") == {"available": Decimal("0.009"), "order_hold": 0}
+    assert [item for item in audit.invariants() if not item.ok] == []
