@@ -17,6 +17,7 @@ from exchange.kernel.money import from_quanta, plain
 from ledger.entries import EntryDraft
 from ledger.posting_rules import EventKind, draft
 from marketdata import selectors as instruments
+from marketdata.selectors import SYMBOL_SHOWN_MAX, UnknownInstrumentError
 from marketdata.units import InstrumentSpec
 from matching_worker import protocol
 from risk.services import checks
@@ -39,6 +40,7 @@ class AdmissionBook:
     """The locked rows that a batch is decided over; decisions are applied to it as they are made.
 
     Attributes:
+        specs: The instruments that the batch names and that exist, by symbol; the same for the whole batch.
         wallets: (owner, asset) -> wallet name -> amount.
         keys: (owner, client_order_id) -> (body hash, order) of what was placed before.
         orders: Open or ended orders that the batch cancels or reduces, by id.
@@ -46,6 +48,7 @@ class AdmissionBook:
         free_ids: Order ids reserved for this batch.
     """
 
+    specs: dict[str, InstrumentSpec]
     wallets: dict[tuple[int, str], dict[str, Decimal]]
     limits: dict[int, TraderLimits]
     keys: dict[tuple[int, str], tuple[bytes, Order]]
@@ -95,7 +98,9 @@ class Admission:
         """Accept an order: freeze its hold and queue its command; or store it as rejected for want of funds."""
         if (first := self._repeat(owner_id, request)) is not None:
             return first
-        spec = instruments.instrument(request.symbol)
+        spec = self.book.specs.get(request.symbol)
+        if spec is None:
+            raise UnknownInstrumentError(symbol=request.symbol[:SYMBOL_SHOWN_MAX])
         checks.require_trading(spec)
         lots = spec.qty_to_lots(request.quantity)
         limit_ticks = self._limit_ticks(spec, request)

@@ -142,13 +142,13 @@ def _load(submissions: Sequence[Submission]) -> AdmissionBook:
             for owner, request in placing
             if request.symbol in specs
         },
-        instrument_ids=[spec.id for spec in specs.values()],
+        specs=specs,
     )
 
 
 def load_orders(owners: Sequence[int], order_ids: Sequence[int]) -> AdmissionBook:
     """Lock the gates of these traders, then read these orders and the wallets of those that wait for review."""
-    return _read(owners, keyed=[], order_ids=order_ids, fresh=0, pairs=set(), instrument_ids=[])
+    return _read(owners, keyed=[], order_ids=order_ids, fresh=0, pairs=set(), specs={})
 
 
 def _read(
@@ -158,7 +158,7 @@ def _read(
     order_ids: Sequence[int],
     fresh: int,
     pairs: set[tuple[int, str]],
-    instrument_ids: Sequence[int],
+    specs: dict[str, InstrumentSpec],
 ) -> AdmissionBook:
     """Lock gates and read everything for a batch."""
     accounts.lock(owners)
@@ -170,12 +170,14 @@ def _read(
     )
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
     waiting = {(o.user_id, o.hold_asset) for o in orders.values() if o.status == OrderStatus.PENDING_REVIEW}
+    last_trades = instruments.states([spec.id for spec in specs.values()])
     return AdmissionBook(
+        specs=specs,
         wallets=_wallets(pairs | waiting),
         limits=limits.from_rows(limit_rows),
         keys={(row[0], row[1]): (bytes(row[2]), Order.from_db(None, ORDER_COLUMNS, row[3:])) for row in key_rows},
         orders=orders,
-        last_prices={key: state.last_price for key, state in instruments.states(instrument_ids).items()},
+        last_prices={key: trade.last_price for key, trade in last_trades.items()},
         free_ids=[row[0] for row in reversed(id_rows)],
     )
 
