@@ -30,5 +30,15 @@ def pytest_configure() -> None:
         raise pytest.UsageError(str(error)) from error
 
 
+@pytest.fixture(autouse=True)
+def _empty_redis() -> None:
+    """Begin with nothing in Redis, as with nothing in the database: it keeps epochs, limits, books.
+
+    Only in the run's own Redis; what REDIS_URL names is not ours to empty.
+    """
+    if settings.EMBEDDED_REDIS:
+        redis.empty(settings.DATA_DIR)
+
+
 def pytest_unconfigure() -> None:
     _STARTED.close()

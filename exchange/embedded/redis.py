@@ -6,7 +6,6 @@ Redis holds nothing that PostgreSQL could not restore; its file only spares work
 import contextlib
 import importlib.util
 import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -130,6 +129,11 @@ def stop(server: subprocess.Popen[bytes], data_dir: Path) -> None:
         addresses.socket_dir(data_dir).rmdir()
 
 
-def forget(data_dir: Path) -> None:
-    """Remove what the server kept on disk."""
-    shutil.rmtree(addresses.redis_dir(data_dir), ignore_errors=True)
+def empty(data_dir: Path) -> None:
+    """Forget everything, for tests.
+
+    Raises:
+        EmbeddedServerError: The server does not answer.
+    """
+    if _ask(addresses.redis_socket(data_dir), b"FLUSHALL") != b"+OK\r\n":
+        raise EmbeddedServerError(f"Redis in {data_dir} did not empty itself.")
