@@ -36,7 +36,11 @@ class Scratch:
         command = list(argv) or ["manage.py", "run_matching_worker", "--http-port", "0"]
         with (self.folder / "worker.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *command], cwd=settings.BASE_DIR, env=self.env, stdout=log, stderr=subprocess.STDOUT
+                [sys.executable, *command],
+                cwd=settings.BASE_DIR,
+                env={**self.env, "EXCHANGE_DB_ROLE": "exchange_worker"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         self.workers.append(process)
         return process
@@ -76,7 +80,6 @@ def scratch_database(folder: Path) -> Iterator[Scratch]:
             "DJANGO_SETTINGS_MODULE": "exchange.settings.test",
             "DATABASE_URL": f"postgresql://{current['USER']}@{host}/{clone}",
             "REDIS_URL": settings.REDIS_URL,
-            "EXCHANGE_DB_ROLE": "exchange_worker",
             "EXCHANGE_DATA_DIR": str(folder),
         }
         scratch = Scratch(env, folder)
