@@ -70,7 +70,7 @@ def test_holdings_have_their_average_cost_rounded_down(traded) -> None:
     [held] = selectors.holdings(alice.id)
     [sold] = selectors.holdings(bob.id)
 
-    assert (held.quantity, held.available, held.frozen) == (Decimal("0.015"), Decimal("0.015"), 0)
+    assert (held.quantity, held.available, held.frozen) == (Decimal("0.015"), Decimal("0.015"), Decimal(0))
     assert (held.average_price, held.total_cost) == (Decimal("50033.333333"), Decimal("750.5"))
     assert (sold.quantity, sold.frozen, sold.average_price) == (Decimal("0.985"), Decimal("0.005"), None)
 
