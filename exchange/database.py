@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 from django.db import connection, transaction
+from psycopg import errors
 
 
 def cursor() -> Any:
@@ -46,3 +47,8 @@ def fetch(*statements: tuple[str, Sequence[Any]]) -> list[list[tuple[Any, ...]]]
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     """Turn rows into columns for unnest, also when there are none."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def is_undone(error: BaseException) -> bool:
+    """Tell whether a lock that did not come in time undid the transaction, so that it may simply be tried again."""
+    return isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import structlog
 from django.db import OperationalError
-from psycopg import errors
 
+from exchange import database
 from exchange.kernel.errors import require
 from matching_worker import wal
 from matching_worker.engine import Engine
@@ -194,8 +194,7 @@ class Shard:
             try:
                 settlement.settle(self.number, self.epoch, part.commands, part.events, now=now)
             except OperationalError as error:
-                is_lock = isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected)
-                if not is_lock or attempt == SETTLE_ATTEMPTS_MAX:
+                if not database.is_undone(error) or attempt == SETTLE_ATTEMPTS_MAX:
                     raise
                 logger.warning("settlement_waits_for_locks", shard=self.number, attempt=attempt, error=str(error))
             else:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from django.db import InterfaceError, OperationalError, connection
 
+from exchange import database
 from exchange.kernel.errors import DomainError
 from trading import selectors
 from trading.models import Order
@@ -94,7 +95,8 @@ def _lend_connection() -> None:
 def _write(batch: Sequence[Ticket]) -> None:
     """Write tickets in one transaction and hand each its results.
 
-    A fault that undid the transaction is tried again ticket by ticket, so that it stays with the one that caused it.
+    A fault that undid the transaction is tried again ticket by ticket, so that it stays with the one that caused it: so
+    is a trader's gate that somebody else keeps.
     After a lost connection nobody knows whether COMMIT arrived: every ticket is told so, and a client's retry by
     `client_order_id` finds out.
     """
@@ -102,15 +104,14 @@ def _write(batch: Sequence[Ticket]) -> None:
         results = orders.submit(
             [item for ticket in batch for item in ticket.submissions], now=max(ticket.now for ticket in batch)
         )
-    except (OperationalError, InterfaceError) as error:
-        for ticket in batch:
-            ticket.error = error
     except Exception as error:  # noqa: BLE001 -- raised again in the thread whose ticket it is
-        if len(batch) == 1:
-            batch[0].error = error
+        is_unknown = isinstance(error, OperationalError | InterfaceError) and not database.is_undone(error)
+        if len(batch) > 1 and not is_unknown:
+            for ticket in batch:
+                _write([ticket])
             return
         for ticket in batch:
-            _write([ticket])
+            ticket.error = error
     else:
         given = iter(results)
         for ticket in batch:

@@ -9,6 +9,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from exchange.kernel.clock import utc_now
+from ledger.services import accounts
 from trading.models import Order
 from trading.services import gathering, orders
 from trading.services.gathering import Gatherer
@@ -177,3 +178,17 @@ def test_a_fault_leaves_the_turn_to_the_next(wanted: list[Submission], monkeypat
     [result] = gatherer.submit(wanted[:1], now=utc_now())
 
     assert isinstance(result, Order)
+
+
+def test_a_gate_that_somebody_keeps_delays_only_its_own_trader(customer) -> None:
+    make_instrument()
+    alice, bob = customer("alice", USDT=100), customer("bob", USDT=100)
+    wanted = [Submission(one.id, limit("BTCUSDT", "buy", "0.0010", "50000.00")) for one in (alice, bob)]
+
+    with transaction.atomic():
+        accounts.lock([alice.id])
+        kept, free = _submit_together(Gatherer(), wanted)
+
+    assert isinstance(kept, OperationalError)
+    assert isinstance(free, Order)
+    assert list(Order.objects.values_list("user_id", flat=True)) == [bob.id]
