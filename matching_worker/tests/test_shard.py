@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from psycopg.errors import LockNotAvailable
 
@@ -192,3 +193,11 @@ def test_a_settlement_that_never_gets_its_locks_gives_up(
         shard.step(now=utc_now())
     assert len(attempts) == shards.SETTLE_ATTEMPTS_MAX
     assert shard.settled == 0
+
+
+@pytest.mark.django_db
+def test_a_shard_that_cannot_be_is_refused_and_leaves_no_rows() -> None:
+    with pytest.raises(CommandError, match="Shard 64 is outside 0 to 63"):
+        call_command("run_matching_worker", shard=64, http_port=0)
+
+    assert list(SettlementCursor.objects.values_list("shard", flat=True)) == [0]

@@ -10,6 +10,7 @@ from django.core.management import BaseCommand, CommandError
 from setproctitle import setproctitle
 
 from matching_worker.process import WorkerProcess
+from matching_worker.protocol import SHARD_MAX
 from matching_worker.shard import LogMismatchError
 from matching_worker.wal import WalError
 from trading.services.lease import LeaseHeldError
@@ -29,6 +30,8 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Run until stopped; what stands in the way of starting is one clear line."""
         number = options["shard"]
+        if not 0 <= number <= SHARD_MAX:
+            raise CommandError(f"Shard {number} is outside 0 to {SHARD_MAX}.")
         setproctitle(f"exchange matching worker, shard {number}")
         process = WorkerProcess(
             number,
