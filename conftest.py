@@ -42,3 +42,12 @@ def _empty_redis() -> None:
 
 def pytest_unconfigure() -> None:
     _STARTED.close()
+
+
+@pytest.fixture
+def scratch(django_db_setup, django_db_blocker, tmp_path):
+    """A database of the test's own, cloned, for tests with several processes; they really commit."""
+    from trading.tests.processes import scratch_database
+
+    with django_db_blocker.unblock(), scratch_database(tmp_path) as made:
+        yield made

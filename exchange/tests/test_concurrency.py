@@ -3,9 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -19,7 +17,7 @@ from trading import audit
 from trading.models import Order, Trade
 from trading.services import orders
 from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
-from trading.tests.processes import Scratch, scratch_database
+from trading.tests.processes import Scratch
 from trading.tests.road import make_instrument
 
 pytestmark = pytest.mark.django_db
@@ -33,12 +31,6 @@ TRANSACTION_SECONDS = settings.TRANSACTION_TIMEOUT_MS / 1000
 @pytest.fixture(name="_django_db_helper")
 def _no_transaction_around(django_db_setup) -> None:
     """Wrap nothing around the tests of this module: each has a database of its own, and really commits."""
-
-
-@pytest.fixture
-def scratch(django_db_setup, django_db_blocker, tmp_path: Path) -> Iterator[Scratch]:
-    with django_db_blocker.unblock(), scratch_database(tmp_path) as made:
-        yield made
 
 
 def _traders() -> list[int]:

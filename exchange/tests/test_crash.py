@@ -6,9 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -24,7 +22,7 @@ from trading.models import Order, Trade
 from trading.services import orders
 from trading.services.requests import CancelOrder, PlaceOrder, Submission
 from trading.tests.crash_worker import STEPS
-from trading.tests.processes import Scratch, scratch_database
+from trading.tests.processes import Scratch
 from trading.tests.road import make_instrument, place
 
 KILLS = 8
@@ -37,12 +35,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(name="_django_db_helper")
 def _no_transaction_around(django_db_setup) -> None:
     """Wrap nothing around the tests of this module: each has a database of its own, and really commits."""
-
-
-@pytest.fixture
-def scratch(django_db_setup, django_db_blocker, tmp_path: Path) -> Iterator[Scratch]:
-    with django_db_blocker.unblock(), scratch_database(tmp_path) as made:
-        yield made
 
 
 def _trader(name: str) -> int:

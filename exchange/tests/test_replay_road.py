@@ -3,15 +3,13 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection
 
-from trading.tests.processes import Scratch, scratch_database
+from trading.tests.processes import Scratch
 
 pytestmark = pytest.mark.django_db
 
@@ -29,12 +27,6 @@ FLOW = """seq,cmd,id,side,price,qty,ts
 @pytest.fixture(name="_django_db_helper")
 def _no_transaction_around(django_db_setup) -> None:
     """Wrap nothing around the tests of this module: each has a database of its own, and really commits."""
-
-
-@pytest.fixture
-def scratch(django_db_setup, django_db_blocker, tmp_path: Path) -> Iterator[Scratch]:
-    with django_db_blocker.unblock(), scratch_database(tmp_path) as made:
-        yield made
 
 
 def _manage(scratch: Scratch, *argv: str) -> subprocess.CompletedProcess[str]:

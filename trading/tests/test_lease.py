@@ -2,8 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ from exchange.kernel.errors import InvariantViolationError
 from matching_worker.protocol import COMMAND_DTYPE, EVENT_DTYPE
 from trading.models import SettlementCursor
 from trading.services import lease, settlement
-from trading.tests.processes import Scratch, scratch_database
+from trading.tests.processes import Scratch
 
 pytestmark = pytest.mark.django_db
 
@@ -29,12 +27,6 @@ HOLDER = (
 @pytest.fixture(name="_django_db_helper")
 def _no_transaction_around(django_db_setup) -> None:
     """Wrap nothing around the tests of this module: each has a database of its own, and really commits."""
-
-
-@pytest.fixture
-def scratch(django_db_setup, django_db_blocker, tmp_path: Path) -> Iterator[Scratch]:
-    with django_db_blocker.unblock(), scratch_database(tmp_path) as made:
-        yield made
 
 
 def test_a_living_worker_s_shard_cannot_be_taken_a_killed_one_s_at_once(scratch: Scratch) -> None:
