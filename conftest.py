@@ -5,6 +5,9 @@ process, however it ends: exchange.embedded.process, Note [No orphans].
 """
 
 import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -45,7 +48,11 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture
-def scratch(django_db_setup, django_db_blocker, tmp_path):
+def scratch(
+    django_db_setup: None,  # noqa: ARG001 -- the database that is cloned
+    django_db_blocker: Any,
+    tmp_path: Path,
+) -> Iterator[Any]:
     """A database of the test's own, cloned, for tests with several processes; they really commit."""
     from trading.tests.processes import scratch_database
 
