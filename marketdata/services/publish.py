@@ -16,6 +16,7 @@ import redis
 from django.conf import settings
 
 from exchange.kernel.errors import DomainError
+from exchange.observability import metrics
 from marketdata import feed, selectors
 from marketdata.mirror import Book, Mirror, Step
 from marketdata.services.streams import BEAT_SECONDS, Stream
@@ -241,6 +242,8 @@ class Publisher:
         steps = self._mirror.apply(waiting[0] if len(waiting) == 1 else np.concatenate(waiting))
         for step in steps:
             self._streams[step.book.spec.id].note(step)
+            for side, levels in zip(("bid", "ask"), step.book.sides, strict=True):
+                metrics.ORDERBOOK_DEPTH.labels(step.book.spec.symbol, side).set(len(levels))
         return steps
 
     def _writes(self, steps: Iterable[Step]) -> list[tuple[Stream, Write]]:

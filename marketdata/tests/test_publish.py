@@ -14,6 +14,7 @@ from django.conf import settings
 
 from exchange.embedded import addresses
 from exchange.embedded import redis as embedded_redis
+from exchange.observability import metrics
 from marketdata import books, feed
 from marketdata.services import publish, streams, transport
 from marketdata.services.publish import Publisher
@@ -420,3 +421,13 @@ def test_deltas_are_at_least_ninety_percent_fewer_bytes_than_sending_the_book(se
         stream._trades.clear()
 
     assert delta <= whole / 10
+
+
+def test_the_number_of_levels_is_told_as_a_metric() -> None:
+    with running() as publisher:
+        publisher.publish(np.concatenate([rested(1, Side.BUY, 101, 10, 10), rested(2, Side.BUY, 100, 5, 5)]))
+        assert publisher.flush(SECONDS)
+
+    symbol = spec().symbol
+    assert metrics.ORDERBOOK_DEPTH.labels(symbol, "bid")._value.get() == 2
+    assert metrics.ORDERBOOK_DEPTH.labels(symbol, "ask")._value.get() == 0
