@@ -222,7 +222,11 @@ class _Run:
         url, say = self._place.url, self._screen.say
         say()
         say(Text("The exchange is ready.", style="bold green"))
-        for title, path in (("Terminal", "/trade/BTCUSDT"), ("Admin", "/admin/"), ("API", "/api/docs")):
+        for title, path in (
+            ("Terminal", "/trade/BTCUSDT" if settings.DEMO else "/"),
+            ("Admin", "/admin/"),
+            ("API", "/api/docs"),
+        ):
             say(f"  {title:<9} {url}{path}")
         for login in self._logins:
             role = " (administrator)" if login.is_administrator else ""
