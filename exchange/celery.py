@@ -17,6 +17,7 @@ app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "audit the books": {"task": "ledger.tasks.audit_books", "schedule": crontab(minute="30", hour="3")},
     "make partitions": {"task": "marketdata.tasks.make_partitions", "schedule": crontab(minute="10", hour="0")},
+    "make trading partitions": {"task": "trading.tasks.make_partitions", "schedule": crontab(minute="15", hour="0")},
     "forget expired tokens": {
         "task": "exchange.users.tasks.flush_expired_tokens",
         "schedule": crontab(minute="40", hour="4"),

@@ -1,7 +1,5 @@
 """Refusals that the HTTP edge itself makes, before any service is asked. Codes 1000 to 1999, 9000 on."""
 
-from typing import Any
-
 from exchange.kernel.errors import DomainError, gettext_noop
 
 
@@ -156,8 +154,3 @@ class UnavailableError(DomainError):
     name = "UNAVAILABLE"
     status = 503
     message = gettext_noop("The exchange is busy; try again shortly.")
-
-
-def field_error(field: str, *messages: Any) -> InvalidFieldsError:
-    """Return the refusal of one field, for rules that a serializer cannot state."""
-    return InvalidFieldsError(fields={field: [str(message) for message in messages]})

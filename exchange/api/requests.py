@@ -15,8 +15,6 @@ from exchange.api import wire
 from exchange.api.envelope import SUCCESS
 from exchange.api.errors import BodyTooLargeError
 
-INTEGER_MAX = 2**53 - 1
-
 
 class StrictJsonParser(BaseParser):
     """Reads JSON of at most 1 MiB, strictly."""

@@ -4,7 +4,6 @@ Amounts inside settlement are integers of an asset's quantum (10^-decimals); `De
 """
 
 from decimal import (
-    ROUND_CEILING,
     ROUND_FLOOR,
     Context,
     Decimal,
@@ -49,11 +48,6 @@ def to_quanta(amount: Decimal, decimals: int) -> int:
     if quanta != scaled:
         raise InexactAmountError(amount=plain(amount), decimals=decimals)
     return quanta
-
-
-def round_up(amount: Decimal, decimals: int) -> Decimal:
-    """Round toward plus infinity: fees and margin, which the user pays."""
-    return amount.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_CEILING, context=_WIDE)
 
 
 def round_down(amount: Decimal, decimals: int) -> Decimal:
