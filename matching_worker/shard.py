@@ -3,6 +3,7 @@
 Django is allowed here (the log and the settlement are in PostgreSQL); the engine and the WAL below know nothing of it.
 """
 
+import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,10 +115,12 @@ class Shard:
         if self.wal.torn is not None:
             logger.warning("wal_torn_tail_cut", detail=str(self.wal.torn))
         self.engine = Engine(number, self._stream_epoch)
+        self._engine_held = threading.Lock()
         self.snapshotter = Snapshotter(
             wal_dir,
             epoch=self.epoch,
             rules=_rules(),
+            engine_held=self._engine_held,
             chain_hash_at=self._chain_hash_at,
             settled=lambda: self.settled,
             clock_ns=now_ns,
@@ -243,7 +246,8 @@ class Shard:
 
     def _match(self, commands: Rows) -> Batch:
         """Apply commands, and hold the engine's hash against the books' where the cursor stands."""
-        batch = Batch(commands, self.engine.apply(commands))
+        with self._engine_held:
+            batch = Batch(commands, self.engine.apply(commands))
         first, last = int(commands["sequence"][0]), int(commands["sequence"][-1])
         if first <= self.settled <= last:
             at_cursor = batch.events["sequence"] <= self.settled
@@ -269,10 +273,6 @@ class Shard:
     def match(self, commands: Rows) -> Batch:
         """Apply a batch to the books in memory; runs beside `journal`, nothing leaves before both are done."""
         return self._match(commands)
-
-    def offer_snapshot(self) -> bool:
-        """Take a snapshot if one is due; call it on the match thread between batches, and while there are none."""
-        return self.snapshotter.offer(self.engine)
 
     def settle(self, batch: Batch, *, now: datetime) -> None:
         """Put a batch into the books, in transactions of a bounded number of commands and events.

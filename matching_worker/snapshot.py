@@ -16,8 +16,9 @@ Note [Layout digest]
     already removed that, the command log.
 
 Note [Snapshot pause]
-    `capture` copies the rows in use while matching stands still; all else (zeros left out, checksums, writing, fsync)
-    happens on another thread. `python -m matching_worker.benchmarks.storage` measures the pause and says it.
+    `Capturer.capture` copies the rows in use while matching stands still; all else (zeros left out, checksums, writing,
+    fsync) happens beside it. The copy is one that keeps the interpreter's lock: giving that up in the middle would let
+    any other thread stretch the pause. `python -m matching_worker.benchmarks.storage` measures it.
 """
 
 import hashlib
@@ -140,10 +141,12 @@ class Capturer:
 
     def __init__(self) -> None:
         self._rooms: dict[str, np.ndarray[tuple[int], np.dtype[np.uint8]]] = {}
+        self._digest = b""
 
     def capture(self, engine: Engine) -> Capture:
         """Return a copy of the engine's state; no command may be applied meanwhile: Note [Snapshot pause]."""
         arrays = engine._arrays  # noqa: SLF001 -- this module is the one that takes an engine apart
+        self._digest = self._digest or layout_digest(arrays)
         copies, row_counts = {}, {}
         for name, rows in _state_arrays(arrays).items():
             size = _rows_in_use(name, rows, arrays.state) * rows.dtype.itemsize
@@ -151,7 +154,7 @@ class Capturer:
             if room is None or len(room) < size:
                 room = self._rooms[name] = np.ones(rows.nbytes, np.uint8)  # ones: memory that is there
             copies[name] = room[:size]
-            copies[name][:] = rows.view(np.uint8)[:size]
+            memoryview(copies[name])[:] = memoryview(rows.view(np.uint8)[:size])
             row_counts[name] = len(rows)
         return Capture(
             engine.shard,
@@ -159,7 +162,7 @@ class Capturer:
             engine.sequence,
             engine.state_hash,
             engine.time_ns,
-            layout_digest(arrays),
+            self._digest,
             copies,
             row_counts,
         )

@@ -1,18 +1,19 @@
 """When snapshots are taken: the only place that decides it, writes them beside matching, and applies retention after.
 
-The match thread calls `offer` between two calls of the engine. Mostly that compares two numbers. When a snapshot is
-due it copies the state (Note [Snapshot pause] in `snapshot.py`) and a thread does the rest. A snapshot that cannot be
-written does not stop matching: the WAL is whole and the older ones stay. It is logged as an error, told in `failure`,
-and tried again when the next one is due.
+A thread looks every `LOOK_SECONDS` whether one is due. If so it holds the engine for as long as copying its state takes
+(Note [Snapshot pause] in `snapshot.py`), and does the rest while matching goes on. A snapshot that cannot be written
+does not stop matching: the WAL is whole and the older ones stay. It is logged as an error, told in `failure`, and tried
+again when the next one is due.
 
 Note [Asking for a snapshot]
-    Another process asks by making `snapshots/take.request` with a word of its own in it; the worker looks for it every
-    `REQUEST_SECONDS`, removes it, and answers in `snapshots/<word>.answer`, which the asker removes.
+    Another process asks by making `snapshots/take.request` with a word of its own in it; the worker's thread finds it,
+    removes it, and answers in `snapshots/<word>.answer`, which the asker removes.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -22,12 +23,12 @@ import structlog
 from matching_worker import retention, snapshot
 from matching_worker.engine import Engine
 from matching_worker.segments import sync_directory
-from matching_worker.snapshot import Capture, Capturer
+from matching_worker.snapshot import Capturer
 
 logger = structlog.get_logger(__name__)
 
 REQUEST: Final = "take.request"
-REQUEST_SECONDS: Final = 0.2
+LOOK_SECONDS: Final = 0.2
 _ANSWER: Final = ".answer"
 
 
@@ -71,82 +72,78 @@ class Snapshotter:
         *,
         epoch: int,
         rules: Rules,
+        engine_held: AbstractContextManager[Any],
         chain_hash_at: Callable[[int], bytes | None],
         settled: Callable[[], int],
         clock_ns: Callable[[], int],
     ) -> None:
-        """Prepare; nothing is copied or written before the first `offer`.
+        """Prepare; nothing is copied or written before `start`.
 
         Args:
             wal_dir: The shard's folder; snapshots go into a folder in it.
             epoch: The writer's lease epoch.
             rules: When, and how much to keep.
-            chain_hash_at: The command log's chain hash at a sequence; called on the writing thread.
-            settled: The settlement cursor; called on the writing thread.
+            engine_held: A lock; while it is held, no command is applied.
+            chain_hash_at: The command log's chain hash at a sequence.
+            settled: The settlement cursor.
             clock_ns: The time, for the header and for the age of segments.
         """
         self._wal_dir = wal_dir
         self._directory = retention.snapshots_of(wal_dir)
         self._epoch = epoch
         self._rules = rules
+        self._engine_held = engine_held
         self._chain_hash_at = chain_hash_at
         self._settled = settled
         self._clock_ns = clock_ns
         self._capturer = Capturer()
-        self._writer: threading.Thread | None = None
-        self._due_sequence = rules.commands
-        self._due_at = time.monotonic() + rules.seconds
-        self._look_at = 0.0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
         self._sequence = 0
+        self._since = 0.0
         self.last: Written | None = None
         self.failure = ""
 
     def start(self, engine: Engine) -> None:
-        """Take note of where a recovered engine is, and make ready the memory that captures need."""
+        """Watch a recovered engine from here on, after making ready the memory that captures need."""
         snapshot.remove_unfinished(self._directory)
         self._capturer.capture(engine)
-        self._next_due(engine.sequence)
+        self._sequence, self._since = engine.sequence, time.monotonic()
+        self._thread = threading.Thread(target=self._watch, args=(engine,), name="snapshot", daemon=True)
+        self._thread.start()
 
-    def _next_due(self, sequence: int) -> None:
-        """Count from here to the next snapshot."""
-        self._sequence = sequence
-        self._due_sequence = sequence + self._rules.commands
-        self._due_at = time.monotonic() + self._rules.seconds
-
-    def offer(self, engine: Engine) -> bool:
-        """Take a snapshot if one is due; tell whether matching stood still for it.
-
-        To be called on the thread that owns the engine, between two of its calls, also while there is nothing to do.
-        """
-        now = time.monotonic()
-        asked = ""
-        if engine.sequence < self._due_sequence and (now < self._due_at or engine.sequence == self._sequence):
-            if now < self._look_at:
-                return False
-            self._look_at = now + REQUEST_SECONDS
+    def _watch(self, engine: Engine) -> None:
+        """Take snapshots when they are due or asked for, until closed."""
+        while not self._stopping.wait(LOOK_SECONDS):
             asked = self._asked()
-            if not asked:
-                return False
-        if self._writer is not None and self._writer.is_alive():
-            return False
-        if asked:
-            (self._directory / REQUEST).unlink(missing_ok=True)
-        capture = self._capturer.capture(engine)
-        pause = time.monotonic() - now
-        self._next_due(engine.sequence)
-        self._writer = threading.Thread(target=self._write, args=(capture, pause, asked), name="snapshot", daemon=True)
-        self._writer.start()
-        return True
+            if asked or self._is_due(engine.sequence):
+                self.take(engine, asked=asked)
+
+    def _is_due(self, sequence: int) -> bool:
+        """Tell whether the rules want a snapshot now."""
+        commands, seconds = sequence - self._sequence, time.monotonic() - self._since
+        return commands >= self._rules.commands or (commands > 0 and seconds >= self._rules.seconds)
 
     def _asked(self) -> str:
-        """Return the word of another process that wants a snapshot, or nothing."""
+        """Return the word of another process that wants a snapshot, or nothing; the request is gone then."""
+        request = self._directory / REQUEST
         try:
-            return (self._directory / REQUEST).read_text(encoding="ascii").strip()
+            word = request.read_text(encoding="ascii").strip()
+            request.unlink()
         except FileNotFoundError:
             return ""
+        except (OSError, UnicodeDecodeError) as error:
+            logger.error("snapshot_request_unreadable", path=str(request), detail=str(error))  # noqa: TRY400
+            return ""
+        return word
 
-    def _write(self, capture: Capture, pause_seconds: float, asked: str) -> None:
-        """Write a snapshot, apply retention, answer who asked."""
+    def take(self, engine: Engine, *, asked: str = "") -> bool:
+        """Take a snapshot now, apply retention, answer who asked; tell whether the snapshot is there."""
+        with self._engine_held:
+            started = time.monotonic()
+            capture = self._capturer.capture(engine)
+            pause_seconds = time.monotonic() - started
+        self._sequence, self._since = capture.sequence, time.monotonic()
         answer: dict[str, Any] = {"sequence": capture.sequence, "pause_seconds": pause_seconds}
         try:
             path = self._write_one(capture)
@@ -154,13 +151,16 @@ class Snapshotter:
             answer["path"] = str(path)
             logger.info("snapshot_taken", path=str(path), pause_ms=round(1000 * pause_seconds, 3))
             self._retain()
+            if asked:
+                self._answer(asked, answer)
         except Exception as error:
             self.failure = answer["error"] = f"{type(error).__name__}: {error}"
-            logger.exception("snapshot_failed", sequence=capture.sequence)
-        if asked:
-            self._answer(asked, answer)
+            logger.error("snapshot_failed", sequence=capture.sequence, detail=self.failure)  # noqa: TRY400 -- in words
+            if asked:
+                self._tell_failure(asked, answer)
+        return not self.failure
 
-    def _write_one(self, capture: Capture) -> Path:
+    def _write_one(self, capture: snapshot.Capture) -> Path:
         """Write a snapshot with the log's chain hash."""
         chain_hash = self._chain_hash_at(capture.sequence)
         if chain_hash is None:
@@ -195,10 +195,18 @@ class Snapshotter:
         unfinished.write_bytes(orjson.dumps(answer))
         unfinished.replace(path)
 
+    def _tell_failure(self, word: str, answer: dict[str, Any]) -> None:
+        """Tell who asked that it failed, if the disk takes as much as that."""
+        try:
+            self._answer(word, answer)
+        except OSError as error:
+            logger.error("snapshot_answer_failed", detail=str(error))  # noqa: TRY400 -- the failure itself is logged
+
     def close(self) -> None:
-        """Wait until a snapshot that is being written is there."""
-        if self._writer is not None:
-            self._writer.join()
+        """Stop watching, after a snapshot that is being written is there."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
 
 
 def ask(wal_dir: Path, word: str, *, wait_seconds: float) -> dict[str, Any] | None:
@@ -221,6 +229,6 @@ def ask(wal_dir: Path, word: str, *, wait_seconds: float) -> dict[str, Any] | No
             content: dict[str, Any] = orjson.loads(answer.read_bytes())
             answer.unlink()
             return content
-        time.sleep(REQUEST_SECONDS / 4)
+        time.sleep(LOOK_SECONDS / 4)
     request.unlink(missing_ok=True)
     return None
