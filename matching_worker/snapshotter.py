@@ -153,7 +153,7 @@ class Snapshotter:
             self._retain()
             if asked:
                 self._answer(asked, answer)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- whatever it is, matching goes on, and it is told
             self.failure = answer["error"] = f"{type(error).__name__}: {error}"
             logger.error("snapshot_failed", sequence=capture.sequence, detail=self.failure)  # noqa: TRY400 -- in words
             if asked:

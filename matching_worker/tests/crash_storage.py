@@ -46,7 +46,11 @@ ACTIONS_MAX = 70
 HANDED_OVER = struct.Struct("<qq16s")
 SHARED = struct.Struct("<?64sq")  # a match is running; the WAL file synced last; how much of it
 
+DAMAGED = "000000.snapshot"
+"""End of the names that the parent gives to snapshots which it damages: of an epoch that nobody has."""
+
 WRITES = ("write",)
+RARE = ("replace", "unlink")
 CALLS = ("fdatasync", "fsync", "replace", "unlink", "truncate")
 
 
@@ -85,6 +89,9 @@ class Killer:
         self.chance = chance
         self.left = chance.randint(1, ACTIONS_MAX)
         self.will_kill_in_match = chance.random() < 0.25
+        self.at_rare_ones = not self.will_kill_in_match and chance.random() < 0.2
+        if self.at_rare_ones:
+            self.left = chance.randint(1, 6)
         self.original = {name: getattr(os, name) for name in (*WRITES, *CALLS)}
 
     def install(self) -> None:
@@ -92,8 +99,8 @@ class Killer:
         for name in CALLS:
             setattr(os, name, self.around(name))
 
-    def due(self) -> bool:
-        if self.will_kill_in_match:
+    def due(self, name: str) -> bool:
+        if self.will_kill_in_match or (self.at_rare_ones and name not in RARE):
             return False
         self.left -= 1
         return self.left == 0
@@ -104,14 +111,14 @@ class Killer:
         time.sleep(60)
 
     def write(self, descriptor: int, content: Any) -> int:
-        if self.due():
+        if self.due("write"):
             self.original["write"](descriptor, content[: self.chance.randint(0, len(content))])
             self.die("write")
         return self.original["write"](descriptor, content)
 
     def around(self, name: str) -> Any:
         def call(*args: Any, **named: Any) -> Any:
-            due = self.due()
+            due = self.due(name)
             after = self.chance.random() < 0.5
             if due and not after:
                 self.die(f"before {name}")
@@ -126,9 +133,13 @@ class Killer:
 
     def note_synced(self, descriptor: int) -> None:
         """Tell the parent what the disk has of the WAL for certain."""
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if path.suffix == ".wal":
             self.shared[1 : SHARED.size] = SHARED.pack(False, path.name.encode(), os.fstat(descriptor).st_size)[1:]
+
+    def batch(self) -> int:
+        """Return how many commands to take next: many when the process shall die while they are matched."""
+        return 1500 if self.will_kill_in_match and self.left <= 8 else self.chance.randint(1, 40)
 
     def apply(self, engine: Engine, commands: Rows) -> Rows:
         if self.will_kill_in_match:
@@ -142,54 +153,78 @@ class Killer:
         return events
 
 
-def child(world: World, folder: Path, epoch: int, cursor: int, pipe: int, killer: Killer) -> None:
-    """Recover, then work until killed or done."""
-    chance = killer.chance
-    killer.install()
-    newest = recovery.newest_sequence(folder, at_most=cursor)
-    log = Wal.open(folder, shard=SHARD, epoch=epoch, after=newest, segment_bytes_max=SEGMENT_BYTES)
-    found = recovery.start(folder, shard=SHARD, stream_epoch=STREAM_EPOCH, at_most=min(cursor, log.tail.sequence))
-    if found.refused:
-        raise WrongError(f"unusable snapshots: {found.refused}")
-    engine, handed = found.engine, cursor
+class Child:
+    """A worker's storage: recovers, then works until it is killed or done."""
 
-    def hand_over(events: Rows) -> None:
-        nonlocal handed
-        events = events[events["sequence"] > handed]
+    def __init__(self, world: World, folder: Path, epoch: int, cursor: int, pipe: int, killer: Killer) -> None:
+        self.world = world
+        self.folder = folder
+        self.handed = cursor
+        self.pipe = pipe
+        self.killer = killer
+        killer.install()
+        newest = recovery.newest_sequence(folder, at_most=cursor)
+        self.log = Wal.open(folder, shard=SHARD, epoch=epoch, after=newest, segment_bytes_max=SEGMENT_BYTES)
+        self.engine = self.recover()
+        self.snapshotter = Snapshotter(
+            folder,
+            epoch=epoch,
+            rules=Rules(snapshots_kept=2, wal_seconds=0),
+            engine_held=threading.Lock(),
+            chain_hash_at=self.chain_hash_at,
+            settled=lambda: self.handed,
+            clock_ns=time.time_ns,
+        )
+
+    def chain_hash_at(self, sequence: int) -> bytes:
+        return self.log.hash_when_durable(sequence, wait_seconds=5) or self.world.hashes[sequence]
+
+    def recover(self) -> Engine:
+        """Return the engine as files and log give it, handing over again what was not settled."""
+        at_most = min(self.handed, self.log.tail.sequence)
+        found = recovery.start(self.folder, shard=SHARD, stream_epoch=STREAM_EPOCH, at_most=at_most)
+        if [reason for reason in found.refused if f"{DAMAGED}: damaged" not in reason]:
+            raise WrongError(f"unusable snapshots: {found.refused}")
+        engine = found.engine
+        before = recovery.wal_start(self.folder)
+        if before > engine.sequence:  # the log stands for what retention removed and a damaged snapshot stood for
+            self.hand_over(self.killer.apply(engine, self.world.commands[engine.sequence : before]))
+        for commands, _ in recovery.blocks(self.folder, after=engine.sequence):
+            self.hand_over(self.killer.apply(engine, commands))
+        return engine
+
+    def hand_over(self, events: Rows) -> None:
+        """Settle events that are matched and durable, but none twice."""
+        events = events[events["sequence"] > self.handed]
         if len(events):
-            first, handed = handed + 1, int(events["sequence"][-1])
-            killer.original["write"](pipe, HANDED_OVER.pack(first, handed, digest_of(events)))
+            first, self.handed = self.handed + 1, int(events["sequence"][-1])
+            self.killer.original["write"](self.pipe, HANDED_OVER.pack(first, self.handed, digest_of(events)))
 
-    for commands, _ in recovery.blocks(folder, after=engine.sequence):
-        hand_over(killer.apply(engine, commands))
-    snapshotter = Snapshotter(
-        folder,
-        epoch=epoch,
-        rules=Rules(snapshots_kept=2, wal_seconds=0),
-        engine_held=threading.Lock(),
-        chain_hash_at=lambda sequence: log.hash_when_durable(sequence, wait_seconds=5) or world.hashes[sequence],
-        settled=lambda: handed,
-        clock_ns=time.time_ns,
-    )
-    last_snapshot = engine.sequence
-    with ThreadPoolExecutor(1) as journal:
+    def write(self, commands: Rows, chain_hash: bytes) -> None:
+        self.log.append(commands, chain_hash)
+        self.log.sync()
 
-        def write(commands: Rows, chain_hash: bytes) -> None:
-            log.append(commands, chain_hash)
-            log.sync()
-
-        while engine.sequence < COMMANDS:
-            count = 1500 if killer.will_kill_in_match and killer.left <= 8 else chance.randint(1, 40)
-            commands = world.commands[engine.sequence : engine.sequence + count]
-            durable = journal.submit(write, commands, world.hashes[engine.sequence + len(commands)])
-            events = killer.apply(engine, commands)
-            durable.result()
-            hand_over(events)
-            if engine.sequence - last_snapshot >= SNAPSHOT_COMMANDS:
-                last_snapshot = engine.sequence
-                if not snapshotter.take(engine):
-                    raise WrongError(snapshotter.failure)
-    log.close()
+    def work(self) -> None:
+        """Journal beside matching, settle with a lag, and take snapshots."""
+        engine, chance = self.engine, self.killer.chance
+        waiting: list[Rows] = []
+        last_snapshot = engine.sequence
+        with ThreadPoolExecutor(1) as journal:
+            while engine.sequence < COMMANDS:
+                commands = self.world.commands[engine.sequence : engine.sequence + self.killer.batch()]
+                chain_hash = self.world.hashes[int(commands["sequence"][-1])]
+                durable = journal.submit(self.write, commands, chain_hash)
+                waiting.append(self.killer.apply(engine, commands))
+                durable.result()
+                while len(waiting) > chance.randint(0, 20):
+                    self.hand_over(waiting.pop(0))
+                if engine.sequence - last_snapshot >= SNAPSHOT_COMMANDS:
+                    last_snapshot = engine.sequence
+                    if not self.snapshotter.take(engine):
+                        raise WrongError(self.snapshotter.failure)
+        for events in waiting:
+            self.hand_over(events)
+        self.log.close()
 
 
 # --- the parent -----------------------------------------------------------------------------------------------
@@ -217,8 +252,8 @@ class Round:
             os.dup2(told, 2)
             try:
                 killer = Killer(self.shared, random.Random(self.chance.random()))
-                child(self.world, self.folder, self.epoch, self.cursor, writing, killer)
-            except BaseException:
+                Child(self.world, self.folder, self.epoch, self.cursor, writing, killer).work()
+            except BaseException:  # noqa: BLE001 -- told to the parent
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
@@ -237,7 +272,18 @@ class Round:
         self.killed["inside match" if self.shared[0] else said.splitlines()[-1]] += 1
         if self.chance.random() < 0.5:
             self.cut_power()
+        if self.chance.random() < 0.1:
+            self.damage_snapshot()
         return True
+
+    def damage_snapshot(self) -> None:
+        """Change one byte of the newest snapshot; the next older one, or the log, must stand for it."""
+        for path in snapshot.paths(snapshots_of(self.folder))[:1]:
+            content = bytearray(path.read_bytes())
+            content[self.chance.randrange(len(content))] ^= 1 << self.chance.randrange(8)
+            path.unlink()
+            path.with_name(path.name[: -len(DAMAGED)] + DAMAGED).write_bytes(content)
+            self.killed["snapshot damaged too"] += 1
 
     def take_over(self, handed_over: bytes) -> None:
         """Settle what a child handed over: each command once, in order, with the events of an undisturbed run."""
@@ -280,7 +326,11 @@ class Round:
         if rebuilt.tail != Tail(COMMANDS, self.world.hashes[COMMANDS]):
             raise WrongError(f"rebuilt to {rebuilt.tail}")
         for path in snapshot.paths(snapshots_of(self.folder)):
+            if path.name.endswith(DAMAGED):
+                continue
             engine, header = snapshot.load(path, shard=SHARD)
+            if start > header.sequence:
+                raise WrongError(f"the WAL begins after {start}, past {path}")
             if header.chain_hash != self.world.hashes[header.sequence]:
                 raise WrongError(f"{path} has another chain hash")
             engine.apply(self.world.commands[header.sequence :])
@@ -318,7 +368,7 @@ def main() -> None:
     except WrongError as error:
         wrong = str(error)
     seconds = round(time.monotonic() - started, 1)
-    print(json.dumps({"kills": count, "rounds": rounds, "killed": killed, "seconds": seconds, "wrong": wrong}))
+    print(json.dumps({"kills": count, "rounds": rounds, "killed": killed, "seconds": seconds, "wrong": wrong}))  # noqa: T201
 
 
 if __name__ == "__main__":

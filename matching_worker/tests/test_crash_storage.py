@@ -1,4 +1,4 @@
-"""Killed at 200 random points and more, the worker's storage loses nothing, repeats nothing, and ends as if undisturbed."""
+"""Killed at 200 random points and more, the worker's storage loses nothing, repeats nothing, and ends as it should."""
 
 import json
 import os
@@ -39,4 +39,5 @@ def test_a_worker_killed_at_random_points_loses_and_repeats_no_command_and_reach
         "after unlink",
         "inside match",
         "power cut too",
+        "snapshot damaged too",
     } <= told["killed"].keys()
