@@ -299,11 +299,11 @@ class Ring:
         hashes = np.frombuffer(b"".join(chain_hashes), np.uint8).reshape(len(commands), CHAIN_HASH_BYTES)
         done = 0
         while done < len(commands):
-            count = min(len(commands) - done, self.capacity)
+            slot = (last + 1) & (self.capacity - 1)
+            count = min(len(commands) - done, self.capacity - slot)
             self.wait(0, last + count)
-            slots = np.arange(last + 1, last + 1 + count) & (self.capacity - 1)
-            self._bytes[slots] = content[done : done + count]
-            self.chain_hashes[slots] = hashes[done : done + count]
+            self._bytes[slot : slot + count] = content[done : done + count]
+            self.chain_hashes[slot : slot + count] = hashes[done : done + count]
             done += count
             last += count
             self.advance(0, last)
