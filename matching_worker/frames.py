@@ -7,8 +7,11 @@ magic and the checksum itself, and for the segment header its magic too.
     segment header, 64 bytes: magic, version u2, shard u2, epoch u4, sequence before i8, chain hash
         before 32 bytes, reserved u4, checksum u4
     frame header, 80 bytes: magic, checksum u4, version u2, shard u2, epoch u4, first sequence i8, last
-        sequence i8, durable offset i8, payload length u4, reserved u4, chain hash 32 bytes
-    payload: COMMAND_DTYPE rows
+        sequence i8, durable offset i8, payload length u4, row bytes u4, chain hash 32 bytes
+    payload: rows of commands, each of `row bytes` as the protocol of the writer had them
+
+Version 1 had 64-byte rows and a zero in the place of `row bytes`. It stays readable: `protocol.decode` turns old rows
+into those of today, and replaying them gives the state hash that they gave then (`tests/golden/wal_v1`).
 
 Note [Torn or damaged]
     A crash may leave the frames of the last, unsynced write in any state: the disk is free to keep
@@ -27,9 +30,10 @@ from typing import Final, NamedTuple
 import google_crc32c
 import numpy as np
 
-from matching_worker.protocol import COMMAND_BYTES, COMMAND_DTYPE, Rows
+from matching_worker.protocol import COMMAND_BYTES, COMMAND_DTYPE, PROTOCOL_VERSION, Rows, decode
 
-WAL_VERSION: Final = 1
+WAL_VERSION: Final = 2
+ROW_BYTES_OF_VERSION_1: Final = 64
 CHAIN_HASH_BYTES: Final = 32
 NO_CHAIN_HASH: Final = bytes(CHAIN_HASH_BYTES)
 
@@ -61,6 +65,15 @@ class Tail(NamedTuple):
     chain_hash: bytes
 
 
+class SegmentStart(NamedTuple):
+    """A segment's header."""
+
+    version: int
+    shard: int
+    epoch: int
+    before: Tail
+
+
 class _Frame(NamedTuple):
     """A frame that has passed its checksum."""
 
@@ -68,6 +81,7 @@ class _Frame(NamedTuple):
     first_sequence: int
     last_sequence: int
     durable_offset: int
+    row_bytes: int
     chain_hash: bytes
     payload_start: int
     end: int
@@ -94,7 +108,7 @@ def pack_frame(shard: int, epoch: int, commands: Rows, chain_hash: bytes, durabl
         int(commands["sequence"][-1]),
         durable_offset,
         len(payload),
-        0,
+        COMMAND_BYTES,
         chain_hash,
     )
     checked = header[_FRAME_CHECKED_FROM:] + payload
@@ -106,7 +120,7 @@ def _frame_at(path: Path, content: bytes, offset: int, shard: int) -> _Frame | N
     payload_start = offset + _FRAME_HEADER.size
     if payload_start > len(content):
         return None
-    magic, checksum, version, frame_shard, epoch, first, last, durable, length, _, chain_hash = (
+    magic, checksum, version, frame_shard, epoch, first, last, durable, length, row_bytes, chain_hash = (
         _FRAME_HEADER.unpack_from(content, offset)
     )
     end = payload_start + length
@@ -120,9 +134,53 @@ def _frame_at(path: Path, content: bytes, offset: int, shard: int) -> _Frame | N
         )
     if frame_shard != shard:
         raise WalDamagedError(f"{path}: frame at offset {offset} belongs to shard {frame_shard}, not {shard}")
-    if length != (last - first + 1) * COMMAND_BYTES:
+    if version == 1:
+        row_bytes = ROW_BYTES_OF_VERSION_1
+    if length != (last - first + 1) * row_bytes:
         raise WalDamagedError(f"{path}: frame at offset {offset} has {length} bytes for commands {first} to {last}")
-    return _Frame(epoch, first, last, durable, chain_hash, payload_start, end)
+    return _Frame(epoch, first, last, durable, row_bytes, chain_hash, payload_start, end)
+
+
+def _commands(path: Path, content: bytes, frame: _Frame) -> Rows:
+    """Return a frame's commands as rows of today, owned by the caller."""
+    if frame.row_bytes == COMMAND_BYTES:
+        commands = np.frombuffer(bytearray(content[frame.payload_start : frame.end]), COMMAND_DTYPE)
+        if commands["version"].max() > PROTOCOL_VERSION:
+            raise WalVersionError(
+                f"{path}: commands {frame.first_sequence} to {frame.last_sequence} have version "
+                f"{commands['version'].max()}; this program reads {PROTOCOL_VERSION}"
+            )
+        return commands
+    starts = range(frame.payload_start, frame.end, frame.row_bytes)
+    sequences = np.arange(frame.first_sequence, frame.last_sequence + 1)
+    return decode(sequences, [content[start : start + frame.row_bytes] for start in starts])
+
+
+def segment_start(path: Path) -> "SegmentStart | None":
+    """Return what a segment's header says, without reading the rest; None when there is no whole, correct header.
+
+    Raises:
+        WalError: The file cannot be read, or a newer program wrote it.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(SEGMENT_HEADER_BYTES)
+    except OSError as error:
+        raise WalError(f"{path}: cannot be read: {error.strerror}") from error
+    return _unpack_segment_header(path, head)
+
+
+def _unpack_segment_header(path: Path, content: bytes) -> "SegmentStart | None":
+    """Return a segment's header, or None when it is not whole and correct."""
+    if len(content) < SEGMENT_HEADER_BYTES:
+        return None
+    magic, version, shard, epoch, sequence, chain_hash, _, checksum = _SEGMENT_HEADER.unpack_from(content)
+    checked = content[: SEGMENT_HEADER_BYTES - _CHECKSUM.size]
+    if magic != _SEGMENT_MAGIC or google_crc32c.value(checked) != checksum:
+        return None
+    if version > WAL_VERSION:
+        raise WalVersionError(f"{path}: the segment has version {version}; this program reads {WAL_VERSION}")
+    return SegmentStart(version, shard, epoch, Tail(sequence, chain_hash))
 
 
 def _was_durable(path: Path, content: bytes, offset: int, shard: int) -> bool:
@@ -137,7 +195,14 @@ def _was_durable(path: Path, content: bytes, offset: int, shard: int) -> bool:
 
 
 class SegmentReader:
-    """Reads one segment from start to end, checking everything it hands out."""
+    """Reads one segment from start to end, checking everything it hands out.
+
+    Attributes:
+        before: Where the segment continues, or None when there is no whole, correct header.
+        tail: The last command handed out so far.
+        good_bytes: Up to here everything is whole and correct.
+        frame_count: Frames handed out so far.
+    """
 
     def __init__(self, path: Path, shard: int | None) -> None:
         self.path = path
@@ -145,33 +210,41 @@ class SegmentReader:
             self.content = path.read_bytes()
         except OSError as error:
             raise WalError(f"{path}: cannot be read: {error.strerror}") from error
+        self.version = 0
         self.epoch = 0
         self.shard = shard
+        self.frame_count = 0
         self.before = self._read_header()
         self.tail = self.before
         self.good_bytes = 0 if self.before is None else SEGMENT_HEADER_BYTES
 
     def _read_header(self) -> Tail | None:
         """Return the tail before this segment, or None when there is no whole, correct header."""
-        if len(self.content) < SEGMENT_HEADER_BYTES:
+        start = _unpack_segment_header(self.path, self.content)
+        if start is None:
             return None
-        magic, version, shard, epoch, sequence, chain_hash, _, checksum = _SEGMENT_HEADER.unpack_from(self.content)
-        checked = self.content[: SEGMENT_HEADER_BYTES - _CHECKSUM.size]
-        if magic != _SEGMENT_MAGIC or google_crc32c.value(checked) != checksum:
-            return None
-        if version > WAL_VERSION:
-            raise WalVersionError(f"{self.path}: the segment has version {version}; this program reads {WAL_VERSION}")
-        if self.shard is not None and shard != self.shard:
-            raise WalDamagedError(f"{self.path}: the segment belongs to shard {shard}, not {self.shard}")
-        self.shard, self.epoch = shard, epoch
-        return Tail(sequence, chain_hash)
+        if self.shard is not None and start.shard != self.shard:
+            raise WalDamagedError(f"{self.path}: the segment belongs to shard {start.shard}, not {self.shard}")
+        self.version, self.shard, self.epoch = start.version, start.shard, start.epoch
+        return start.before
 
     def frames(self) -> Iterator[tuple[Rows, bytes]]:
         """Yield commands and chain hash of each frame up to the first bad byte; moves `tail` along.
 
         Raises:
             WalDamagedError: A frame has the right checksum and yet does not continue the one before.
+            WalVersionError: A newer program wrote a frame, or a command in it.
         """
+        for frame in self._walk():
+            yield _commands(self.path, self.content, frame), frame.chain_hash
+
+    def skim(self) -> None:
+        """Check all that `frames` would yield, without making arrays of it."""
+        for _ in self._walk():
+            pass
+
+    def _walk(self) -> Iterator[_Frame]:
+        """Yield each whole, correct frame; moves `tail` along."""
         if self.tail is None or self.shard is None:
             return
         while (frame := _frame_at(self.path, self.content, self.good_bytes, self.shard)) is not None:
@@ -182,8 +255,8 @@ class SegmentReader:
                 )
             self.good_bytes = frame.end
             self.tail = Tail(frame.last_sequence, frame.chain_hash)
-            payload = bytearray(self.content[frame.payload_start : frame.end])
-            yield np.frombuffer(payload, COMMAND_DTYPE), frame.chain_hash
+            self.frame_count += 1
+            yield frame
 
     def require_only_torn(self, *, is_last: bool) -> None:
         """Refuse what stands after the last good frame unless it is an unsynced write.

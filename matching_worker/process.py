@@ -1,20 +1,19 @@
-"""The matching worker's process: gives a shard its threads, and ends when any of them cannot go on.
+"""The matching worker's process: gives a shard its stages, and ends when any of them cannot go on.
 
-    log -> [match] journal (fsync) beside engine -> publish -> Redis
-                                                 -> [settle] -> PostgreSQL
-           [lease] renews every 300 ms           [http] /health and /metrics
+    log ─▶ [receive] ─▶ ring ─┬─▶ [journal] WAL, one fsync ─┬─▶ [publish] ─▶ Redis
+                              └─▶ [match]   engine ─────────┴─▶ [settle]  ─▶ PostgreSQL
+           [lease] renews every 300 ms                          [http] /health and /metrics
 
-Nothing is published or settled before its batch is durable in the WAL. A thread that fails ends the process at once:
-whatever was not settled is settled by the next one, from the WAL and the log.
+Each stage is a thread that follows by sequence (`stages.py`, `ring.py`). Nothing is published or settled before
+it is durable in the WAL. A thread that fails ends the process at once: whatever was not settled is settled by the
+next one, from the WAL and the log.
 """
 
 import os
-import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +25,18 @@ from exchange.kernel.errors import require
 from exchange.observability import metrics
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
+from matching_worker import stages
 from matching_worker.health import HEALTHY, HealthServer
 from matching_worker.protocol import CommandKind, EventKind, Reason, Rows
-from matching_worker.shard import Batch, Shard, join
+from matching_worker.ring import Ring
+from matching_worker.shard import READ_MAX, Batch, Shard, join
+from matching_worker.stages import Journal, Match, Outlet, Release, StageThreads
 from trading.services import command_log, lease
 
 logger = structlog.get_logger(__name__)
 
 WAKE_SECONDS = 0.02
 """How long a sleeping worker waits for a NOTIFY before it looks at the log by itself."""
-
-SETTLE_QUEUE_MAX = 256
-"""Batches matched ahead of settlement; the match thread waits beyond it."""
 
 BATCHES_JOINED_MAX = 64
 """Batches that one settlement may take together."""
@@ -49,15 +48,27 @@ LEASE_WAIT_SECONDS = 5.0
 class WorkerProcess:
     """One shard's worker, until `stop` is called or something cannot go on."""
 
-    def __init__(self, number: int, *, wal_dir: Path, redis_url: str, http_port: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        *,
+        wal_dir: Path,
+        redis_url: str,
+        http_port: int,
+        cores: Mapping[str, int] | None = None,
+    ) -> None:
+        """Prepare a worker.
+
+        Args:
+            cores: The processor of each stage that shall stay on one: `affinity.py`.
+        """
         self.number = number
         self._redis_url = redis_url
         self._http_port = http_port
         self._wal_dir = wal_dir
+        self._cores = cores or {}
         self._stopping = threading.Event()
         self._finished = threading.Event()
-        self._to_settle: queue.Queue[Batch | None] = queue.Queue(SETTLE_QUEUE_MAX)
-        self._journal = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._counted = (time.monotonic(), 0)
         self._leased_at = time.monotonic()
         self._is_recovered = False
@@ -83,22 +94,41 @@ class WorkerProcess:
         )
         self.publisher = Publisher(self._redis_url, epoch=self.shard.epoch)
         self._reset_feed()
-        settling = self._thread("settle", self._settle)
+        self.ring = Ring(stages.STAGES, start=self.shard.engine.sequence)
+        working = self._stages(self.ring)
         self._is_recovered = True
         try:
-            self._match()
+            working.start()
+            stages.pin(stages.RECEIVE, self._cores)
+            self._receive()
         except BaseException:
             logger.exception("worker_failed", shard=self.number)
             os._exit(1)
-        self._to_settle.put(None)
-        settling.join()
+        self.ring.close()
+        working.join()
         self._finished.set()
         renewing.join()
         self.publisher.close()
-        self._journal.shutdown()
         self.shard.close()
         health.close()
         connections.close_all()
+
+    def _stages(self, ring: Ring) -> StageThreads:
+        """Return the threads that follow the receive stage."""
+        published: Outlet[Batch] = Outlet()
+        settled: Outlet[Batch] = Outlet()
+        works: dict[str, stages.Work] = {
+            stages.JOURNAL: Journal(ring, self._write_ahead),
+            stages.MATCH: Match(ring, self._match, (published, settled)),
+            stages.PUBLISH: Release(published, self._publish, results_max=BATCHES_JOINED_MAX),
+            stages.SETTLE: Release(settled, self._settle, results_max=BATCHES_JOINED_MAX),
+        }
+        return StageThreads(ring, works, on_failure=self._end_process, on_end=connections.close_all, cores=self._cores)
+
+    def _end_process(self, thread: str) -> None:
+        """End at once, telling why: nothing may act on what another thread has failed to do."""
+        logger.exception("worker_thread_failed", thread=thread, shard=self.number)  # noqa: LOG004 - called by handlers
+        os._exit(1)
 
     def _take_shard(self) -> Shard:
         """Take the lease, waiting for that of a worker that has just died."""
@@ -119,9 +149,8 @@ class WorkerProcess:
         def guarded() -> None:
             try:
                 work()
-            except BaseException:
-                logger.exception("worker_thread_failed", thread=name, shard=self.number)
-                os._exit(1)
+            except BaseException:  # noqa: BLE001 - logged there
+                self._end_process(name)
             finally:
                 connections.close_all()
 
@@ -129,7 +158,7 @@ class WorkerProcess:
         thread.start()
         return thread
 
-    # --- threads --------------------------------------------------------------------------------------------
+    # --- stages and threads -------------------------------------------------------------------------------------
     def _renew(self) -> None:
         """Keep the lease until everything is settled."""
         while not self._finished.wait(lease.RENEW_SECONDS):
@@ -146,15 +175,16 @@ class WorkerProcess:
         while time.monotonic() - self._leased_at > lease.LEASE_SECONDS:
             time.sleep(WAKE_SECONDS)
 
-    def _match(self) -> None:
-        """Read, journal beside matching, publish, hand over to settlement; sleep when there is nothing."""
+    def _receive(self) -> None:
+        """Put the log's commands on the ring; sleep when there are none."""
         command_log.listen(self.number)
         empty_reads = 0
         asleep = False
+        receive = self.ring.number(stages.RECEIVE)
         while not self._stopping.is_set():
             started = time.perf_counter()
-            got = self.shard.read()
-            if got is None:
+            commands, chain_hashes = command_log.read(self.number, self.ring.sequence(receive), READ_MAX)
+            if not len(commands):
                 empty_reads += 1
                 if empty_reads == SLEEP_AFTER_EMPTY_READS and not asleep:
                     command_log.set_asleep(self.number, asleep=True)
@@ -168,21 +198,41 @@ class WorkerProcess:
                 command_log.set_asleep(self.number, asleep=False)
                 asleep = False
             empty_reads = 0
-            self._one_batch(*got)
-            require(not self.publisher.fenced, f"shard {self.number}: a later worker publishes; the lease is lost")
+            self.ring.put(commands, chain_hashes)
 
-    def _one_batch(self, commands: Rows, chain_hash: bytes) -> None:
-        """Make a batch durable while it is matched; when both are done, let its events out."""
-        durable = self._journal.submit(self._write_ahead, commands, chain_hash)
+    def _write_ahead(self, commands: Rows, chain_hash: bytes) -> None:
+        """Append and sync what waits."""
+        self._await_lease()
+        started = time.perf_counter()
+        self.shard.journal(commands, chain_hash)
+        metrics.FSYNC_SECONDS.observe(time.perf_counter() - started)
+
+    def _match(self, commands: Rows) -> Batch:
+        """Apply what waits to the books."""
         started = time.perf_counter()
         batch = self.shard.match(commands)
-        matched = time.perf_counter()
-        durable.result()
+        seconds = time.perf_counter() - started
+        metrics.STAGE_SECONDS.labels("engine").observe(seconds)
+        metrics.MATCHING_LATENCY.labels(self.number).observe(seconds * 1e6 / len(commands))
+        return batch
+
+    def _publish(self, batches: list[Batch]) -> None:
+        """Let events out, and count them."""
         require(self.publisher.is_running, "the feed's thread has ended")
-        self.publisher.publish(batch.events)
-        self._to_settle.put(batch)
-        _count(self.number, batch, matched - started)
-        self._count_throughput(len(commands))
+        started = time.perf_counter()
+        for batch in batches:
+            self.publisher.publish(batch.events)
+            _count(batch)
+            self._count_throughput(len(batch.commands))
+        metrics.STAGE_SECONDS.labels("publish").observe(time.perf_counter() - started)
+        require(not self.publisher.fenced, f"shard {self.number}: a later worker publishes; the lease is lost")
+
+    def _settle(self, batches: list[Batch]) -> None:
+        """Put batches into the books, several at once when they have piled up."""
+        started = time.perf_counter()
+        self.shard.settle(join(batches), now=utc_now())
+        metrics.STAGE_SECONDS.labels("settlement").observe(time.perf_counter() - started)
+        metrics.SETTLEMENT_LAG.labels(self.number).set(self.shard.engine.sequence - self.shard.settled)
 
     def _count_throughput(self, commands: int) -> None:
         """Tell the rate of the last second or more."""
@@ -192,33 +242,6 @@ class WorkerProcess:
         if seconds >= 1:
             metrics.MATCHING_THROUGHPUT.labels(self.number).set(done / seconds)
             self._counted = (time.monotonic(), 0)
-
-    def _write_ahead(self, commands: Rows, chain_hash: bytes) -> None:
-        """Append and sync one batch."""
-        self._await_lease()
-        started = time.perf_counter()
-        self.shard.journal(commands, chain_hash)
-        metrics.FSYNC_SECONDS.observe(time.perf_counter() - started)
-
-    def _settle(self) -> None:
-        """Settle what waits, several batches at once when they have piled up."""
-        while (batch := self._to_settle.get()) is not None:
-            waiting = [batch]
-            ended = False
-            while len(waiting) < BATCHES_JOINED_MAX and not ended:
-                try:
-                    more = self._to_settle.get_nowait()
-                except queue.Empty:
-                    break
-                ended = more is None
-                if more is not None:
-                    waiting.append(more)
-            started = time.perf_counter()
-            self.shard.settle(join(waiting), now=utc_now())
-            metrics.STAGE_SECONDS.labels("settlement").observe(time.perf_counter() - started)
-            metrics.SETTLEMENT_LAG.labels(self.number).set(self.shard.engine.sequence - self.shard.settled)
-            if ended:
-                return
 
     # --- what others see ----------------------------------------------------------------------------------
     def _reset_feed(self) -> None:
@@ -242,14 +265,13 @@ class WorkerProcess:
             "sequence": self.shard.engine.sequence,
             "settled": self.shard.settled,
             "open_orders": self.shard.engine.open_order_count,
+            "stages": self.ring.sequences() if hasattr(self, "ring") else {},
         }
 
 
-def _count(shard: int, batch: Batch, seconds: float) -> None:
+def _count(batch: Batch) -> None:
     """Feed the metrics that the mission names, once a batch."""
     commands, events = batch.commands, batch.events
-    metrics.STAGE_SECONDS.labels("engine").observe(seconds)
-    metrics.MATCHING_LATENCY.labels(shard).observe(seconds * 1e6 / len(commands))
     for instrument_id in np.unique(commands["instrument_id"]).tolist():
         symbol = instruments.instrument_by_id(instrument_id).symbol
         own = events[events["instrument_id"] == instrument_id]

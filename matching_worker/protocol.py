@@ -4,6 +4,11 @@ Commands go into the engine, events come out. Both are fixed little-endian rows 
 the command log, the WAL, the engine and a replay years later read the same thing. `version` is part
 of every command; a change of meaning takes a new version, never a new reading of the old one.
 
+Note [Versions]
+    Version 1 had 64-byte rows: the first 57 bytes of today's. They stay readable for ever, as rows whose
+    `version` is 1, by which the engine knows that kinds, types and times in force that came later must be
+    refused. A plain command of version 2 causes the same events and state hash as one of version 1.
+
 Note [Limits]
     Every loop and array of the engine is bounded by one of the limits below. An order's quantity and
     the number of open orders are chosen so that no sum of open lots can pass 2**62.
@@ -18,18 +23,34 @@ import numpy.typing as npt
 
 from exchange.kernel.errors import require
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
+ENGINE_VERSION: Final = 2
+"""The newest BARRIER this engine can pass: from one on, what a command means may change."""
 
 PRICE_TICKS_MAX: Final = 1 << 40
 QTY_LOTS_MAX: Final = 1 << 40
 OPEN_ORDERS_MAX: Final = 1 << 22
+"""Resting and waiting orders of a shard (TOO_MANY_OPEN_ORDERS)."""
+TRAILING_STOPS_MAX: Final = 1 << 10
+"""Trailing stops of one instrument: each is looked at when its price moves (TOO_MANY_TRAILING_STOPS)."""
+ICEBERG_TRANCHES_MAX: Final = 1 << 10
+"""Parts that an iceberg shows one after the other (BAD_DISPLAY)."""
+POSITIONS_MAX: Final = 1 << 22
+"""Traders times contracts with a position now or once (TOO_MANY_POSITIONS)."""
+POSITION_LOTS_MAX: Final = 1 << 61
+"""An adjustment must leave a position within this (BAD_QTY)."""
+QUOTE_LOTS_MAX: Final = 1 << 62
+"""Budget of a market buy by quote amount, in ticks times lots (BAD_QUOTE)."""
+CALLBACK_PPM_MAX: Final = 500_000
+"""Distance of a trailing stop, in millionths of the price (BAD_CALLBACK)."""
 INSTRUMENT_ID_MAX: Final = 65_535
 SHARD_MAX: Final = 63
 EPOCH_MAX: Final = 63
 TRADE_COUNT_BITS: Final = 41
 TRADE_COUNT_MAX: Final = (1 << TRADE_COUNT_BITS) - 1
 
-COMMAND_BYTES: Final = 64
+COMMAND_BYTES: Final = 128
+COMMAND_BYTES_VERSION_1: Final = 64
 EVENT_BYTES: Final = 128
 
 NO_LEVEL: Final = -1
@@ -52,14 +73,31 @@ COMMAND_DTYPE: Final = np.dtype(
             "side",
             "order_type",
             "time_in_force",
+            "flags",
+            "trigger_source",
+            "stp",
+            "has_terms",
             "reserved",
+            "trigger_ticks",
+            "worst_ticks",
+            "display_lots",
+            "quote_lots",
+            "expires_ns",
+            "activation_ticks",
+            "callback_ppm",
+            "reserved_terms",
         ],
-        "formats": ["<i8"] * 6 + ["<i4", "u1", "u1", "u1", "u1", "u1", ("u1", (7,))],
-        "offsets": [0, 8, 16, 24, 32, 40, 48, 52, 53, 54, 55, 56, 57],
+        "formats": ["<i8"] * 6 + ["<i4"] + ["u1"] * 9 + [("u1", (3,))] + ["<i8"] * 6 + ["<i4", ("u1", (12,))],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, *range(52, 62), 64, 72, 80, 88, 96, 104, 112, 116],
         "itemsize": COMMAND_BYTES,
     }
 )
-"""One command. `price_ticks` is the worst price the taker accepts; `reserved` is zero."""
+"""One command. `price_ticks` is the worst price the taker accepts.
+
+The second half (from `trigger_ticks` on) is read only where `has_terms` is 1, so that a plain command
+costs one cache line. `worst_ticks` is what the order's hold covers, `display_lots` an iceberg's visible
+part, `quote_lots` the budget of a market buy, `expires_ns` the end of GTD and DAY; 0 is none of each.
+"""
 
 EVENT_DTYPE: Final = np.dtype(
     {
@@ -95,12 +133,20 @@ EVENT_DTYPE: Final = np.dtype(
 
 
 class CommandKind(IntEnum):
-    """What a command asks for."""
+    """What a command asks for; README.md tells which fields each of them reads."""
 
     PLACE = 1
     CANCEL = 2
     REDUCE = 3
     AMEND = 4
+    CANCEL_ALL = 5
+    SET_STATE = 6
+    TIME = 7
+    MARK_PRICE = 8
+    LAST_PRICE = 9
+    POSITION_ADJUST = 10
+    BARRIER = 11
+    UNCROSS = 12
 
 
 class Side(IntEnum):
@@ -115,13 +161,64 @@ class OrderType(IntEnum):
 
     LIMIT = 1
     MARKET = 2
+    STOP = 3
+    STOP_LIMIT = 4
+    TAKE_PROFIT = 5
+    TAKE_PROFIT_LIMIT = 6
+    TRAILING_STOP = 7
 
 
 class TimeInForce(IntEnum):
-    """What happens with the quantity that does not trade at once: it rests, or it is cancelled."""
+    """What happens with the quantity that does not trade at once: it rests, or it is cancelled.
+
+    FOK trades whole or not at all. GTD and DAY rest until a TIME command passes `expires_ns`.
+    """
 
     GTC = 1
     IOC = 2
+    FOK = 3
+    GTD = 4
+    DAY = 5
+
+
+class OrderFlag(IntEnum):
+    """Bits of `flags`. CONTRACT belongs to SET_STATE: the instrument's fills move net positions."""
+
+    POST_ONLY = 1
+    REDUCE_ONLY = 2
+    CLOSE_POSITION = 4
+    CONTRACT = 8
+
+
+class TriggerSource(IntEnum):
+    """The price that a stop, take-profit or trailing stop watches."""
+
+    LAST = 0
+    MARK = 1
+
+
+class SelfTrade(IntEnum):
+    """The taker's wish when it meets an order of its own trader."""
+
+    NONE = 0
+    CANCEL_MAKER = 1
+    CANCEL_TAKER = 2
+    CANCEL_BOTH = 3
+    DECREMENT = 4
+
+
+class TradingState(IntEnum):
+    """What an instrument allows; a book nobody has spoken of is CONTINUOUS.
+
+    PRE_OPEN and AUCTION let orders rest without matching; AUCTION tells the indicative price.
+    """
+
+    PRE_OPEN = 1
+    CONTINUOUS = 2
+    HALTED = 3
+    CANCEL_ONLY = 4
+    CLOSED = 5
+    AUCTION = 6
 
 
 class EventKind(IntEnum):
@@ -133,6 +230,11 @@ class EventKind(IntEnum):
     REDUCED = 4
     REJECTED = 5
     AMENDED = 6
+    TRIGGERED = 7
+    STATE_CHANGED = 8
+    AUCTION_PRICE = 9
+    APPLIED = 10
+    LEVEL = 11
 
 
 class Reason(IntEnum):
@@ -143,6 +245,16 @@ class Reason(IntEnum):
     IOC_REMAINDER = 2
     REDUCED_TO_ZERO = 3
     LOST_PLACE = 4
+    WAITING = 5
+    SELF_TRADE = 6
+    EXPIRED = 7
+    FOK_UNFILLED = 8
+    WORST_PRICE = 9
+    BUDGET_SPENT = 10
+    REDUCE_ONLY = 11
+    CANCEL_ALL = 12
+    AUCTION = 13
+    REFILLED = 14
     DUPLICATE_ORDER_ID = 32
     UNKNOWN_ORDER = 33
     BAD_PRICE = 34
@@ -153,7 +265,27 @@ class Reason(IntEnum):
     BAD_ORDER_TYPE = 39
     BAD_TIME_IN_FORCE = 40
     TOO_MANY_OPEN_ORDERS = 41
+    BAD_TRIGGER = 42
+    BAD_DISPLAY = 43
+    BAD_QUOTE = 44
+    BAD_WORST_PRICE = 45
+    BAD_EXPIRY = 46
+    BAD_CALLBACK = 47
+    BAD_FLAGS = 48
+    BAD_STP = 49
+    POST_ONLY_WOULD_TAKE = 50
+    NOT_TRADING = 51
+    NOT_OWNER = 52
+    BAD_STATE = 53
+    NOT_IN_AUCTION = 54
+    TOO_MANY_TRAILING_STOPS = 55
+    TOO_MANY_POSITIONS = 56
 
+
+_OPTIONS: Final = {"flags", "trigger_source", "stp"}
+_TERMS: Final = {*(COMMAND_DTYPE.names or ())[17:-1]}
+
+_V1_BYTES_READ: Final = 57
 
 Column = int | Sequence[int] | npt.NDArray[np.integer[Any]]
 
@@ -171,12 +303,18 @@ def encode(
     price_ticks: Column = 0,
     qty_lots: Column = 0,
     sequence: Column = 0,
+    **terms: Column,
 ) -> Rows:
     """Build commands from columns; a single number stands for a whole column of it.
 
+    Args:
+        terms: Columns by the names of COMMAND_DTYPE from `flags` on.
+
     Returns:
-        (command_count,) COMMAND_DTYPE, with `version` set. All single numbers give one row.
+        (command_count,) COMMAND_DTYPE, with `version` and `has_terms` set. All single numbers give one row.
     """
+    unknown = terms.keys() - _OPTIONS - _TERMS
+    require(not unknown, f"commands have no {sorted(unknown)}")
     columns = {
         "sequence": sequence,
         "timestamp_ns": timestamp_ns,
@@ -190,17 +328,20 @@ def encode(
         "side": side,
         "order_type": order_type,
         "time_in_force": time_in_force,
+        **terms,
     }
     lengths = {len(column) for column in columns.values() if not isinstance(column, int)}
     require(len(lengths) <= 1, f"command columns have different lengths: {sorted(lengths)}")
     commands = np.zeros(lengths.pop() if lengths else 1, COMMAND_DTYPE)
     for name, column in columns.items():
         commands[name] = column
+    for name in _TERMS & terms.keys():
+        commands["has_terms"] |= commands[name] != 0
     return commands
 
 
 def payloads(commands: Rows) -> list[bytes]:
-    """Cut commands into the 64-byte payloads that the log stores, `sequence` zeroed.
+    """Cut commands into the payloads that the log stores, 128 bytes each, `sequence` zeroed.
 
     The log's own column holds the sequence, which is not known before the row is appended.
     """
@@ -211,7 +352,7 @@ def payloads(commands: Rows) -> list[bytes]:
 
 
 def decode(sequences: Sequence[int] | npt.NDArray[np.int64], stored: Sequence[bytes]) -> Rows:
-    """Turn stored payloads back into commands and fill in their sequences.
+    """Turn stored payloads of any version back into commands and fill in their sequences.
 
     Returns:
         (command_count,) COMMAND_DTYPE, owned by the caller.
@@ -220,23 +361,35 @@ def decode(sequences: Sequence[int] | npt.NDArray[np.int64], stored: Sequence[by
         InvariantViolationError: A payload has another length or a version this code cannot read.
     """
     require(len(sequences) == len(stored), f"{len(sequences)} sequences for {len(stored)} payloads")
+    sizes = set(map(len, stored))
+    if COMMAND_BYTES_VERSION_1 in sizes:
+        padding = bytes(COMMAND_BYTES - COMMAND_BYTES_VERSION_1)
+        is_old = [len(row) == COMMAND_BYTES_VERSION_1 for row in stored]
+        # Whatever stood in the old row's reserved bytes, it said nothing.
+        stored = [row[:_V1_BYTES_READ].ljust(COMMAND_BYTES_VERSION_1, b"\0") + padding if old else row
+                  for row, old in zip(stored, is_old, strict=True)]  # fmt: skip
     whole = bytearray().join(stored)
-    right_size = len(whole) == COMMAND_BYTES * len(stored) and all(len(row) == COMMAND_BYTES for row in stored)
-    require(right_size, f"a stored command is not {COMMAND_BYTES} bytes long")
-    commands = np.frombuffer(whole, COMMAND_DTYPE)
     require(
-        bool(np.all(commands["version"] == PROTOCOL_VERSION)),
-        f"stored commands of versions {sorted(set(commands['version'].tolist()))}; this code reads {PROTOCOL_VERSION}",
+        sizes <= {COMMAND_BYTES, COMMAND_BYTES_VERSION_1},
+        f"a stored command is neither {COMMAND_BYTES_VERSION_1} nor {COMMAND_BYTES} bytes long",
+    )
+    commands = np.frombuffer(whole, COMMAND_DTYPE)
+    readable = (commands["version"] >= 1) & (commands["version"] <= PROTOCOL_VERSION)
+    if COMMAND_BYTES_VERSION_1 in sizes:
+        readable &= (commands["version"] == 1) | ~np.array(is_old)
+    require(
+        bool(np.all(readable)),
+        f"stored commands of versions {sorted(set(commands['version'].tolist()))}; this code reads 1 to "
+        f"{PROTOCOL_VERSION}, and only version 1 in {COMMAND_BYTES_VERSION_1} bytes",
     )
     commands["sequence"] = sequences
     return commands
 
 
 def trade_id_base(epoch: int, shard: int) -> int:
-    """Return what is added to the shard's running trade count to make a trade id.
+    """Return what is added to the shard's running trade count to make a trade id, below 2**53.
 
-    Six bits of epoch, six of shard and 41 of count: below 2**53, so that a JavaScript number holds
-    it exactly. The epoch is the command log's, which a restart does not change.
+    A JavaScript number holds it exactly. The epoch is the command log's; a restart does not change it.
     """
     require(0 <= epoch <= EPOCH_MAX, f"epoch {epoch} is outside 0..{EPOCH_MAX}")
     require(0 <= shard <= SHARD_MAX, f"shard {shard} is outside 0..{SHARD_MAX}")

@@ -3,6 +3,7 @@
 Django is allowed here (the log and the settlement are in PostgreSQL); the engine and the WAL below know nothing of it.
 """
 
+import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,14 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from django.db import OperationalError
+from django.conf import settings
+from django.db import OperationalError, connection
 
 from exchange import database
+from exchange.kernel.clock import now_ns
 from exchange.kernel.errors import require
-from matching_worker import wal
+from matching_worker import recovery
 from matching_worker.engine import Engine
 from matching_worker.protocol import Rows
-from matching_worker.wal import Wal
+from matching_worker.snapshot import SnapshotHeader
+from matching_worker.snapshotter import Rules, Snapshotter
+from matching_worker.wal import SyncPolicy, Tail, Wal
 from trading.services import command_log, lease, settlement
 
 logger = structlog.get_logger(__name__)
@@ -36,6 +41,9 @@ SETTLE_SECONDS_LONG = 0.25
 
 SETTLE_ATTEMPTS_MAX = 30
 """How often one part is tried while others keep its traders' gates; each attempt waits for `lock_timeout`."""
+
+DURABLE_WAIT_SECONDS = 10.0
+"""How long a snapshot waits for the WAL to have its last command."""
 
 
 class LogMismatchError(Exception):
@@ -78,6 +86,16 @@ def join(batches: list[Batch]) -> Batch:
     return Batch(np.concatenate([b.commands for b in batches]), np.concatenate([b.events for b in batches]))
 
 
+def _rules() -> Rules:
+    """Return when snapshots are taken and what is kept, as configured."""
+    return Rules(
+        commands=settings.SNAPSHOT_COMMANDS,
+        seconds=settings.SNAPSHOT_SECONDS,
+        snapshots_kept=settings.SNAPSHOTS_KEPT,
+        wal_seconds=settings.WAL_RETENTION_DAYS * 24 * 3600,
+    )
+
+
 class Shard:
     """The state of one shard's worker between two steps."""
 
@@ -89,34 +107,62 @@ class Shard:
             WalDamagedError: The WAL was changed after it was written.
         """
         self.number = number
+        policy = SyncPolicy.parse(
+            settings.WAL_SYNC_POLICY, loss_allowed=settings.DEBUG or settings.WAL_SYNC_LOSS_ALLOWED
+        )
         lease.open_shard(number)
         self.epoch, self.settled, self._settled_hash = lease.take(number, owner)
         self._wal_dir = wal_dir
-        self.wal = Wal.open(wal_dir, shard=number, epoch=self.epoch)
+        self._stream_epoch, self.head_at_start = command_log.stream_head(number)
+        newest = recovery.newest_sequence(wal_dir, at_most=self.settled)
+        self.wal = Wal.open(wal_dir, shard=number, epoch=self.epoch, after=newest, policy=policy)
         if self.wal.torn is not None:
             logger.warning("wal_torn_tail_cut", detail=str(self.wal.torn))
-        stream_epoch, self.head_at_start = command_log.stream_head(number)
-        self.engine = Engine(number, stream_epoch)
+        self.engine = Engine(number, self._stream_epoch)
+        self._engine_held = threading.Lock()
+        self.snapshotter = Snapshotter(
+            wal_dir,
+            epoch=self.epoch,
+            rules=_rules(),
+            engine_held=self._engine_held,
+            chain_hash_at=self._chain_hash_at,
+            settled=lambda: self.settled,
+            clock_ns=now_ns,
+        )
         self._settle_events = SETTLE_EVENTS_FIRST
+
+    def _chain_hash_at(self, sequence: int) -> bytes | None:
+        """Return the log's chain hash at a command, once the WAL has it; runs on the thread that writes snapshots.
+
+        A snapshot is thus never ahead of the WAL. The WAL remembers the hashes at the ends of its last frames; for a
+        command inside a frame the log is asked, on this thread's own connection.
+        """
+        found = self.wal.hash_when_durable(sequence, wait_seconds=DURABLE_WAIT_SECONDS)
+        if found is not None:
+            return found
+        try:
+            return command_log.chain_hash(self.number, sequence)
+        finally:
+            connection.close()
 
     # --- recovery -----------------------------------------------------------------------------------------
     def recover(self, *, now: datetime) -> int:
-        """Replay the WAL and settle what the books lack; return how many commands were replayed.
+        """Load a snapshot, replay the WAL after it, settle what the books lack; return how many commands were replayed.
 
-        A WAL that ends before the books do (its disk was lost) is made good from the log: what was settled may have
-        been published, and must not be published as if it were new.
+        What the WAL lacks is made good from the log: before it, where retention removed segments that a snapshot
+        stood for which is now unusable; after it, where its disk was lost. What was settled may have been published,
+        and must not be published as if it were new.
 
         Raises:
             LogMismatchError: The WAL does not agree with the log, or the replay with the books.
+            WalDamagedError: The WAL was changed after it was written.
         """
         self._require_wal_follows_log()
-        replayed = 0
-        for commands, _ in wal.read(self._wal_dir):
-            batch = self._match(commands)
+        self._load_snapshot()
+        replayed = self._replay_log_before_wal(now=now)
+        for commands, _ in recovery.blocks(self._wal_dir, after=self.engine.sequence):
+            self._replay(commands, now=now)
             replayed += len(commands)
-            unsettled = batch.after(self.settled)
-            if unsettled is not None:
-                self.settle(unsettled, now=now)
         while self.engine.sequence < self.settled:
             done = self.step(now=now)
             if not done:
@@ -125,7 +171,68 @@ class Shard:
                     f" {self.settled}. The log may have been restored to an older moment."
                 )
             replayed += done
+        self.snapshotter.start(self.engine)
         return replayed
+
+    def _load_snapshot(self) -> None:
+        """Take the newest good snapshot that settlement and the WAL have passed; say why newer ones were not taken.
+
+        Settlement starts at its cursor and needs the events from there on, so a later snapshot is of no use. With a
+        WAL that is lost, the new one begins where the snapshot ends.
+        """
+        tail = self.wal.tail.sequence
+        found = recovery.start(
+            self._wal_dir,
+            shard=self.number,
+            stream_epoch=self._stream_epoch,
+            at_most=min(self.settled, tail) if tail else self.settled,
+            objection=self._objection,
+        )
+        for reason in found.refused:
+            logger.error("snapshot_unusable", shard=self.number, detail=reason)
+        if found.header is None:
+            return
+        header = found.header
+        logger.info("snapshot_loaded", shard=self.number, path=str(header.path), sequence=header.sequence)
+        if header.sequence == self.settled and header.state_hash != self._settled_hash:
+            raise LogMismatchError(
+                f"shard {self.number}: {header.path} has hash {header.state_hash:016x} at command {self.settled}, where"
+                f" the books were settled at {self._settled_hash:016x}"
+            )
+        self.engine = found.engine
+        if not tail:
+            self.wal.start_at(Tail(header.sequence, header.chain_hash))
+
+    def _objection(self, header: SnapshotHeader) -> str:
+        """Say why a whole snapshot may not be used: its commands are not the log's."""
+        if command_log.chain_hash(self.number, header.sequence) == header.chain_hash:
+            return ""
+        return f"has another history than the command log at command {header.sequence}"
+
+    def _replay_log_before_wal(self, *, now: datetime) -> int:
+        """Replay from the log what lies between the engine and the first command of the WAL."""
+        replayed = 0
+        before = recovery.wal_start(self._wal_dir)
+        if before > self.engine.sequence:
+            logger.warning("replaying_log_before_wal", shard=self.number, after=self.engine.sequence, up_to=before)
+        while self.engine.sequence < before:
+            commands, _ = command_log.read(
+                self.number, self.engine.sequence, min(READ_MAX, before - self.engine.sequence)
+            )
+            if not len(commands):
+                raise LogMismatchError(
+                    f"shard {self.number}: the command log ends at {self.engine.sequence}, but the WAL in"
+                    f" {self._wal_dir} begins after {before}, and no usable snapshot stands for what is between."
+                )
+            self._replay(commands, now=now)
+            replayed += len(commands)
+        return replayed
+
+    def _replay(self, commands: Rows, *, now: datetime) -> None:
+        """Apply commands that are durable already, and settle what the books lack of them."""
+        unsettled = self._match(commands).after(self.settled)
+        if unsettled is not None:
+            self.settle(unsettled, now=now)
 
     def _require_wal_follows_log(self) -> None:
         """Compare the WAL's last chain hash with the log's: equal hashes mean equal histories."""
@@ -143,7 +250,8 @@ class Shard:
 
     def _match(self, commands: Rows) -> Batch:
         """Apply commands, and hold the engine's hash against the books' where the cursor stands."""
-        batch = Batch(commands, self.engine.apply(commands))
+        with self._engine_held:
+            batch = Batch(commands, self.engine.apply(commands))
         first, last = int(commands["sequence"][0]), int(commands["sequence"][-1])
         if first <= self.settled <= last:
             at_cursor = batch.events["sequence"] <= self.settled
@@ -218,7 +326,8 @@ class Shard:
         return len(commands)
 
     def close(self) -> None:
-        """Stop cleanly: sync the WAL and give the lease back."""
+        """Stop cleanly: finish a snapshot, sync the WAL and give the lease back."""
+        self.snapshotter.close()
         self.wal.close()
         require(self.wal.tail.sequence == self.engine.sequence, "the WAL and the engine stopped at different commands")
         lease.give_back(self.number, self.epoch)

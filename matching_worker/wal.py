@@ -1,10 +1,19 @@
 """The write-ahead log of one shard: the worker's verified copy of the command log, and its commit point.
 
 What stands on the disk, and how a torn end differs from damage, is told in `frames.py`.
+
+Note [Sync policy]
+    `always`, the default: `sync` returns when the disk has what was appended. `interval:<ms>`: `sync` returns when the
+    system has it, and a thread makes it durable every so many milliseconds. A crash of the process alone loses
+    nothing then; a power cut may lose what was published in the last interval. The command log still has those
+    commands, and gives them again; but between power cut and restart the promise "published means durable" does not
+    hold on this machine. It is therefore for development, and refused without DEBUG unless explicitly allowed.
 """
 
 import os
-from collections.abc import Iterator
+import threading
+import time
+from collections import deque
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -24,11 +33,59 @@ from matching_worker.frames import (
     pack_segment_header,
 )
 from matching_worker.protocol import Rows
+from matching_worker.segments import read, read_segments, segment_path, sync_directory
 
-__all__ = ["NO_CHAIN_HASH", "Tail", "Torn", "Wal", "WalDamagedError", "WalError", "WalVersionError", "read"]
+__all__ = [
+    "NO_CHAIN_HASH",
+    "SyncPolicy",
+    "Tail",
+    "Torn",
+    "Wal",
+    "WalDamagedError",
+    "WalError",
+    "WalVersionError",
+    "read",
+]
 
 SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024
 FRAME_COMMANDS_MAX: Final = 1 << 16
+SYNC_INTERVAL_MS_MAX: Final = 60_000
+TAILS_REMEMBERED: Final = 4096
+"""Ends of the last syncs whose chain hashes `hash_when_durable` can tell."""
+
+
+class SyncPolicy(NamedTuple):
+    """When what was appended is made durable: Note [Sync policy].
+
+    Attributes:
+        interval_ms: 0 for `always`.
+    """
+
+    interval_ms: int = 0
+
+    @classmethod
+    def parse(cls, text: str, *, loss_allowed: bool) -> Self:
+        """Read a policy as it is configured: `always` or `interval:<milliseconds>`.
+
+        Args:
+            loss_allowed: Whether losing the last interval in a power cut has been accepted.
+
+        Raises:
+            WalError: It is neither, or it loses the guarantee and that was not allowed.
+        """
+        name, _, number = text.partition(":")
+        if name == "always" and not number:
+            return cls()
+        if name != "interval" or not number.isdecimal() or not 0 < int(number) <= SYNC_INTERVAL_MS_MAX:
+            raise WalError(
+                f"WAL sync policy {text!r}: it must be `always` or `interval:<1 to {SYNC_INTERVAL_MS_MAX}>`, in ms"
+            )
+        if not loss_allowed:
+            raise WalError(
+                f"WAL sync policy {text!r} may lose published trades in a power cut. It is refused without "
+                "DEBUG unless WAL_SYNC_LOSS_ALLOWED is set."
+            )
+        return cls(int(number))
 
 
 class Torn(NamedTuple):
@@ -42,74 +99,6 @@ class Torn(NamedTuple):
         return f"{self.path}: cut {self.byte_count} bytes of an unfinished write at offset {self.offset}"
 
 
-def _segment_path(directory: Path, epoch: int, first_sequence: int) -> Path:
-    """Return the name of a segment; names sort in the order of writing."""
-    return directory / f"{epoch:06d}-{first_sequence:020d}.wal"
-
-
-def _segment_paths(directory: Path) -> list[Path]:
-    """Return the folder's segments in the order of writing."""
-    return sorted(directory.glob("*.wal"))
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the folder's list of files durable: a synced file that no folder lists is lost."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read_segments(directory: Path, shard: int | None) -> Iterator[tuple[SegmentReader, Iterator[tuple[Rows, bytes]]]]:
-    """Yield each segment with its frames, in order, checking that each continues the one before.
-
-    A caller must exhaust a segment's frames before it asks for the next segment.
-    """
-    paths = _segment_paths(directory)
-    tail: Tail | None = None
-    epoch = 0
-    for number, path in enumerate(paths):
-        reader = SegmentReader(path, shard)
-        if reader.before is None:
-            reader.require_only_torn(is_last=number == len(paths) - 1)
-        else:
-            if tail is not None and reader.before != tail:
-                raise WalDamagedError(
-                    f"{path}: continues command {reader.before.sequence}, but the WAL before it ends with "
-                    f"{tail.sequence}: a segment is missing or does not belong here"
-                )
-            if reader.epoch < epoch:
-                raise WalDamagedError(f"{path}: epoch {reader.epoch} stands after epoch {epoch}")
-        yield reader, reader.frames()
-        if reader.before is not None:
-            reader.require_only_torn(is_last=number == len(paths) - 1)
-            tail, epoch = reader.tail, reader.epoch
-
-
-def read(directory: Path, *, after: int = 0) -> Iterator[tuple[Rows, bytes]]:
-    """Yield what the WAL holds, frame by frame, without changing it.
-
-    An unfinished write at the end is passed over, as `Wal.open` would cut it.
-
-    Args:
-        directory: The shard's folder.
-        after: Commands up to this sequence are left out.
-
-    Yields:
-        (command_count,) COMMAND_DTYPE and the chain hash at its last command.
-
-    Raises:
-        WalDamagedError: Synced bytes are not what was written, or commands are missing.
-        WalVersionError: A newer program wrote it.
-    """
-    for _, frames in _read_segments(directory, None):
-        for commands, chain_hash in frames:
-            kept = commands[max(0, after + 1 - int(commands["sequence"][0])) :]
-            if len(kept) > 0:
-                yield kept, chain_hash
-
-
 class Wal:
     """The WAL open for writing: `append` gathers frames, `sync` writes them and makes them durable.
 
@@ -121,76 +110,116 @@ class Wal:
         torn: What was cut when the WAL was opened, or None.
     """
 
-    def __init__(self, directory: Path, shard: int, epoch: int, *, segment_bytes_max: int) -> None:
+    def __init__(self, directory: Path, shard: int, epoch: int, *, segment_bytes_max: int, policy: SyncPolicy) -> None:
         self.directory = directory
         self.shard = shard
         self.epoch = epoch
         self.tail = Tail(0, NO_CHAIN_HASH)
         self.torn: Torn | None = None
         self._segment_bytes_max = segment_bytes_max
+        self._policy = policy
         self._descriptor: int | None = None
+        self._written_bytes = 0
         self._durable_bytes = 0
         self._pending: list[bytes] = []
-        self._before_pending = self.tail
         self._failed = False
+        self._written = deque([self.tail], TAILS_REMEMBERED)
+        self._durable_sequence = 0
+        self._syncing = threading.Lock()
+        self._closing = threading.Event()
+        self._sync_error: OSError | None = None
+        self._syncer: threading.Thread | None = None
 
     @classmethod
-    def open(cls, directory: Path, *, shard: int, epoch: int, segment_bytes_max: int = SEGMENT_BYTES_MAX) -> Self:
-        """Open a shard's WAL for writing, after checking all of it and cutting a torn end.
+    def open(
+        cls,
+        directory: Path,
+        *,
+        shard: int,
+        epoch: int,
+        after: int = 0,
+        segment_bytes_max: int = SEGMENT_BYTES_MAX,
+        policy: SyncPolicy = SyncPolicy(),  # noqa: B008 -- a constant
+    ) -> Self:
+        """Open a shard's WAL for writing, after checking it and cutting a torn end.
 
         Args:
             directory: Made if it does not exist.
             shard: Must be the one that wrote what is there.
             epoch: The writer's; never below that of the newest segment. A new epoch starts a new
                 segment, so that a fenced-off writer cannot touch what it writes.
+            after: Segments that hold only commands up to this sequence are not checked: a snapshot
+                stands for them.
             segment_bytes_max: A segment this large is followed by a new one.
+            policy: When `sync` makes durable what was appended.
 
         Raises:
             WalDamagedError: Synced bytes are not what was written. Nothing was changed.
             WalVersionError: A newer program wrote it. Nothing was changed.
             WalError: The folder cannot be used, or a newer epoch has written.
         """
-        wal = cls(directory, shard, epoch, segment_bytes_max=segment_bytes_max)
+        wal = cls(directory, shard, epoch, segment_bytes_max=segment_bytes_max, policy=policy)
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            wal._recover()
+            wal._recover(after)
         except OSError as error:
             raise WalError(f"{directory}: cannot be used as a WAL: {error.strerror}") from error
+        if policy.interval_ms:
+            wal._syncer = threading.Thread(target=wal._sync_now_and_then, name="wal-sync", daemon=True)
+            wal._syncer.start()
         return wal
 
-    def _recover(self) -> None:
-        """Check every segment, cut a torn end, and get ready to append."""
+    def start_at(self, tail: Tail) -> None:
+        """Let an empty WAL begin after a command, because a snapshot stands for what came before.
+
+        Raises:
+            InvariantViolationError: The WAL is not empty.
+        """
+        require(self.tail.sequence == 0 and self._descriptor is None, f"{self.directory}: this WAL is not empty")
+        self.tail = tail
+        self._written.append(tail)
+        self._durable_sequence = tail.sequence
+
+    def _recover(self, after: int) -> None:
+        """Check the segments, cut a torn end, and get ready to append."""
         last: SegmentReader | None = None
         newest_epoch = 0
-        for reader, frames in _read_segments(self.directory, self.shard):
-            for _ in frames:
-                pass
+        for reader in read_segments(self.directory, self.shard, after=after):
+            reader.skim()
             last = reader
             if reader.tail is not None:
                 self.tail = reader.tail
                 newest_epoch = reader.epoch
         if newest_epoch > self.epoch:
             raise WalError(f"{self.directory}: epoch {newest_epoch} has written here; epoch {self.epoch} may not")
-        if last is not None and (last.before is None or last.good_bytes < len(last.content)):
+        if last is None:
+            return
+        if last.before is None or last.good_bytes < len(last.content):
             self._cut(last)
-        if last is not None and last.before is not None and last.epoch == self.epoch:
-            self._descriptor = os.open(last.path, os.O_WRONLY | os.O_APPEND)
-            self._durable_bytes = last.good_bytes
-        self._before_pending = self.tail
+        if last.before is not None:
+            self._adopt(last)
+        self._written.append(self.tail)
+        self._durable_sequence = self.tail.sequence
+
+    def _adopt(self, reader: SegmentReader) -> None:
+        """Make durable what a dead process had written and may not have synced; go on in it if it is this epoch's."""
+        descriptor = os.open(reader.path, os.O_WRONLY | os.O_APPEND)
+        os.fdatasync(descriptor)
+        sync_directory(self.directory)
+        if reader.epoch == self.epoch:
+            self._descriptor = descriptor
+            self._written_bytes = self._durable_bytes = reader.good_bytes
+        else:
+            os.close(descriptor)
 
     def _cut(self, reader: SegmentReader) -> None:
         """Cut what follows the last good frame; a segment without a good header goes entirely."""
         self.torn = Torn(reader.path, reader.good_bytes, len(reader.content) - reader.good_bytes)
         if reader.before is None:
             reader.path.unlink()
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
             return
-        descriptor = os.open(reader.path, os.O_WRONLY)
-        try:
-            os.ftruncate(descriptor, reader.good_bytes)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        os.truncate(reader.path, reader.good_bytes)
 
     def append(self, commands: Rows, chain_hash: bytes) -> None:
         """Add a frame to the next `sync`.
@@ -202,7 +231,7 @@ class Wal:
         Raises:
             InvariantViolationError: The commands do not continue the tail.
         """
-        require(not self._failed, f"{self.directory}: this WAL is closed, or a write to it failed")
+        self._require_usable()
         require(0 < len(commands) <= FRAME_COMMANDS_MAX, f"a frame of {len(commands)} commands")
         require(len(chain_hash) == CHAIN_HASH_BYTES, f"a chain hash of {len(chain_hash)} bytes")
         due = np.arange(self.tail.sequence + 1, self.tail.sequence + 1 + len(commands))
@@ -210,42 +239,86 @@ class Wal:
             bool(np.array_equal(commands["sequence"], due)),
             f"{self.directory}: commands from {commands['sequence'][0]} do not continue {self.tail.sequence}",
         )
-        if not self._pending:
-            self._before_pending = self.tail
-            if self._descriptor is None or self._durable_bytes >= self._segment_bytes_max:
-                self._start_segment()
+        if not self._pending and (self._descriptor is None or self._written_bytes >= self._segment_bytes_max):
+            self._start_segment()
         self._pending.append(pack_frame(self.shard, self.epoch, commands, chain_hash, self._durable_bytes))
         self.tail = Tail(int(commands["sequence"][-1]), chain_hash)
+
+    def _require_usable(self) -> None:
+        """Refuse to go on after a failed write, also one that failed on the thread of the sync policy."""
+        if self._sync_error is not None:
+            self._failed = True
+            raise self._sync_error
+        require(not self._failed, f"{self.directory}: this WAL is closed, or a write to it failed")
 
     def _start_segment(self) -> None:
         """Begin a new segment after the tail; everything before it is durable."""
         self._failed = True
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        path = _segment_path(self.directory, self.epoch, self.tail.sequence + 1)
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
-        self._write(pack_segment_header(self.shard, self.epoch, self.tail))
-        os.fdatasync(self._descriptor)
-        _sync_directory(self.directory)
-        self._durable_bytes = SEGMENT_HEADER_BYTES
+        with self._syncing:
+            if self._descriptor is not None:
+                self._make_durable()
+                os.close(self._descriptor)
+                self._descriptor = None
+            path = segment_path(self.directory, self.epoch, self.tail.sequence + 1)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
+            self._write(pack_segment_header(self.shard, self.epoch, self.tail))
+            os.fdatasync(self._descriptor)
+            sync_directory(self.directory)
+            self._written_bytes = self._durable_bytes = SEGMENT_HEADER_BYTES
         self._failed = False
 
     def sync(self) -> None:
-        """Write what was appended and wait until the disk has it.
+        """Write what was appended and wait until the disk has it, unless the policy says otherwise.
 
         Raises:
             OSError: The disk refused. The WAL is then unusable: end the process.
         """
-        require(not self._failed, f"{self.directory}: this WAL is closed, or a write to it failed")
+        self._require_usable()
         if not self._pending:
             return
         self._failed = True
         whole = b"".join(self._pending)
         self._write(whole)
-        os.fdatasync(self._descriptor)  # type: ignore[arg-type]
+        self._written_bytes += len(whole)
+        self._written.append(self.tail)  # after the bytes: what a syncing thread finds here has been written
+        if not self._policy.interval_ms:
+            self._make_durable()
         self._pending.clear()
-        self._durable_bytes += len(whole)
         self._failed = False
+
+    def _make_durable(self) -> None:
+        """Wait until the disk has all that was written."""
+        sequence = self._written[-1].sequence  # read first: the thread of an interval may lag, and must not run ahead
+        written = self._written_bytes
+        if written > self._durable_bytes:
+            os.fdatasync(self._descriptor)  # type: ignore[arg-type]
+            self._durable_bytes, self._durable_sequence = written, sequence
+
+    def hash_when_durable(self, sequence: int, *, wait_seconds: float) -> bytes | None:
+        """Wait until a command is durable; safe on another thread than the one that writes.
+
+        Returns:
+            The chain hash at it, if a sync of the last ones ended there.
+
+        Raises:
+            WalError: It did not become durable in time.
+        """
+        deadline = time.monotonic() + wait_seconds
+        while self._durable_sequence < sequence:
+            if time.monotonic() > deadline:
+                raise WalError(f"{self.directory}: command {sequence} is not durable after {wait_seconds} s")
+            time.sleep(0.001)
+        return next((tail.chain_hash for tail in list(self._written) if tail.sequence == sequence), None)
+
+    def _sync_now_and_then(self) -> None:
+        """Make durable what was written, every interval, until the WAL is closed or the disk refuses."""
+        while not self._closing.wait(self._policy.interval_ms / 1000):
+            with self._syncing:
+                try:
+                    self._make_durable()
+                except OSError as error:
+                    self._sync_error = error
+                    return
 
     def _write(self, content: bytes) -> None:
         """Write all of `content`; the system may take it in pieces."""
@@ -255,12 +328,24 @@ class Wal:
             view = view[written:]
 
     def close(self) -> None:
-        """Sync and close; does nothing when closed already or after a failed write."""
+        """Make durable what was appended, and close; does nothing when closed already or after a failed write.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        self._closing.set()
+        if self._syncer is not None:
+            self._syncer.join()
+            self._syncer = None
         if self._descriptor is None:
             self._failed = True
             return
-        if not self._failed:
-            self.sync()
-        os.close(self._descriptor)
-        self._descriptor = None
-        self._failed = True
+        descriptor, usable = self._descriptor, not self._failed
+        try:
+            if usable:
+                self.sync()
+                self._make_durable()
+        finally:
+            self._failed = True
+            self._descriptor = None
+            os.close(descriptor)

@@ -235,4 +235,13 @@ DEMO = False
 
 # --- Matching worker ----------------------------------------------------------------------------
 WAL_DIR = DATA_DIR / "wal"
+WAL_SYNC_POLICY = os.environ.get("EXCHANGE_WAL_SYNC", "always")
+"""`always`, or `interval:<ms>`, which may lose published trades in a power cut: Note [Sync policy] in wal.py."""
+WAL_SYNC_LOSS_ALLOWED = os.environ.get("EXCHANGE_WAL_SYNC_LOSS_ALLOWED", "") == "1"
+"""Without DEBUG, `interval` is refused unless this says that the loss has been accepted."""
+WAL_RETENTION_DAYS = int(os.environ.get("EXCHANGE_WAL_RETENTION_DAYS", "7"))
+SNAPSHOTS_KEPT = int(os.environ.get("EXCHANGE_SNAPSHOTS_KEPT", "4"))
+SNAPSHOT_COMMANDS = int(os.environ.get("EXCHANGE_SNAPSHOT_COMMANDS", "1000000"))
+SNAPSHOT_SECONDS = int(os.environ.get("EXCHANGE_SNAPSHOT_SECONDS", "600"))
+"""A snapshot is due after so many commands, or after so long if there was any command."""
 WORKER_HTTP_PORT = int(os.environ.get("EXCHANGE_WORKER_PORT", "8080"))

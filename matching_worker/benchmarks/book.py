@@ -43,12 +43,12 @@ class Speed(NamedTuple):
     processor: float
 
 
-def measure_engine(commands: Rows, size: int) -> tuple[Speed, Engine]:
+def measure_engine(commands: Rows, size: int, preloaded: int = PRELOADED) -> tuple[Speed, Engine]:
     """Return the speed after the preload, and the engine as it ended."""
     engine = Engine(0, 0)
-    engine.apply(commands[:PRELOADED])
-    calls = list(_calls(commands[PRELOADED:], size))
-    count = len(commands) - PRELOADED
+    engine.apply(commands[:preloaded])
+    calls = list(_calls(commands[preloaded:], size))
+    count = len(commands) - preloaded
     started, processor_started = time.perf_counter(), time.process_time()
     for call in calls:
         engine.apply(call)
@@ -56,14 +56,14 @@ def measure_engine(commands: Rows, size: int) -> tuple[Speed, Engine]:
     return Speed(count / wall, count / processor), engine
 
 
-def measure_reference(commands: Rows) -> tuple[float, ReferenceEngine]:
+def measure_reference(commands: Rows, preloaded: int = PRELOADED) -> tuple[float, ReferenceEngine]:
     """Return the reference's commands a second after the preload, and the book as it ended."""
     reference = ReferenceEngine(0, 0)
-    reference.apply(commands[:PRELOADED])
+    reference.apply(commands[:preloaded])
     started = time.perf_counter()
-    for call in _calls(commands[PRELOADED:], 1000):
+    for call in _calls(commands[preloaded:], 1000):
         reference.apply(call)
-    return (len(commands) - PRELOADED) / (time.perf_counter() - started), reference
+    return (len(commands) - preloaded) / (time.perf_counter() - started), reference
 
 
 def describe(commands: Rows) -> dict[str, Any]:

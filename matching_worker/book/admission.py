@@ -31,10 +31,10 @@ from matching_worker.protocol import (
 )
 
 # Enum members are objects; the loops need plain integers.
-_PLACE, _CANCEL, _REDUCE, _AMEND = (int(kind) for kind in CommandKind)
+_PLACE, _CANCEL, _REDUCE, _AMEND = (int(kind) for kind in CommandKind if kind <= CommandKind.AMEND)
 _BUY, _SELL = (int(side) for side in Side)
-_LIMIT, _MARKET = (int(order_type) for order_type in OrderType)
-_GTC, _IOC = (int(time_in_force) for time_in_force in TimeInForce)
+_LIMIT, _MARKET = int(OrderType.LIMIT), int(OrderType.MARKET)
+_GTC, _IOC = int(TimeInForce.GTC), int(TimeInForce.IOC)
 _NONE = int(Reason.NONE)
 _DUPLICATE_ORDER_ID = int(Reason.DUPLICATE_ORDER_ID)
 _UNKNOWN_ORDER = int(Reason.UNKNOWN_ORDER)

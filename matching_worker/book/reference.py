@@ -44,7 +44,19 @@ class Command(NamedTuple):
     side: int
     order_type: int
     time_in_force: int
+    flags: int
+    trigger_source: int
+    stp: int
+    has_terms: int
     reserved: object
+    trigger_ticks: int
+    worst_ticks: int
+    display_lots: int
+    quote_lots: int
+    expires_ns: int
+    activation_ticks: int
+    callback_ppm: int
+    reserved_terms: object
 
 
 @dataclass(slots=True)
@@ -218,7 +230,7 @@ class ReferenceEngine:
             return Reason.BAD_INSTRUMENT
         if command.kind == CommandKind.PLACE:
             return self._place_refusal(command, order)
-        if command.kind not in set(CommandKind):
+        if command.kind > CommandKind.AMEND or command.kind < 1:
             return Reason.BAD_KIND
         if order is None or order.instrument_id != command.instrument_id:
             return Reason.UNKNOWN_ORDER
@@ -234,8 +246,8 @@ class ReferenceEngine:
         """Return why an order cannot be placed."""
         checks = (
             (command.side in set(Side), Reason.BAD_SIDE),
-            (command.order_type in set(OrderType), Reason.BAD_ORDER_TYPE),
-            (command.time_in_force in set(TimeInForce), Reason.BAD_TIME_IN_FORCE),
+            (command.order_type in {OrderType.LIMIT, OrderType.MARKET}, Reason.BAD_ORDER_TYPE),
+            (command.time_in_force in {TimeInForce.GTC, TimeInForce.IOC}, Reason.BAD_TIME_IN_FORCE),
             (1 <= command.price_ticks <= PRICE_TICKS_MAX, Reason.BAD_PRICE),
             (1 <= command.qty_lots <= QTY_LOTS_MAX, Reason.BAD_QTY),
             (len(self.orders) < OPEN_ORDERS_MAX, Reason.TOO_MANY_OPEN_ORDERS),

@@ -214,11 +214,11 @@ def test_a_newer_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     if part == "frame":
         written(tmp_path, 1)
     with monkeypatch.context() as newer:
-        newer.setattr(frames, "WAL_VERSION", 2)
+        newer.setattr(frames, "WAL_VERSION", 3)
         written(tmp_path, 1)
     before = contents(tmp_path)
 
-    with pytest.raises(WalVersionError, match="has version 2; this program reads 1"):
+    with pytest.raises(WalVersionError, match="has version 3; this program reads 2"):
         Wal.open(tmp_path, shard=SHARD, epoch=1)
     assert contents(tmp_path) == before
 

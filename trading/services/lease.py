@@ -60,6 +60,12 @@ def take(shard: int, owner: str) -> tuple[int, int, int]:
     return epoch, sequence, int(state_hash)
 
 
+def is_held(shard: int) -> bool:
+    """Tell whether a worker has the lease and renewed it in time."""
+    [rows] = database.fetch(("SELECT FROM worker_lease WHERE shard = %s AND expires_at > now()", (shard,)))
+    return bool(rows)
+
+
 def renew(shard: int, epoch: int) -> None:
     """Keep the lease.
 

@@ -1,6 +1,7 @@
 """`manage.py run_matching_worker`: the process that holds one shard's books in memory."""
 
 import errno
+import os
 import signal
 from argparse import ArgumentParser
 from typing import Any
@@ -9,9 +10,11 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 from setproctitle import setproctitle
 
+from matching_worker import affinity
 from matching_worker.process import WorkerProcess
 from matching_worker.protocol import SHARD_MAX
 from matching_worker.shard import LogMismatchError
+from matching_worker.stages import STAGES
 from matching_worker.wal import WalError
 from trading.services.lease import LeaseHeldError
 
@@ -26,6 +29,11 @@ class Command(BaseCommand):
         """Declare the options."""
         parser.add_argument("--shard", type=int, default=0)
         parser.add_argument("--http-port", type=int, default=settings.WORKER_HTTP_PORT, help="/health and /metrics")
+        parser.add_argument(
+            "--cores",
+            default=os.environ.get(affinity.SETTING, ""),
+            help="processors of stages, as match=1,journal=0 (default: $" + affinity.SETTING + ", or any processor)",
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Run until stopped; what stands in the way of starting is one clear line."""
@@ -33,11 +41,16 @@ class Command(BaseCommand):
         if not 0 <= number <= SHARD_MAX:
             raise CommandError(f"Shard {number} is outside 0 to {SHARD_MAX}.")
         setproctitle(f"exchange matching worker, shard {number}")
+        try:
+            cores = affinity.parse(options["cores"], STAGES)
+        except affinity.AffinityError as error:
+            raise CommandError(str(error)) from error
         process = WorkerProcess(
             number,
             wal_dir=settings.WAL_DIR / f"shard-{number}",
             redis_url=settings.REDIS_URL,
             http_port=options["http_port"],
+            cores=cores,
         )
         for wanted in (signal.SIGTERM, signal.SIGINT):
             signal.signal(wanted, lambda *_: process.stop())

@@ -1,0 +1,229 @@
+"""Latency at a given load: from the ring to matched, and from the ring to durable, through the worker's own stages.
+
+Note [Open loop]
+    The generator decides beforehand when each command is due (random gaps of the wanted average rate) and never
+    waits for an answer. Latency is counted from the moment a command was due, not from when the generator got
+    round to it: a pause anywhere, in the generator too, is counted in full by everything that it delayed.
+
+Note [Two clocks]
+    First clock: the moment the command is due to enter the ring; the generator reads CLOCK_MONOTONIC until then,
+    writes the row and moves the ring's sequence. Second clock, "matched": read by the match stage's thread when
+    `Engine.apply` has returned with the events of its call. "Durable": read by the journal stage's thread when
+    the fdatasync has returned. All are the same clock.
+"""
+
+import gc
+import threading
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from matching_worker.benchmarks.clock import clock_ns, now_ns
+from matching_worker.book.compiled import entry
+from matching_worker.engine import Engine
+from matching_worker.protocol import COMMAND_BYTES, Rows
+from matching_worker.ring import Ring, limit, move, rest
+from matching_worker.stages import JOURNAL, MATCH, RECEIVE, Journal, Match, StageThreads, Work, pin
+from matching_worker.wal import NO_CHAIN_HASH, Wal
+
+Times = npt.NDArray[np.int64]
+
+RATES: Final = (10_000, 50_000, 100_000, 150_000)
+SECONDS: Final = 2.0
+WARM_SECONDS: Final = 0.2
+"""Offered before the measurement, and not counted."""
+LEAD_NS: Final = 20_000_000
+SEED: Final = 7
+PATIENT: Final = 1 << 30
+"""Looks of a stage that shall never sleep."""
+SHAPE: Final = {RECEIVE: (), JOURNAL: (RECEIVE,), MATCH: (RECEIVE,)}
+_WORDS: Final = COMMAND_BYTES // 8
+
+
+class Latency(NamedTuple):
+    """Microseconds."""
+
+    average: float
+    p50: float
+    p95: float
+    p99: float
+    p999: float
+
+
+class Measured(NamedTuple):
+    """One run at one rate.
+
+    Attributes:
+        matched: From due to matched.
+        entered: From the row's real entry to matched: without what the generator was late.
+        durable: From due to durable.
+        match_call: The match stage's work on one call.
+        sync: The journal stage's work on one commit.
+        per_call: Commands in one call of the engine, on average.
+        per_sync: Commands in one commit, on average.
+        rate: Commands a second that were really offered.
+    """
+
+    matched: Latency
+    entered: Latency
+    durable: Latency
+    match_call: Latency
+    sync: Latency
+    per_call: float
+    per_sync: float
+    rate: float
+
+
+@entry
+def offer(memory: int, rows: Rows, source: Rows, due: Times, entered: Times, position: int, first_sequence: int) -> int:
+    """Put commands on the ring when they are due.
+
+    Args:
+        rows: The ring's rows as (capacity * words,) int64.
+        source: The commands as (n * words,) int64.
+        due: (n,) when each is due.
+        entered: (n,) written: when each was there.
+        position: The first one to offer.
+        first_sequence: The sequence of the first of all.
+
+    Returns:
+        The next position; below n when somebody has to be woken.
+    """
+    capacity = len(rows) // _WORDS
+    while position < len(due):
+        sequence = first_sequence + position
+        if clock_ns() < due[position] or limit(memory, 0) < sequence:
+            rest()
+            continue
+        slot = (sequence & (capacity - 1)) * _WORDS
+        for word in range(_WORDS):
+            rows[slot + word] = source[position * _WORDS + word]
+        entered[position] = clock_ns()
+        position += 1
+        if move(memory, 0, sequence):
+            break
+    return position
+
+
+class Stamped:
+    """A stage's work that notes the time before and after."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self.done: list[int] = []
+        self.started_ns: list[int] = []
+        self.ended_ns: list[int] = []
+
+    def __call__(self, first: int, last: int, /) -> int:
+        """Work."""
+        self.started_ns.append(now_ns())
+        done = self._work(first, last)
+        self.ended_ns.append(now_ns())
+        self.done.append(done)
+        return done
+
+    def moments(self, first: int, last: int) -> Times:
+        """Return when each command of a range was done."""
+        found: Times = np.array(self.ended_ns)[np.searchsorted(np.array(self.done), np.arange(first, last + 1))]
+        return found
+
+    def took(self, from_ns: int) -> "Latency":
+        """Return how long the calls took that began after a moment."""
+        started, ended = np.array(self.started_ns), np.array(self.ended_ns)
+        return summary((ended - started)[started >= from_ns])
+
+    def calls(self, from_ns: int) -> int:
+        """Return how many calls began after a moment."""
+        return int(np.count_nonzero(np.array(self.started_ns) >= from_ns))
+
+
+def summary(nanoseconds: Times) -> Latency:
+    """Return average and percentiles."""
+    microseconds = nanoseconds / 1000
+    return Latency(float(microseconds.mean()), *np.percentile(microseconds, (50, 95, 99, 99.9)).tolist())
+
+
+def measure(
+    commands: Rows,
+    preloaded: int,
+    rate: int,
+    folder: Path,
+    *,
+    seconds: float = SECONDS,
+    cores: dict[str, int] | None = None,
+) -> Measured:
+    """Offer a workload at a rate and measure.
+
+    Args:
+        commands: Numbered from 1; as many are used as the time asks for.
+        folder: Where the WAL is written; must be empty.
+        cores: Processors of receive (the generator), journal and match, if wanted.
+    """
+    warm, count = int(rate * WARM_SECONDS), int(rate * (WARM_SECONDS + seconds))
+    offered = commands[preloaded : preloaded + count]
+    count = len(offered)
+    engine = Engine(0, 0)
+    engine.apply(commands[:preloaded])
+    wal = Wal.open(folder, shard=0, epoch=1)
+    wal.append(commands[:preloaded], NO_CHAIN_HASH)
+    wal.sync()
+    ring = Ring(SHAPE, start=preloaded)
+    ring.commands[:] = commands[0]  # so that the first round does not wait for the system's memory
+
+    def write(rows: Rows, chain_hash: bytes) -> None:
+        wal.append(rows, chain_hash)
+        wal.sync()
+
+    match: Any = Stamped(Match(ring, engine.apply, ()))
+    journal = Stamped(Journal(ring, write))
+    failed: list[str] = []
+    threads = StageThreads(
+        ring, {JOURNAL: journal, MATCH: match}, on_failure=failed.append, cores=cores, spins={MATCH: PATIENT}
+    )
+    gaps = np.random.default_rng(SEED).exponential(1e9 / rate, count)
+    entered = np.zeros(count, np.int64)
+    offer(ring.memory, ring.commands.view(np.int64), _as_words(offered), entered[:0], entered, 0, 0)  # compiles it
+    gc.collect()
+    gc.freeze()
+    threads.start()
+    due = now_ns() + LEAD_NS + np.cumsum(gaps).astype(np.int64)
+    generator = threading.Thread(target=_generate, args=(ring, offered, due, entered, cores or {}), name="generator")
+    generator.start()
+    generator.join()
+    ring.close()
+    threads.join()
+    gc.unfreeze()
+    wal.close()
+    if failed:
+        raise RuntimeError(f"stage {failed[0]} failed")
+    first, last = preloaded + 1 + warm, preloaded + count
+    matched, durable = match.moments(first, last), journal.moments(first, last)
+    start_ns = int(due[warm])
+    counted = count - warm
+    return Measured(
+        summary(matched - due[warm:]),
+        summary(matched - entered[warm:]),
+        summary(durable - due[warm:]),
+        match.took(start_ns),
+        journal.took(start_ns),
+        counted / match.calls(start_ns),
+        counted / journal.calls(start_ns),
+        counted * 1e9 / (int(entered[-1]) - start_ns),
+    )
+
+
+def _as_words(commands: Rows) -> Times:
+    """Return commands as (n * words,) int64."""
+    return np.ascontiguousarray(commands).view(np.int64)
+
+
+def _generate(ring: Ring, offered: Rows, due: Times, entered: Times, cores: dict[str, int]) -> None:
+    """Run the generator to its end, waking sleepers when it asks for that."""
+    pin(RECEIVE, cores)
+    rows, source = ring.commands.view(np.int64), _as_words(offered)
+    position, first = 0, int(offered["sequence"][0])
+    while position < len(due):
+        position = offer(ring.memory, rows, source, due, entered, position, first)
+        ring.advance(0, first + position - 1)
