@@ -54,6 +54,54 @@ class PriceNotAllowedError(DomainError):
     message = gettext_noop("A market order takes no price.")
 
 
+class StopPriceRequiredError(DomainError):
+    """A stop or take-profit order needs the price at which it wakes."""
+
+    code = 3008
+    name = "STOP_PRICE_REQUIRED"
+    message = gettext_noop("A stop or take-profit order needs a stop_price.")
+
+
+class StopPriceNotAllowedError(DomainError):
+    """Only stop and take-profit orders wake at a price."""
+
+    code = 3009
+    name = "STOP_PRICE_NOT_ALLOWED"
+    message = gettext_noop("Only stop and take-profit orders take a stop_price.")
+
+
+class TimeInForceNotAllowedError(DomainError):
+    """The order's type does not go with this time in force."""
+
+    code = 3010
+    name = "TIME_IN_FORCE_NOT_ALLOWED"
+    message = gettext_noop("An order of type %(type)s takes one of: %(words)s.")
+
+
+class PostOnlyNotAllowedError(DomainError):
+    """Only a limit order that stays in the book can be post-only."""
+
+    code = 3011
+    name = "POST_ONLY_NOT_ALLOWED"
+    message = gettext_noop("post_only goes with limit orders that stay in the book.")
+
+
+class DisplayQuantityError(DomainError):
+    """An iceberg's visible part does not fit the order."""
+
+    code = 3012
+    name = "DISPLAY_QUANTITY"
+    message = gettext_noop("display_quantity goes with limit orders that stay in the book, and is at most the quantity.")
+
+
+class ExpiryError(DomainError):
+    """A gtd order needs an end in the future; no other order takes one."""
+
+    code = 3013
+    name = "EXPIRES_AT"
+    message = gettext_noop("expires_at must be in the future, and goes with gtd only.")
+
+
 class OrderPendingReviewError(DomainError):
     """The order waits for a person's review and cannot be changed, only cancelled."""
 

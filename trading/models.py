@@ -22,6 +22,17 @@ class OrderType(models.TextChoices):
 
     LIMIT = "limit"
     MARKET = "market"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+    TAKE_PROFIT = "take_profit"
+    TAKE_PROFIT_LIMIT = "take_profit_limit"
+
+
+LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
+"""Types with a price of their own; the others take what the market gives, within a bound."""
+
+TRIGGERED_TYPES = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT)
+"""Types that wait for a price before they do anything."""
 
 
 class TimeInForce(models.TextChoices):
@@ -29,6 +40,23 @@ class TimeInForce(models.TextChoices):
 
     GTC = "gtc"
     IOC = "ioc"
+    FOK = "fok"
+    GTD = "gtd"
+    DAY = "day"
+
+
+RESTING_TIMES = (TimeInForce.GTC, TimeInForce.GTD, TimeInForce.DAY)
+"""Times in force of orders that stay in the book."""
+
+
+class SelfTradePrevention(models.TextChoices):
+    """What a taker wants done when it meets an order of its own trader."""
+
+    NONE = "none"
+    CANCEL_MAKER = "cancel_maker"
+    CANCEL_TAKER = "cancel_taker"
+    CANCEL_BOTH = "cancel_both"
+    DECREMENT = "decrement"
 
 
 class OrderStatus(models.TextChoices):
@@ -40,10 +68,12 @@ class OrderStatus(models.TextChoices):
     CANCELLED = "cancelled"
     REJECTED = "rejected"
     PENDING_REVIEW = "pending_review"
+    UNTRIGGERED = "untriggered"
+    EXPIRED = "expired"
 
 
-OPEN_STATUSES = (OrderStatus.NEW, OrderStatus.PARTIAL_FILLED)
-FINAL_STATUSES = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED)
+OPEN_STATUSES = (OrderStatus.NEW, OrderStatus.PARTIAL_FILLED, OrderStatus.UNTRIGGERED)
+FINAL_STATUSES = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.EXPIRED)
 
 
 def _amount(**options: object) -> models.DecimalField:  # type: ignore[type-arg]
@@ -69,7 +99,12 @@ class Order(models.Model):
     type = models.CharField(max_length=24, choices=OrderType.choices)
     time_in_force = models.CharField(max_length=4, choices=TimeInForce.choices)
     price = _amount(null=True)
+    stop_price = _amount(null=True)
     worst_price = _amount()
+    display_quantity = _amount(null=True)
+    post_only = models.BooleanField()
+    self_trade_prevention = models.CharField(max_length=16, choices=SelfTradePrevention.choices)
+    expires_at = models.DateTimeField(null=True)
     quantity = _amount()
     filled_quantity = _amount()
     filled_notional = _amount()
@@ -87,6 +122,7 @@ class Order(models.Model):
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
     cancel_requested_at = models.DateTimeField(null=True)
+    triggered_at = models.DateTimeField(null=True)
     filled_at = models.DateTimeField(null=True)
     cancelled_at = models.DateTimeField(null=True)
 

@@ -96,19 +96,29 @@ def market_worst_ticks(spec: InstrumentSpec, side: str, last_price: Decimal | No
 
 
 def order_terms(
-    spec: InstrumentSpec, *, side: str, lots: int, limit_ticks: int | None, last_price: Decimal | None
+    spec: InstrumentSpec,
+    *,
+    side: str,
+    lots: int,
+    limit_ticks: int | None,
+    last_price: Decimal | None,
+    stop_ticks: int | None = None,
 ) -> OrderTerms:
     """Check price, band and notional of an order, and say what it must hold.
 
     Args:
-        limit_ticks: The limit price; None for a market order.
+        limit_ticks: The limit price; None for an order that takes the market's.
         last_price: The instrument's last trade, or None before the first.
+        stop_ticks: The price at which the order wakes; band and bound are then around it, not around the last trade,
+            for that is where the market will be.
 
     Raises:
         PriceOutsideBandError: The limit price is outside the band.
         BelowMinimumNotionalError: The order is too small.
         NumberTooLargeError: A market order's worst price has more ticks than the engine knows.
     """
+    if stop_ticks is not None:
+        last_price = spec.ticks_to_price(stop_ticks)
     if limit_ticks is None:
         worst_ticks = market_worst_ticks(spec, side, last_price)
         valued_at = last_price or spec.reference_price

@@ -39,6 +39,11 @@ class CommandRow(NamedTuple):
     time_in_force: int
     price_ticks: int
     qty_lots: int
+    trigger_ticks: int = 0
+    display_lots: int = 0
+    expires_ns: int = 0
+    flags: int = 0
+    stp: int = 0
 
 
 def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """What traders may ask of the order's road."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 
@@ -11,6 +12,9 @@ class PlaceOrder:
     Attributes:
         price: Limit price in major units; None for a market order.
         client_order_id: The client's own id; a repeat with the same `body_hash` returns the first order.
+        stop_price: The price at which a stop or take-profit order wakes.
+        display_quantity: The part of an iceberg that the book shows; None shows all.
+        expires_at: When a gtd order ends; a day order ends with the UTC day on which it is placed.
         trace: The trace id of the request; a new one is made where none is given.
         order_id: An id from `orders.allocate_ids`, for callers that must know it before; else one is given.
     """
@@ -25,6 +29,11 @@ class PlaceOrder:
     body_hash: bytes = b""
     order_id: int | None = None
     trace: str = ""
+    stop_price: Decimal | None = None
+    display_quantity: Decimal | None = None
+    post_only: bool = False
+    self_trade_prevention: str = "none"
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
