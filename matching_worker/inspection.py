@@ -199,8 +199,10 @@ def entries(engine: Engine, commands: Rows) -> Iterator[Entry]:
 
 
 def _command_entry(command: Any) -> Entry:
-    """Return a command as an entry; fields that are zero say nothing and are left out."""
-    data = {name: _told(name, int(command[name])) for name in _COMMAND_FIELDS if command[name]}
+    """Return a command as an entry; what is zero says nothing and is left out, but for the instrument's id."""
+    data = {
+        name: _told(name, int(command[name])) for name in _COMMAND_FIELDS if command[name] or name == "instrument_id"
+    }
     return Entry(int(command["timestamp_ns"]), _entry_type(int(command["kind"])), data)
 
 

@@ -15,6 +15,8 @@ from matching_worker import inspection, wal_cut
 from matching_worker.wal import NO_CHAIN_HASH, Tail, WalError, read
 from trading.services import command_log, lease
 
+TABLE_WIDTH: Final = 120
+
 DAMAGED: Final = 1
 """Return code when the WAL is damaged."""
 
@@ -76,7 +78,7 @@ class Command(BaseCommand):
             for row in found:
                 numbers = (row.version, row.epoch, row.first, row.last, row.frames, row.bytes)
                 table.add_row(row.file, *(f"{number:,}" for number in numbers), row.state)
-            Console(file=self.stdout).print(table)
+            Console(file=self.stdout, width=TABLE_WIDTH).print(table)
         damaged = [segment.detail for segment in found if segment.state == "damaged"]
         if damaged:
             raise CommandError("\n".join(damaged), returncode=DAMAGED)
