@@ -20,11 +20,13 @@ from matching_worker.book.layout import (
     NO_SLOT,
     OUT_OF_SEQUENCE,
     POSITION_SHIFT,
+    TOO_NEW,
     WANTS_EVENTS,
 )
 from matching_worker.book.reading import locate, read_levels, read_queue
 from matching_worker.protocol import (
     COMMAND_DTYPE,
+    ENGINE_VERSION,
     EVENT_BYTES,
     EVENT_DTYPE,
     INSTRUMENT_ID_MAX,
@@ -180,6 +182,11 @@ class Engine:
         require(
             wanted != OUT_OF_SEQUENCE,
             f"shard {self.shard}: command {commands['sequence'][done]} came where {self.sequence + 1} was due",
+        )
+        require(
+            wanted != TOO_NEW,
+            f"shard {self.shard}: command {commands['sequence'][done]} needs engine version "
+            f"{commands['qty_lots'][done]}; this program is version {ENGINE_VERSION}",
         )
         self._arrays.grow(wanted)
 

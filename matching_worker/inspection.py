@@ -163,7 +163,9 @@ def verify(wal_dir: Path, shard: int) -> Verified:
     return Verified(count, commands, first if commands else 0, last, torn)
 
 
-def dump(wal_dir: Path, shard: int, *, after: int = 0, trades: bool = True) -> Iterator[Entry]:
+def dump(
+    wal_dir: Path, shard: int, *, after: int = 0, trades: bool = True, stream_epoch: int | None = None
+) -> Iterator[Entry]:
     """Yield what a WAL holds, command by command, each followed by the trades that it made.
 
     Args:
@@ -171,6 +173,7 @@ def dump(wal_dir: Path, shard: int, *, after: int = 0, trades: bool = True) -> I
         shard: Whose it must be.
         after: Leave out commands up to this one.
         trades: Derive trades by replay, from the newest snapshot at or before `after`.
+        stream_epoch: The command log's, which is part of trade ids; None takes the snapshot's, or 0 without one.
 
     Raises:
         WalDamagedError: The WAL is damaged, or, for trades, no snapshot stands for what it has no more.
@@ -180,7 +183,8 @@ def dump(wal_dir: Path, shard: int, *, after: int = 0, trades: bool = True) -> I
         for commands, _ in read(wal_dir, after=after):
             yield from map(_command_entry, commands)
         return
-    engine = recovery.rebuild(wal_dir, shard=shard, at_most=max(after, recovery.wal_start(wal_dir))).engine
+    start = max(after, recovery.wal_start(wal_dir))
+    engine = recovery.rebuild(wal_dir, shard=shard, stream_epoch=stream_epoch, at_most=start).engine
     for commands, _ in recovery.blocks(wal_dir, after=engine.sequence):
         yield from entries(engine, commands)
 
@@ -199,8 +203,10 @@ def entries(engine: Engine, commands: Rows) -> Iterator[Entry]:
 
 
 def _command_entry(command: Any) -> Entry:
-    """Return a command as an entry; fields that are zero say nothing and are left out."""
-    data = {name: _told(name, int(command[name])) for name in _COMMAND_FIELDS if command[name]}
+    """Return a command as an entry; what is zero says nothing and is left out, but for the instrument's id."""
+    data = {
+        name: _told(name, int(command[name])) for name in _COMMAND_FIELDS if command[name] or name == "instrument_id"
+    }
     return Entry(int(command["timestamp_ns"]), _entry_type(int(command["kind"])), data)
 
 

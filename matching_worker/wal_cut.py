@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 
 from matching_worker import inspection, recovery, snapshot
+from matching_worker.engine import Engine
 from matching_worker.frames import (
     SegmentReader,
     Tail,
@@ -60,7 +61,7 @@ def last_common(wal_dir: Path, chain_hash_at: Callable[[int], bytes | None]) -> 
     return ends[agreeing - 1][0] if agreeing else 0
 
 
-def cut(wal_dir: Path, *, shard: int, after: Tail, name: str) -> CutReport:
+def cut(wal_dir: Path, *, shard: int, after: Tail, name: str, stream_epoch: int | None = None) -> CutReport:
     """Cut a WAL after a command. The worker must be stopped and kept from starting.
 
     Args:
@@ -68,6 +69,7 @@ def cut(wal_dir: Path, *, shard: int, after: Tail, name: str) -> CutReport:
         shard: Whose it must be.
         after: The last command to stay, and the command log's chain hash at it.
         name: Of the folder that takes what is cut; must not exist.
+        stream_epoch: The command log's, which is part of the void trades' ids.
 
     Raises:
         WalError: The WAL has nothing after that command, begins after it, or is damaged. Nothing was changed.
@@ -80,7 +82,11 @@ def cut(wal_dir: Path, *, shard: int, after: Tail, name: str) -> CutReport:
     folder = wal_dir / CUT / name
     folder.mkdir(parents=True)
     _save(folder, shard, after, gone)
-    void_trades = _save_void_trades(folder, wal_dir, shard, after.sequence, [commands for commands, _ in gone])
+    try:
+        engine = recovery.rebuild(wal_dir, shard=shard, stream_epoch=stream_epoch, at_most=after.sequence).engine
+        void_trades = _save_void_trades(folder, engine, [commands for commands, _ in gone])
+    except WalDamagedError:
+        void_trades = -1
     sync_directory(folder)
     sync_directory(folder.parent)
     sync_directory(wal_dir)
@@ -97,12 +103,8 @@ def _save(folder: Path, shard: int, after: Tail, gone: list[tuple[Rows, bytes]])
     _write_durably(segment_path(folder, 0, after.sequence + 1), bytes(content))
 
 
-def _save_void_trades(folder: Path, wal_dir: Path, shard: int, after: int, gone: list[Rows]) -> int:
-    """Write the trades of the commands that will be cut, one JSON object a line; return how many, -1 if unknown."""
-    try:
-        engine = recovery.rebuild(wal_dir, shard=shard, at_most=after).engine
-    except WalDamagedError:
-        return -1
+def _save_void_trades(folder: Path, engine: Engine, gone: list[Rows]) -> int:
+    """Write the trades of the commands that will be cut, one JSON object a line; return how many."""
     lines = [
         orjson.dumps(entry.as_json())
         for entry in inspection.entries(engine, np.concatenate(gone))

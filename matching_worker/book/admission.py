@@ -38,6 +38,7 @@ _GTC, _IOC = int(TimeInForce.GTC), int(TimeInForce.IOC)
 _NONE = int(Reason.NONE)
 _DUPLICATE_ORDER_ID = int(Reason.DUPLICATE_ORDER_ID)
 _UNKNOWN_ORDER = int(Reason.UNKNOWN_ORDER)
+_NOT_OWNER = int(Reason.NOT_OWNER)
 _BAD_PRICE = int(Reason.BAD_PRICE)
 _BAD_QTY = int(Reason.BAD_QTY)
 _BAD_INSTRUMENT = int(Reason.BAD_INSTRUMENT)
@@ -122,6 +123,9 @@ def _change_refusal(command: Any, orders: Rows, slot: Any) -> int:
         return _BAD_KIND
     if slot == NO_SLOT or np.int64(orders[slot]["side_row"]) >> 1 != command["instrument_id"]:
         return _UNKNOWN_ORDER
+    trader_id = command["trader_id"]
+    if trader_id != orders[slot]["trader_id"] and trader_id != 0 and command["version"] > 1:
+        return _NOT_OWNER
     if kind == _AMEND and (command["price_ticks"] < 1 or command["price_ticks"] > PRICE_TICKS_MAX):
         return _BAD_PRICE
     if kind != _CANCEL and command["qty_lots"] < 1:

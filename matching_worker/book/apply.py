@@ -1,4 +1,10 @@
-"""One call applies a whole batch of commands to all books of a shard: the only entry to the loops."""
+"""One call applies a whole batch of commands to all books of a shard: the only entry to the loops.
+
+Note [Two roads]
+    Nearly all commands are plain: a limit or market order without terms, a cancel, a reduce, an amend, in a book
+    that trades continuously and where no special order rests. They take the usual road, which is compiled into
+    one loop. Everything else is called out of it (`special.py`) and pays for it alone. Both give the same.
+"""
 
 from typing import Any
 
@@ -6,12 +12,15 @@ import numpy as np
 
 from matching_worker.book import index as order_index
 from matching_worker.book.admission import missing_room, refusal
+from matching_worker.book.books import Books
 from matching_worker.book.change import change
 from matching_worker.book.compiled import entry, inlined
 from matching_worker.book.emit import emit, fold_sum, sum_command
 from matching_worker.book.layout import (
     COUNT_SHIFT,
     DONE,
+    FOUND,
+    FOUND_DTYPE,
     INDEX,
     INDEX_DTYPE,
     INSTRUMENT_DTYPE,
@@ -25,16 +34,22 @@ from matching_worker.book.layout import (
     ORDER_DTYPE,
     ORDERS,
     OUT_OF_SEQUENCE,
+    POSITION_DTYPE,
     POSITION_SHIFT,
+    POSITIONS,
     SIDE_DTYPE,
     SIDES,
     STATE,
     STATE_DTYPE,
+    TERMS,
+    TERMS_DTYPE,
 )
 from matching_worker.book.machine import array_at
 from matching_worker.book.match import take
 from matching_worker.book.queue import join
+from matching_worker.book.special import apply_special
 from matching_worker.protocol import (
+    INSTRUMENT_ID_MAX,
     NO_LEVEL,
     CommandKind,
     EventKind,
@@ -47,14 +62,18 @@ from matching_worker.protocol import (
 
 # Enum members are objects; the loops need plain integers.
 _PLACE = int(CommandKind.PLACE)
+_AMEND = int(CommandKind.AMEND)
 _BUY = int(Side.BUY)
 _LIMIT = int(OrderType.LIMIT)
 _GTC = int(TimeInForce.GTC)
+_MARKET = int(OrderType.MARKET)
+_IOC = int(TimeInForce.IOC)
 _RESTED = int(EventKind.RESTED)
 _CANCELLED = int(EventKind.CANCELLED)
 _REJECTED = int(EventKind.REJECTED)
 _NONE = int(Reason.NONE)
 _UNKNOWN_ORDER = int(Reason.UNKNOWN_ORDER)
+_NOT_OWNER = int(Reason.NOT_OWNER)
 _BAD_INSTRUMENT = int(Reason.BAD_INSTRUMENT)
 _IOC_REMAINDER = int(Reason.IOC_REMAINDER)
 
@@ -121,7 +140,7 @@ def _execute(  # noqa: PLR0917 - Note [Plain arguments]
     left = 0
     if rests:
         key = price_ticks ^ own_flip
-        level_lots = join(
+        slot = join(
             orders,
             levels,
             nodes,
@@ -134,6 +153,7 @@ def _execute(  # noqa: PLR0917 - Note [Plain arguments]
             trader_id,
             lots,
         )
+        level_lots = levels[orders[slot]["level"]]["open_lots"]
         kind = _RESTED
         reason = _NONE
         left = lots
@@ -163,7 +183,7 @@ def _reject(event: Any, command: Any, time_ns: int, orders: Rows, slot: Any, rea
         The sum of the event's words, as uint64.
     """
     left = 0
-    names_order = reason not in (_UNKNOWN_ORDER, _BAD_INSTRUMENT) and slot != NO_SLOT
+    names_order = reason not in (_UNKNOWN_ORDER, _BAD_INSTRUMENT, _NOT_OWNER) and slot != NO_SLOT
     if command["kind"] != _PLACE and names_order:
         left = orders[slot]["open_lots"]
     return emit(
@@ -181,6 +201,28 @@ def _reject(event: Any, command: Any, time_ns: int, orders: Rows, slot: Any, rea
         left,
         NO_LEVEL,
     )
+
+
+@inlined
+def _is_usual(command: Any, instruments: Rows, orders: Rows, slot: Any) -> bool:
+    """Tell whether a command takes the usual road; Note [Two roads]."""
+    if command["flags"] | command["trigger_source"] | command["stp"] | command["has_terms"]:
+        return False
+    instrument_id = np.int64(command["instrument_id"])
+    if instrument_id < 0 or instrument_id > INSTRUMENT_ID_MAX:
+        return True
+    kind = command["kind"]
+    if kind == _PLACE:
+        is_known = command["order_type"] <= _MARKET and command["time_in_force"] <= _IOC
+        return is_known and not instruments[instrument_id]["is_slow"]
+    if kind > _AMEND:
+        return False
+    if slot == NO_SLOT:
+        return True
+    order = orders[slot]
+    if kind == _AMEND and (order["flags"] | order["stp"]):
+        return False
+    return not order["special"] and not instruments[instrument_id]["is_slow"]
 
 
 @entry
@@ -204,45 +246,74 @@ def apply(commands: Rows, start: int, events: Rows, count: int, addresses: Rows)
     levels = array_at(addresses[LEVELS, 0], addresses[LEVELS, 1], LEVEL_DTYPE)
     nodes = array_at(addresses[NODES, 0], addresses[NODES, 1], NODE_DTYPE)
     index = array_at(addresses[INDEX, 0], addresses[INDEX, 1], INDEX_DTYPE)
+    books = Books(
+        array_at(addresses[STATE, 0], addresses[STATE, 1], STATE_DTYPE),
+        instruments,
+        sides,
+        orders,
+        levels,
+        nodes,
+        index,
+        array_at(addresses[TERMS, 0], addresses[TERMS, 1], TERMS_DTYPE),
+        array_at(addresses[POSITIONS, 0], addresses[POSITIONS, 1], POSITION_DTYPE),
+        array_at(addresses[FOUND, 0], addresses[FOUND, 1], FOUND_DTYPE),
+        events,
+    )
     state_hash, sequence, time_ns = state["state_hash"], state["sequence"], state["time_ns"]
     position = start
     outcome = DONE
+    unfinished = state["unfinished"] > 0
     while position < len(commands):
         command = commands[position]
-        if command["sequence"] != sequence + 1:
+        if command["sequence"] != sequence + 1 and not unfinished:
             outcome = OUT_OF_SEQUENCE
             break
-        outcome = missing_room(command, len(events) - count, state, sides, orders, levels, nodes, index)
-        if outcome != DONE:
-            break
-        sequence += 1
-        position += 1
-        first = count
-        time_ns = max(time_ns, command["timestamp_ns"])
-        state_hash = fold_sum(state_hash, sum_command(command, time_ns))
-
-        side = np.int64(command["side"])
-        trader_id = command["trader_id"]
         slot = order_index.find(index, orders, command["order_id"])
-        reason = refusal(command, state, orders, slot)
-        incoming = reason == _NONE
-        rests = command["order_type"] == _LIMIT and command["time_in_force"] == _GTC
-        if reason != _NONE:
-            total = _reject(events[count], command, time_ns, orders, slot, reason)
-            state_hash = fold_sum(state_hash, total)
-            count += 1
-        elif command["kind"] != _PLACE:
-            total, trader_id, side, incoming = change(
-                events[count], command, time_ns, state, sides, orders, levels, nodes, index, slot
-            )
-            state_hash = fold_sum(state_hash, total)
-            count += 1
-            rests = True
-        if incoming:
-            count, state_hash = _execute(
-                events, count, state_hash, state, instruments, sides, orders, levels, nodes, index,
-                command, time_ns, count - first, side, trader_id, rests,
-            )  # fmt: skip
+        first = count
+        usual = not unfinished and _is_usual(command, instruments, orders, slot)
+        if usual:
+            outcome = missing_room(command, len(events) - count, state, sides, orders, levels, nodes, index)
+            if outcome != DONE:
+                break
+            sequence += 1
+            time_ns = max(time_ns, command["timestamp_ns"])
+            state_hash = fold_sum(state_hash, sum_command(command, time_ns))
+
+            side = np.int64(command["side"])
+            trader_id = command["trader_id"]
+            reason = refusal(command, state, orders, slot)
+            incoming = reason == _NONE
+            rests = command["order_type"] == _LIMIT and command["time_in_force"] == _GTC
+            if reason != _NONE:
+                total = _reject(events[count], command, time_ns, orders, slot, reason)
+                state_hash = fold_sum(state_hash, total)
+                count += 1
+            elif command["kind"] != _PLACE:
+                total, trader_id, side, incoming = change(
+                    events[count], command, time_ns, state, sides, orders, levels, nodes, index, slot
+                )
+                state_hash = fold_sum(state_hash, total)
+                count += 1
+                rests = True
+            if incoming:
+                count, state_hash = _execute(
+                    events, count, state_hash, state, instruments, sides, orders, levels, nodes, index,
+                    command, time_ns, count - first, side, trader_id, rests,
+                )  # fmt: skip
+                usual = instruments[command["instrument_id"]]["waiting_count"] == 0
+                if not usual:
+                    # Its trades may let waiting orders fire: go on as a special command that has done its own step.
+                    state["unfinished"] = count - first + 1
+        if not usual:
+            state["state_hash"], state["sequence"], state["time_ns"] = state_hash, sequence, time_ns
+            state["event_count"] = count
+            outcome = apply_special(books, command)
+            state_hash, sequence, time_ns = state["state_hash"], state["sequence"], state["time_ns"]
+            count, first = state["event_count"], state["first_event"]
+            unfinished = False
+            if outcome != DONE:
+                break
+        position += 1
         for row in range(first, count):
             events[row]["state_hash"] = state_hash
 

@@ -8,23 +8,33 @@ from exchange.kernel.errors import require
 from matching_worker.book.index import rebuild
 from matching_worker.book.layout import (
     ARRAY_COUNT,
+    FOUND_DTYPE,
     INDEX_DTYPE,
     INSTRUMENT_DTYPE,
     LEVEL_DTYPE,
     NODE_DTYPE,
     ORDER_DTYPE,
+    POSITION_DTYPE,
     SIDE_DTYPE,
     STATE_DTYPE,
+    TERMS_DTYPE,
+    TRIGGER_ROWS,
+    TRIGGERS,
+    WANTS_FOUND,
     WANTS_INDEX,
     WANTS_LEVELS,
     WANTS_NODES,
     WANTS_ORDERS,
+    WANTS_POSITIONS,
 )
+from matching_worker.book.positions import rebuild_positions
 from matching_worker.protocol import INSTRUMENT_ID_MAX, OPEN_ORDERS_MAX, Rows
 
 ORDER_CAPACITY_START: Final = 1 << 12
 LEVEL_CAPACITY_START: Final = 1 << 11
 NODE_CAPACITY_START: Final = 1 << 8
+POSITION_CAPACITY_START: Final = 1 << 10
+FOUND_CAPACITY_START: Final = 1 << 8
 CAPACITY_MAX: Final = 16 * OPEN_ORDERS_MAX
 """Rows an array may ever have: a level for each open order, and a path of nodes for each level."""
 
@@ -44,11 +54,14 @@ class BookArrays:
     Attributes:
         state: (1,) STATE_DTYPE.
         instruments: (65536,) INSTRUMENT_DTYPE, by instrument id.
-        sides: (131072,) SIDE_DTYPE, by `2 * instrument_id + side - 1`.
+        sides: (458752,) SIDE_DTYPE, by `2 * instrument_id + side - 1`, then those of waiting orders.
         orders: (order_capacity,) ORDER_DTYPE.
+        terms: (order_capacity,) TERMS_DTYPE, by order slot.
         levels: (level_capacity,) LEVEL_DTYPE.
         nodes: (node_capacity,) NODE_DTYPE.
         index: (index_capacity,) INDEX_DTYPE; a power of two, at most half full.
+        positions: (position_capacity,) POSITION_DTYPE; a power of two, at most half full.
+        found: (found_capacity,) FOUND_DTYPE.
     """
 
     def __init__(self, trade_id_base: int) -> None:
@@ -56,17 +69,23 @@ class BookArrays:
         self.state: Rows = np.zeros(1, STATE_DTYPE)
         self.state["trade_id_base"] = trade_id_base
         self.instruments: Rows = np.zeros(INSTRUMENT_ID_MAX + 1, INSTRUMENT_DTYPE)
-        self.sides: Rows = np.zeros(2 * (INSTRUMENT_ID_MAX + 1), SIDE_DTYPE)
+        self.sides: Rows = np.zeros(TRIGGER_ROWS + TRIGGERS * (INSTRUMENT_ID_MAX + 1), SIDE_DTYPE)
         self.orders: Rows = np.zeros(ORDER_CAPACITY_START, ORDER_DTYPE)
+        self.terms: Rows = np.zeros(ORDER_CAPACITY_START, TERMS_DTYPE)
         self.levels: Rows = np.zeros(LEVEL_CAPACITY_START, LEVEL_DTYPE)
         self.nodes: Rows = np.zeros(NODE_CAPACITY_START, NODE_DTYPE)
         self.index: Rows = np.zeros(2 * ORDER_CAPACITY_START, INDEX_DTYPE)
+        self.positions: Rows = np.zeros(POSITION_CAPACITY_START, POSITION_DTYPE)
+        self.found: Rows = np.zeros(FOUND_CAPACITY_START, FOUND_DTYPE)
         self.addresses = np.zeros((ARRAY_COUNT, 2), np.int64)
         self._renew_addresses()
 
     def _renew_addresses(self) -> None:
         """Tell the loops where the arrays are now; in the order of the row numbers in `layout`."""
-        arrays = (self.state, self.instruments, self.sides, self.orders, self.levels, self.nodes, self.index)
+        arrays = (
+            *(self.state, self.instruments, self.sides, self.orders, self.levels, self.nodes, self.index),
+            *(self.terms, self.positions, self.found),
+        )
         for row, array in enumerate(arrays):
             self.addresses[row] = array.ctypes.data, len(array)
 
@@ -74,10 +93,17 @@ class BookArrays:
         """Double the array that a call found too small."""
         if wanted == WANTS_ORDERS:
             self.orders = _doubled(self.orders)
+            self.terms = _doubled(self.terms)
         elif wanted == WANTS_LEVELS:
             self.levels = _doubled(self.levels)
         elif wanted == WANTS_NODES:
             self.nodes = _doubled(self.nodes)
+        elif wanted == WANTS_FOUND:
+            self.found = _doubled(self.found)
+        elif wanted == WANTS_POSITIONS:
+            more = np.zeros(2 * len(self.positions), POSITION_DTYPE)
+            rebuild_positions(self.positions, more)
+            self.positions = more
         else:
             require(wanted == WANTS_INDEX, f"the engine loop asked for an unknown thing: {wanted}")
             larger = np.zeros(2 * len(self.index), INDEX_DTYPE)

@@ -51,3 +51,8 @@ def entry(function: _Function) -> _Function:
 def inlined(function: _Function) -> _Function:
     """Compile a step of a loop into its caller, so that arrays are not passed from call to call."""
     return cast("_Function", njit(forceinline=True, **_OPTIONS)(function))
+
+
+def called(function: _Function) -> _Function:
+    """Compile a step of the rarer road into a function of its own: compiled once, however often it is used."""
+    return cast("_Function", njit(**_OPTIONS)(function))

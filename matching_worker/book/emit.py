@@ -31,6 +31,14 @@ from matching_worker.book.hashing import (
     E10,
     FOLD,
     HALF,
+    T0,
+    T1,
+    T2,
+    T3,
+    T4,
+    T5,
+    T6,
+    T7,
 )
 from matching_worker.protocol import EventKind
 
@@ -40,6 +48,8 @@ _KIND_SHIFT = np.uint64(32)
 _SIDE_SHIFT = np.uint64(40)
 _THIRD_SHIFT = np.uint64(48)
 _FOURTH_SHIFT = np.uint64(56)
+_SOURCE_SHIFT = np.uint64(8)
+_STP_SHIFT = np.uint64(16)
 
 
 @inlined
@@ -68,6 +78,28 @@ def sum_command(command: Any, time_ns: int) -> Any:
         + np.uint64(command["qty_lots"]) * C5
         + packed * C6
     )
+
+
+@inlined
+def sum_terms(command: Any) -> Any:
+    """Sum the words of a command's options and terms; terms that it says it has not are 0."""
+    packed = (
+        np.uint64(command["flags"])
+        | (np.uint64(command["trigger_source"]) << _SOURCE_SHIFT)
+        | (np.uint64(command["stp"]) << _STP_SHIFT)
+    )
+    total = packed * T0
+    if command["has_terms"]:
+        total += (
+            np.uint64(command["trigger_ticks"]) * T1
+            + np.uint64(command["worst_ticks"]) * T2
+            + np.uint64(command["display_lots"]) * T3
+            + np.uint64(command["quote_lots"]) * T4
+            + np.uint64(command["expires_ns"]) * T5
+            + np.uint64(command["activation_ticks"]) * T6
+            + np.uint64(np.int64(command["callback_ppm"])) * T7
+        )
+    return total
 
 
 @inlined

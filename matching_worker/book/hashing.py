@@ -9,8 +9,13 @@ Note [State hash]
     chain hash of the command log. Trade ids are left out and trade numbers are in, because the
     epoch in a trade id is the operator's, not the market's.
 
+    A command with options or terms is folded a second time, with those words, so that plain commands
+    of all versions give one hash.
+
     Words of a command: sequence, engine time, order id, trader id, price, quantity, and
     instrument | kind << 32 | side << 40 | order type << 48 | time in force << 56.
+    Words of its terms: flags | trigger source << 8 | self-trade << 16, trigger, worst, display, quote,
+    expires, activation, callback.
     Words of an event: order id, trader id, maker order id, maker trader id, price, quantity, left,
     maker left, level lots, trade number, and index | kind << 32 | side << 40 | reason << 48.
     The constants are the output of SplitMix64 from seed 0, made odd.
@@ -38,10 +43,12 @@ def _split_mix(count: int) -> tuple[int, ...]:
 
 COMMAND_WORDS: Final = 7
 EVENT_WORDS: Final = 11
-_CONSTANTS: Final = _split_mix(COMMAND_WORDS + EVENT_WORDS + 1)
+TERM_WORDS: Final = 8
+_CONSTANTS: Final = _split_mix(COMMAND_WORDS + EVENT_WORDS + 1 + TERM_WORDS)
 COMMAND_CONSTANTS: Final = _CONSTANTS[:COMMAND_WORDS]
 EVENT_CONSTANTS: Final = _CONSTANTS[COMMAND_WORDS : COMMAND_WORDS + EVENT_WORDS]
-FOLD_PRIME: Final = _CONSTANTS[-1]
+FOLD_PRIME: Final = _CONSTANTS[COMMAND_WORDS + EVENT_WORDS]
+TERM_CONSTANTS: Final = _CONSTANTS[-TERM_WORDS:]
 
 
 def weighted_sum(words: tuple[int, ...], constants: tuple[int, ...]) -> int:
@@ -57,5 +64,6 @@ def fold(state_hash: int, total: int) -> int:
 
 C0, C1, C2, C3, C4, C5, C6 = (np.uint64(constant) for constant in COMMAND_CONSTANTS)
 E0, E1, E2, E3, E4, E5, E6, E7, E8, E9, E10 = (np.uint64(constant) for constant in EVENT_CONSTANTS)
+T0, T1, T2, T3, T4, T5, T6, T7 = (np.uint64(constant) for constant in TERM_CONSTANTS)
 FOLD: Final = np.uint64(FOLD_PRIME)
 HALF: Final = np.uint64(32)

@@ -22,6 +22,8 @@ from typing import Final
 
 import numpy as np
 
+from matching_worker.protocol import INSTRUMENT_ID_MAX
+
 NO_SLOT: Final = np.uint32(0)
 
 FANOUT_BITS: Final = 6
@@ -34,13 +36,54 @@ NODES_PER_LEVEL_MAX: Final = 2 * HEIGHT_MAX
 
 ORDER_DTYPE: Final = np.dtype(
     {
-        "names": ["order_id", "trader_id", "open_lots", "next_slot", "previous_slot", "level", "side_row"],
-        "formats": ["<i8", "<i8", "<i8", "<u4", "<u4", "<u4", "<u4"],
-        "offsets": [0, 8, 16, 24, 28, 32, 36],
+        "names": [
+            "order_id",
+            "trader_id",
+            "open_lots",
+            "next_slot",
+            "previous_slot",
+            "level",
+            "side_row",
+            "entry",
+            "stp",
+            "flags",
+            "special",
+        ],
+        "formats": ["<i8", "<i8", "<i8", "<u4", "<u4", "<u4", "<u4", "<i8", "u1", "u1", "u1"],
+        "offsets": [0, 8, 16, 24, 28, 32, 36, 40, 48, 49, 50],
         "itemsize": 64,
     }
 )
-"""A resting order: one cache line. 24 bytes are free for what later order types must remember."""
+"""A resting or waiting order: one cache line. `open_lots` is what stands in the queue; `level` is 0 in a
+freed row; `entry` counts arrivals in queues; `special` orders have a row of terms, the others have none."""
+
+TERMS_DTYPE: Final = np.dtype(
+    [
+        ("order_id", "<i8"),
+        ("trader_id", "<i8"),
+        ("price_ticks", "<i8"),
+        ("lots", "<i8"),
+        ("hidden_lots", "<i8"),
+        ("display_lots", "<i8"),
+        ("trigger_ticks", "<i8"),
+        ("worst_ticks", "<i8"),
+        ("quote_lots", "<i8"),
+        ("expires_ns", "<i8"),
+        ("activation_ticks", "<i8"),
+        ("extreme_ticks", "<i8"),
+        ("callback_ppm", "<i4"),
+        ("instrument_id", "<i4"),
+        ("order_type", "u1"),
+        ("time_in_force", "u1"),
+        ("side", "u1"),
+        ("flags", "u1"),
+        ("stp", "u1"),
+        ("trigger_source", "u1"),
+        ("reserved", "u1", (18,)),
+    ]
+)
+"""What a special order remembers beside its order row, at the same slot: icebergs, orders that end by time, that
+wait for a trigger, or that follow a position. Row 0 describes the order that is coming in."""
 
 LEVEL_DTYPE: Final = np.dtype(
     [
@@ -78,8 +121,44 @@ SIDE_DTYPE: Final = np.dtype(
 )
 """One side of one book, at row `2 * instrument_id + (side - 1)`; all live keys >> 6*height = prefix."""
 
-INSTRUMENT_DTYPE: Final = np.dtype([("trade_number", "<i8"), ("last_price_ticks", "<i8")])
-"""What a book knows beside its orders, at row `instrument_id`."""
+TRIGGER_ROWS: Final = 2 * (INSTRUMENT_ID_MAX + 1)
+TRIGGERS: Final = 5
+LAST_ABOVE, LAST_BELOW, MARK_ABOVE, MARK_BELOW, TRAILING = range(TRIGGERS)
+"""Orders that wait stand in ladders of their own, at side row `TRIGGER_ROWS + TRIGGERS * instrument_id` and
+one of these: keyed by trigger where they fire at or above it, by the flipped trigger where at or below, so that
+the nearest trigger is the best level. Trailing stops stand in one queue, at the key TRAILING_KEY."""
+TRAILING_KEY: Final = 1
+
+INSTRUMENT_DTYPE: Final = np.dtype(
+    {
+        "names": [
+            "trade_number",
+            "last_price_ticks",
+            "waiting_count",
+            "special_count",
+            "trailing_count",
+            "state",
+            "is_contract",
+            "is_slow",
+            "mark_ticks",
+            "reference_ticks",
+            "auction_ticks",
+            "auction_lots",
+            "auction_surplus",
+        ],
+        "formats": ["<i8", "<i8", "<u4", "<u4", "<u4", "u1", "u1", "u1", "<i8", "<i8", "<i8", "<i8", "<i8"],
+        "offsets": [0, 8, 16, 20, 24, 28, 29, 30, 32, 40, 48, 56, 64],
+        "itemsize": 128,
+    }
+)
+"""What a book knows beside its orders, at row `instrument_id`. A state of 0 is CONTINUOUS. `is_slow`: commands take
+the road of special orders (Note [Two roads] in `apply.py`), for the state, contracts or special makers demand it."""
+
+POSITION_DTYPE: Final = np.dtype([("trader_id", "<i8"), ("lots", "<i8"), ("instrument_id", "<u4"), ("is_used", "<u4")])
+"""Entry of the open-addressing table of net positions. Entries are never removed."""
+
+FOUND_DTYPE: Final = np.dtype([("entry", "<i8"), ("slot", "<i8")])
+"""An order found for a cancel of many; sorted by `entry`."""
 
 INDEX_DTYPE: Final = np.dtype([("slot", "<u4"), ("tag", "<u4")])
 """Entry of the open-addressing table from order id to slot; 0 is free. See `index.py`."""
@@ -101,9 +180,25 @@ STATE_DTYPE: Final = np.dtype(
         ("node_free", "<u4"),
         ("node_used", "<u4"),
         ("events_wanted", "<i8"),
+        ("entry_count", "<i8"),
+        ("position_count", "<i8"),
+        ("next_expiry_ns", "<i8"),
+        ("event_count", "<i8"),
+        ("first_event", "<i8"),
+        ("unfinished", "<i8"),
+        ("taking_lots", "<i8"),
+        ("taking_budget", "<i8"),
+        ("taking_left", "<i8"),
+        ("taking_told", "<i8"),
+        ("taking_stopped", "<i8"),
     ]
 )
-"""One row: where the shard is. `*_used` is the highest slot ever handed out; `*_free` the free list."""
+"""One row: where the shard is. `*_used` is the highest slot ever handed out; `*_free` the free list.
+
+`next_expiry_ns` is at or before the first end of an order, 0 when none ends. The rest holds a special command's
+work: where its events stand, how many it has written when it had to stop for room (plus 1; 0 otherwise), and how
+far its taker has come.
+"""
 
 # Rows of the array of addresses; see Note [Addresses] in `machine.py`.
 STATE: Final = 0
@@ -113,7 +208,10 @@ ORDERS: Final = 3
 LEVELS: Final = 4
 NODES: Final = 5
 INDEX: Final = 6
-ARRAY_COUNT: Final = 7
+TERMS: Final = 7
+POSITIONS: Final = 8
+FOUND: Final = 9
+ARRAY_COUNT: Final = 10
 
 # What a call asks of Python before it goes on.
 DONE: Final = 0
@@ -123,9 +221,12 @@ WANTS_NODES: Final = 3
 WANTS_INDEX: Final = 4
 WANTS_EVENTS: Final = 5
 OUT_OF_SEQUENCE: Final = 6
+WANTS_POSITIONS: Final = 7
+WANTS_FOUND: Final = 8
+TOO_NEW: Final = 9
 
 # A call's result is one integer, for a tuple would cost more than matching an order:
 # event count << COUNT_SHIFT | commands applied << POSITION_SHIFT | what is wanted.
-POSITION_SHIFT: Final = 3
+POSITION_SHIFT: Final = 4
 COUNT_SHIFT: Final = 28
 COMMANDS_PER_CALL_MAX: Final = (1 << (COUNT_SHIFT - POSITION_SHIFT)) - 1

@@ -87,6 +87,7 @@ def take(  # noqa: PLR0917 - Note [Plain arguments]
                 order_index.remove(index, maker["order_id"], slot)
                 after = maker["next_slot"]
                 maker["next_slot"] = state["order_free"]
+                maker["level"] = NO_SLOT
                 state["order_free"] = slot
                 state["order_count"] -= 1
                 maker_side["order_count"] -= 1

@@ -10,6 +10,8 @@ from matching_worker.book.ladder import close_level, find_level, open_level
 from matching_worker.book.layout import NO_SLOT
 from matching_worker.protocol import Rows
 
+_PLAIN = np.uint8(0)
+
 
 @inlined
 def join(  # noqa: PLR0917 - Note [Plain arguments]
@@ -28,7 +30,7 @@ def join(  # noqa: PLR0917 - Note [Plain arguments]
     """Rest an order at the back of the queue at `key`; there must be room for everything it takes.
 
     Returns:
-        Lots that stand at its price now.
+        Its slot.
     """
     level_slot = find_level(nodes, side, key)
     if level_slot == NO_SLOT:
@@ -53,6 +55,11 @@ def join(  # noqa: PLR0917 - Note [Plain arguments]
     order["previous_slot"] = tail
     order["level"] = level_slot
     order["side_row"] = np.uint32(side_row)
+    state["entry_count"] += 1
+    order["entry"] = state["entry_count"]
+    order["stp"] = _PLAIN
+    order["flags"] = _PLAIN
+    order["special"] = _PLAIN
     if tail == NO_SLOT:
         level["head"] = slot
     else:
@@ -61,7 +68,7 @@ def join(  # noqa: PLR0917 - Note [Plain arguments]
     level["open_lots"] += lots
     level["order_count"] += 1
     order_index.insert(index, order_id, slot)
-    return level["open_lots"]
+    return slot
 
 
 @inlined
@@ -97,6 +104,7 @@ def leave(
     level["order_count"] -= 1
     order_index.remove(index, order["order_id"], slot)
     order["next_slot"] = state["order_free"]
+    order["level"] = NO_SLOT
     state["order_free"] = slot
     state["order_count"] -= 1
     side["order_count"] -= 1

@@ -2,170 +2,52 @@
 
 It is written to be read. Prices are keys of a dict, a queue is a dict in order of arrival, the best
 price is the smallest or largest key. Events and state hash are the same as the engine's, bit for bit.
+What rows and queues look like stands in `reference_rows.py`, refusals in `reference_rules.py`, how a
+taker trades in `reference_trading.py`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from exchange.kernel.errors import require
 from matching_worker.book import hashing
+from matching_worker.book.reference_auction import pairs, uncrossing
+from matching_worker.book.reference_rows import CALL_STATES, SIZED, WAITING_TYPES, Book, Command, Event, Order
+from matching_worker.book.reference_rules import amend_refusal, is_price, place_refusal, state_refusal, terms_refusal
+from matching_worker.book.reference_trading import ReferenceTrading
 from matching_worker.protocol import (
+    ENGINE_VERSION,
     EVENT_DTYPE,
     INSTRUMENT_ID_MAX,
     NO_LEVEL,
-    OPEN_ORDERS_MAX,
+    POSITION_LOTS_MAX,
+    POSITIONS_MAX,
     PRICE_TICKS_MAX,
     QTY_LOTS_MAX,
     CommandKind,
     EventKind,
+    OrderFlag,
     OrderType,
     Reason,
     Rows,
     Side,
     TimeInForce,
-    trade_id_base,
+    TradingState,
 )
 
-
-class Command(NamedTuple):
-    """The fields of COMMAND_DTYPE, in their order; `reserved` is not read."""
-
-    sequence: int
-    timestamp_ns: int
-    order_id: int
-    trader_id: int
-    price_ticks: int
-    qty_lots: int
-    instrument_id: int
-    version: int
-    kind: int
-    side: int
-    order_type: int
-    time_in_force: int
-    flags: int
-    trigger_source: int
-    stp: int
-    has_terms: int
-    reserved: object
-    trigger_ticks: int
-    worst_ticks: int
-    display_lots: int
-    quote_lots: int
-    expires_ns: int
-    activation_ticks: int
-    callback_ppm: int
-    reserved_terms: object
+ORDER_KINDS = frozenset({CommandKind.CANCEL, CommandKind.REDUCE, CommandKind.AMEND})
+SHARD_KINDS = frozenset({CommandKind.CANCEL_ALL, CommandKind.TIME, CommandKind.BARRIER, CommandKind.POSITION_ADJUST})
 
 
-@dataclass(slots=True)
-class Event:
-    """The fields of EVENT_DTYPE, in their order."""
-
-    sequence: int
-    timestamp_ns: int
-    order_id: int
-    trader_id: int
-    maker_order_id: int
-    maker_trader_id: int
-    price_ticks: int
-    qty_lots: int
-    left_lots: int
-    maker_left_lots: int
-    level_lots: int
-    trade_id: int
-    trade_number: int
-    state_hash: int
-    instrument_id: int
-    index: int
-    kind: int
-    side: int
-    reason: int
-
-    def words(self) -> tuple[int, ...]:
-        """Return what Note [State hash] lists as the words of an event."""
-        packed = self.index | self.kind << 32 | self.side << 40 | self.reason << 48
-        return (
-            self.order_id,
-            self.trader_id,
-            self.maker_order_id,
-            self.maker_trader_id,
-            self.price_ticks,
-            self.qty_lots,
-            self.left_lots,
-            self.maker_left_lots,
-            self.level_lots,
-            self.trade_number,
-            packed,
-        )
-
-
-@dataclass(slots=True)
-class Order:
-    """A resting order."""
-
-    order_id: int
-    trader_id: int
-    instrument_id: int
-    side: Side
-    price_ticks: int
-    open_lots: int
-
-
-@dataclass(slots=True)
-class Book:
-    """One instrument: for each side, price -> orders by id, oldest first."""
-
-    queues: dict[Side, dict[int, dict[int, Order]]] = field(default_factory=lambda: {Side.BUY: {}, Side.SELL: {}})
-    trade_number: int = 0
-    last_price_ticks: int = 0
-
-    def best_price(self, side: Side) -> int | None:
-        """Return the price that a taker meets first on a side."""
-        prices = self.queues[side]
-        if not prices:
-            return None
-        return max(prices) if side == Side.BUY else min(prices)
-
-    def level_lots(self, side: Side, price_ticks: int) -> int:
-        """Return what stands at a price."""
-        return sum(order.open_lots for order in self.queues[side].get(price_ticks, {}).values())
-
-    def join(self, order: Order) -> None:
-        """Put an order at the back of its queue."""
-        self.queues[order.side].setdefault(order.price_ticks, {})[order.order_id] = order
-
-    def leave(self, order: Order) -> None:
-        """Take an order out of its queue."""
-        queue = self.queues[order.side][order.price_ticks]
-        del queue[order.order_id]
-        if not queue:
-            del self.queues[order.side][order.price_ticks]
-
-
-def _other(side: Side) -> Side:
-    """Return the side that a taker of `side` trades with."""
-    return Side.SELL if side == Side.BUY else Side.BUY
-
-
-class ReferenceEngine:
+class ReferenceEngine(ReferenceTrading):
     """`matching_worker.engine.Engine`, readable and slow."""
-
-    def __init__(self, shard: int, epoch: int) -> None:
-        self.sequence = 0
-        self.time_ns = 0
-        self.state_hash = 0
-        self.trade_count = 0
-        self.trade_id_base = trade_id_base(epoch, shard)
-        self.orders: dict[int, Order] = {}
-        self.books: dict[int, Book] = {}
 
     def apply(self, commands: Rows) -> Rows:
         """Apply commands in order; the result equals the engine's, byte for byte."""
         events: list[Event] = []
         for row in commands.tolist():
-            events += self._apply_one(Command(*row))
+            events += self._apply_one(Command(*row).read())
         rows = np.zeros(len(events), EVENT_DTYPE)
         for name in Event.__slots__:
             rows[name] = [getattr(event, name) for event in events]
@@ -175,215 +57,298 @@ class ReferenceEngine:
         """Apply one command and fold it and its events into the hash."""
         self.sequence += 1
         self.time_ns = max(self.time_ns, command.timestamp_ns)
-        packed = (
-            (command.instrument_id & 0xFFFFFFFF)
-            | command.kind << 32
-            | command.side << 40
-            | command.order_type << 48
-            | command.time_in_force << 56
-        )
-        words = (
-            command.sequence,
-            self.time_ns,
-            command.order_id,
-            command.trader_id,
-            command.price_ticks,
-            command.qty_lots,
-            packed,
-        )
-        self.state_hash = hashing.fold(self.state_hash, hashing.weighted_sum(words, hashing.COMMAND_CONSTANTS))
+        self._fold(command.words(self.time_ns), hashing.COMMAND_CONSTANTS)
+        if command.options or command.has_terms:
+            self._fold(command.terms(), hashing.TERM_CONSTANTS)
         events = []
         for index, event in enumerate(self._outcome(command)):
             event.index = index
-            total = hashing.weighted_sum(event.words(), hashing.EVENT_CONSTANTS)
-            self.state_hash = hashing.fold(self.state_hash, total)
+            self._fold(event.words(), hashing.EVENT_CONSTANTS)
             events.append(event)
         for event in events:
             event.state_hash = self.state_hash
         return events
 
+    def _fold(self, words: tuple[int, ...], constants: tuple[int, ...]) -> None:
+        """Fold a row into the running hash."""
+        self.state_hash = hashing.fold(self.state_hash, hashing.weighted_sum(words, constants))
+
     def _outcome(self, command: Command) -> Iterator[Event]:
-        """Carry out a command, or refuse it, and yield what happens."""
+        """Carry out a command, or refuse it, then let triggers fire, and yield what happens."""
         order = self.orders.get(command.order_id)
         reason = self._refusal(command, order)
         if reason != Reason.NONE:
-            known = order is not None and reason in {Reason.BAD_PRICE, Reason.BAD_QTY, Reason.BAD_KIND}
-            left = order.open_lots if order is not None and known and command.kind != CommandKind.PLACE else 0
+            hidden = {Reason.UNKNOWN_ORDER, Reason.BAD_INSTRUMENT, Reason.NOT_OWNER}
+            told = order is not None and reason not in hidden and command.kind != CommandKind.PLACE
+            left = order.open_lots if order is not None and told else 0
             yield self._event(command, EventKind.REJECTED, reason=reason, left_lots=left)
-        elif command.kind == CommandKind.PLACE:
-            rests = command.order_type == OrderType.LIMIT and command.time_in_force == TimeInForce.GTC
-            incoming = Order(
-                command.order_id,
-                command.trader_id,
-                command.instrument_id,
-                Side(command.side),
-                command.price_ticks,
-                command.qty_lots,
-            )
-            yield from self._execute(command, incoming, rests=rests)
-        elif order is not None:
-            yield from self._change(command, order)
+            return
+        actions: dict[int, Callable[[Command], Iterator[Event]]] = {
+            CommandKind.PLACE: self._place,
+            CommandKind.CANCEL_ALL: self._cancel_all,
+            CommandKind.SET_STATE: self._set_state,
+            CommandKind.TIME: self._pass_time,
+            CommandKind.MARK_PRICE: self._set_price,
+            CommandKind.LAST_PRICE: self._set_price,
+            CommandKind.POSITION_ADJUST: self._adjust,
+            CommandKind.BARRIER: self._pass_barrier,
+            CommandKind.UNCROSS: self._uncross,
+        }
+        yield from (
+            self._change(command, order) if order and command.kind in ORDER_KINDS else actions[command.kind](command)
+        )
+        if command.kind not in SHARD_KINDS:
+            yield from self._follow_up(command)
 
-    def _refusal(self, command: Command, order: Order | None) -> Reason:  # noqa: PLR0911 - one for each
+    def _follow_up(self, command: Command) -> Iterator[Event]:
+        """Let triggers fire one after the other, and tell a call auction's price when it has changed."""
+        book = self.book(command.instrument_id)
+        while book.state == TradingState.CONTINUOUS and (order := book.next_to_fire()):
+            self._forget(book, order)
+            order.is_waiting = False
+            yield from self._fire(command, order)
+        if book.state == TradingState.AUCTION:
+            found = uncrossing(book, book.reference_ticks or book.last_price_ticks)
+            if found != book.indication:
+                book.indication = found
+                yield self._auction_event(command, found, Reason.NONE)
+
+    def _refusal(self, command: Command, order: Order | None) -> Reason:
         """Return why a command cannot be carried out; the first reason in this order counts."""
         if not 0 <= command.instrument_id <= INSTRUMENT_ID_MAX:
             return Reason.BAD_INSTRUMENT
         if command.kind == CommandKind.PLACE:
-            return self._place_refusal(command, order)
-        if command.kind > CommandKind.AMEND or command.kind < 1:
+            reason = place_refusal(command, order, len(self.orders))
+            if reason != Reason.NONE:
+                return reason
+            book, key = self.book(command.instrument_id), (command.trader_id, command.instrument_id)
+            return terms_refusal(command, book, self.time_ns) or state_refusal(
+                command,
+                book,
+                self._incoming(command),
+                positions=len(self.positions),
+                has_position=key in self.positions,
+            )
+        if command.kind in ORDER_KINDS:
+            return self._change_refusal(command, order)
+        if command.version == 1 or command.kind not in set(CommandKind):
             return Reason.BAD_KIND
+        return self._system_refusal(command)
+
+    def _change_refusal(self, command: Command, order: Order | None) -> Reason:
+        """Return why a resting or waiting order cannot be changed."""
         if order is None or order.instrument_id != command.instrument_id:
             return Reason.UNKNOWN_ORDER
-        if command.kind == CommandKind.AMEND and not 1 <= command.price_ticks <= PRICE_TICKS_MAX:
-            return Reason.BAD_PRICE
-        if command.kind != CommandKind.CANCEL and command.qty_lots < 1:
-            return Reason.BAD_QTY
-        if command.kind == CommandKind.AMEND and command.qty_lots > QTY_LOTS_MAX:
+        if command.version > 1 and command.trader_id not in {0, order.trader_id}:
+            return Reason.NOT_OWNER
+        if command.kind == CommandKind.AMEND:
+            return amend_refusal(command, self.book(order.instrument_id), order)
+        if command.kind == CommandKind.REDUCE and command.qty_lots < 1:
             return Reason.BAD_QTY
         return Reason.NONE
 
-    def _place_refusal(self, command: Command, order: Order | None) -> Reason:
-        """Return why an order cannot be placed."""
-        checks = (
-            (command.side in set(Side), Reason.BAD_SIDE),
-            (command.order_type in {OrderType.LIMIT, OrderType.MARKET}, Reason.BAD_ORDER_TYPE),
-            (command.time_in_force in {TimeInForce.GTC, TimeInForce.IOC}, Reason.BAD_TIME_IN_FORCE),
-            (1 <= command.price_ticks <= PRICE_TICKS_MAX, Reason.BAD_PRICE),
-            (1 <= command.qty_lots <= QTY_LOTS_MAX, Reason.BAD_QTY),
-            (len(self.orders) < OPEN_ORDERS_MAX, Reason.TOO_MANY_OPEN_ORDERS),
-            (order is None, Reason.DUPLICATE_ORDER_ID),
-        )
-        return next((reason for holds, reason in checks if not holds), Reason.NONE)
+    def _system_refusal(self, command: Command) -> Reason:  # noqa: PLR0911 - one for each
+        """Return why a command about no single order cannot be carried out."""
+        book = self.book(command.instrument_id)
+        kind, lots = command.kind, command.qty_lots
+        if kind in {CommandKind.MARK_PRICE, CommandKind.LAST_PRICE} and not is_price(command.price_ticks):
+            return Reason.BAD_PRICE
+        if kind in {CommandKind.SET_STATE, CommandKind.UNCROSS}:
+            if not 0 <= command.price_ticks <= PRICE_TICKS_MAX:
+                return Reason.BAD_PRICE
+            states = set(TradingState) - (CALL_STATES if kind == CommandKind.UNCROSS else set())
+            has_orders = book.waiting or book.queues[Side.BUY] or book.queues[Side.SELL]
+            becomes_contract = command.flags & OrderFlag.CONTRACT and not book.is_contract
+            opens_crossed = kind == CommandKind.SET_STATE and lots == TradingState.CONTINUOUS and book.is_crossed
+            not_in_call = kind == CommandKind.UNCROSS and book.state not in CALL_STATES
+            if lots not in states or (becomes_contract and has_orders) or opens_crossed or not_in_call:
+                return Reason.BAD_STATE
+        if kind == CommandKind.POSITION_ADJUST:
+            key = (command.trader_id, command.instrument_id)
+            if not book.is_contract:
+                return Reason.BAD_INSTRUMENT
+            fits = abs(lots) <= POSITION_LOTS_MAX and abs(self.positions.get(key, 0) + lots) <= POSITION_LOTS_MAX
+            if not fits:
+                return Reason.BAD_QTY
+            if key not in self.positions and len(self.positions) >= POSITIONS_MAX:
+                return Reason.TOO_MANY_POSITIONS
+        if kind == CommandKind.BARRIER:
+            require(lots <= ENGINE_VERSION, f"engine version {lots} is needed from here on; this is {ENGINE_VERSION}")
+            return Reason.BAD_QTY if lots < 1 else Reason.NONE
+        return Reason.NONE
 
-    def _change(self, command: Command, order: Order) -> Iterator[Event]:
-        """Cancel, reduce or amend a resting order."""
-        book = self.books[order.instrument_id]
-        if command.kind == CommandKind.AMEND:
-            loses_place = command.price_ticks != order.price_ticks or command.qty_lots > order.open_lots
-            if loses_place:
-                removed, order.open_lots = order.open_lots, command.qty_lots
-                self._forget(book, order)
-                yield self._order_event(command, EventKind.AMENDED, order, removed, Reason.LOST_PLACE)
-                order.price_ticks = command.price_ticks
-                yield from self._execute(command, order, rests=True)
-                return
-            removed, order.open_lots = order.open_lots - command.qty_lots, command.qty_lots
-            yield self._order_event(command, EventKind.AMENDED, order, removed)
-            return
-        removed = order.open_lots
-        if command.kind == CommandKind.REDUCE:
-            removed = min(command.qty_lots, order.open_lots)
-        order.open_lots -= removed
-        if order.open_lots > 0:
-            yield self._order_event(command, EventKind.REDUCED, order, removed)
-            return
-        self._forget(book, order)
-        reason = Reason.USER if command.kind == CommandKind.CANCEL else Reason.REDUCED_TO_ZERO
-        yield self._order_event(command, EventKind.CANCELLED, order, removed, reason)
-
-    def _execute(self, command: Command, taker: Order, *, rests: bool) -> Iterator[Event]:
-        """Trade an incoming order as far as its price reaches, then rest or cancel what is left."""
-        book = self.books.setdefault(taker.instrument_id, Book())
-        maker_side = _other(taker.side)
-        while taker.open_lots > 0:
-            price_ticks = book.best_price(maker_side)
-            if price_ticks is None or not _reaches(taker, price_ticks):
-                break
-            maker = next(iter(book.queues[maker_side][price_ticks].values()))
-            yield self._fill(command, book, taker, maker)
-        if taker.open_lots == 0:
-            return
-        if rests:
-            book.join(taker)
-            self.orders[taker.order_id] = taker
-            yield self._order_event(command, EventKind.RESTED, taker, taker.open_lots)
-            return
-        left, taker.open_lots = taker.open_lots, 0
-        event = self._order_event(command, EventKind.CANCELLED, taker, left, Reason.IOC_REMAINDER)
-        event.level_lots = NO_LEVEL
-        yield event
-
-    def _fill(self, command: Command, book: Book, taker: Order, maker: Order) -> Event:
-        """Trade taker against maker at the maker's price."""
-        traded = min(taker.open_lots, maker.open_lots)
-        taker.open_lots -= traded
-        maker.open_lots -= traded
-        if maker.open_lots == 0:
-            self._forget(book, maker)
-        self.trade_count += 1
-        book.trade_number += 1
-        book.last_price_ticks = maker.price_ticks
-        event = self._order_event(command, EventKind.FILL, taker, traded)
-        event.price_ticks = maker.price_ticks
-        event.maker_order_id = maker.order_id
-        event.maker_trader_id = maker.trader_id
-        event.maker_left_lots = maker.open_lots
-        event.level_lots = book.level_lots(maker.side, maker.price_ticks)
-        event.trade_id = self.trade_id_base + self.trade_count
-        event.trade_number = book.trade_number
-        return event
-
-    def _forget(self, book: Book, order: Order) -> None:
-        """Take an order out of its book and out of the orders by id."""
-        book.leave(order)
-        del self.orders[order.order_id]
-
-    def _order_event(
-        self, command: Command, kind: EventKind, order: Order, qty_lots: int, reason: Reason = Reason.NONE
-    ) -> Event:
-        """Return an event about an order at its own price."""
-        event = self._event(command, kind, reason=reason, left_lots=order.open_lots)
-        event.order_id = order.order_id
-        event.trader_id = order.trader_id
-        event.side = order.side
-        event.price_ticks = order.price_ticks
-        event.qty_lots = qty_lots
-        event.level_lots = self.books[order.instrument_id].level_lots(order.side, order.price_ticks)
-        return event
-
-    def _event(self, command: Command, kind: EventKind, *, reason: Reason, left_lots: int) -> Event:
-        """Return an event that repeats what the command said and touches no level."""
-        return Event(
-            sequence=command.sequence,
-            timestamp_ns=self.time_ns,
+    @staticmethod
+    def _incoming(command: Command) -> Order:
+        """Return the order that a PLACE describes."""
+        sizes_itself = command.flags & OrderFlag.CLOSE_POSITION or (command.quote_lots and not command.qty_lots)
+        return Order(
             order_id=command.order_id,
             trader_id=command.trader_id,
-            maker_order_id=0,
-            maker_trader_id=0,
-            price_ticks=command.price_ticks,
-            qty_lots=command.qty_lots,
-            left_lots=left_lots,
-            maker_left_lots=0,
-            level_lots=NO_LEVEL,
-            trade_id=0,
-            trade_number=0,
-            state_hash=0,
             instrument_id=command.instrument_id,
-            index=0,
-            kind=kind,
-            side=command.side,
-            reason=reason,
+            side=Side(command.side),
+            price_ticks=command.price_ticks,
+            open_lots=QTY_LOTS_MAX if sizes_itself else command.qty_lots,
+            order_type=OrderType(command.order_type),
+            time_in_force=TimeInForce(command.time_in_force),
+            flags=command.flags,
+            stp=command.stp,
+            trigger_source=command.trigger_source,
+            trigger_ticks=command.trigger_ticks,
+            worst_ticks=command.worst_ticks,
+            display_lots=command.display_lots,
+            quote_lots=command.quote_lots,
+            expires_ns=command.expires_ns,
+            activation_ticks=command.activation_ticks,
+            callback_ppm=command.callback_ppm,
         )
 
-    def levels(self, instrument_id: int) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
-        """Return bids and asks, best first: price, open lots, order count."""
-        book = self.books.get(instrument_id, Book())
-        bids, asks = (
-            [
-                (price, book.level_lots(side, price), len(book.queues[side][price]))
-                for price in sorted(book.queues[side], reverse=side == Side.BUY)
-            ]
-            for side in Side
-        )
-        return bids, asks
+    def _place(self, command: Command) -> Iterator[Event]:
+        """Let an order wait for its trigger, or trade and rest."""
+        book, order = self.book(command.instrument_id), self._incoming(command)
+        if book.is_contract:
+            self.positions.setdefault((order.trader_id, order.instrument_id), 0)
+        if order.order_type in WAITING_TYPES:
+            yield from self._wait_or_fire(command, order)
+        else:
+            yield from self._execute(command, order)
 
-    def queue(self, instrument_id: int, side: Side, price_ticks: int) -> list[int]:
-        """Return the ids of the orders at a price, oldest first."""
-        return list(self.books.get(instrument_id, Book()).queues[side].get(price_ticks, {}))
+    def _wait_or_fire(self, command: Command, order: Order) -> Iterator[Event]:
+        """Let an order wait, or fire at once when its trigger is already through."""
+        book = self.book(order.instrument_id)
+        price = book.watched(order)
+        if order.order_type == OrderType.TRAILING_STOP and price:
+            order.follow(price)
+        if book.state == TradingState.CONTINUOUS and order.is_through(price):
+            yield from self._fire(command, order)
+            return
+        order.is_waiting = True
+        order.shown_lots = order.open_lots
+        self._join(book, order)
+        yield self._order_event(command, EventKind.RESTED, order, order.open_lots, Reason.WAITING)
 
+    def _fire(self, command: Command, order: Order) -> Iterator[Event]:
+        """Let a triggered order do what it was waiting for."""
+        event = self._order_event(command, EventKind.TRIGGERED, order, order.open_lots)
+        event.price_ticks, event.level_lots = order.trigger_ticks, NO_LEVEL
+        yield event
+        yield from self._execute(command, order)
 
-def _reaches(taker: Order, price_ticks: int) -> bool:
-    """Tell whether the taker's worst price lets it trade at a price."""
-    if taker.side == Side.BUY:
-        return price_ticks <= taker.price_ticks
-    return price_ticks >= taker.price_ticks
+    def _change(self, command: Command, order: Order) -> Iterator[Event]:
+        """Cancel, reduce or amend a resting or waiting order."""
+        if command.kind == CommandKind.AMEND:
+            yield from self._amend(command, order)
+        elif command.kind == CommandKind.REDUCE and command.qty_lots < order.open_lots:
+            removed = command.qty_lots
+            order.open_lots -= removed
+            order.shown_lots = min(order.shown_lots, order.open_lots)
+            yield self._order_event(command, EventKind.REDUCED, order, removed)
+        else:
+            reason = Reason.USER if command.kind == CommandKind.CANCEL else Reason.REDUCED_TO_ZERO
+            yield self._remove(command, order, reason)
+
+    def _amend(self, command: Command, order: Order) -> Iterator[Event]:
+        """Give an order a new price and new open lots; a waiting one perhaps a new trigger."""
+        book = self.book(order.instrument_id)
+        moves = command.trigger_ticks not in {0, order.trigger_ticks}
+        if order.is_waiting and not moves:
+            removed = order.open_lots - command.qty_lots
+            order.open_lots = order.shown_lots = command.qty_lots
+            event = self._order_event(command, EventKind.AMENDED, order, max(0, removed))
+            order.price_ticks, order.worst_ticks = command.price_ticks, command.worst_ticks
+            yield event
+            return
+        if order.is_waiting or command.price_ticks != order.price_ticks or command.qty_lots > order.open_lots:
+            removed, order.open_lots = order.open_lots, command.qty_lots
+            self._forget(book, order)
+            yield self._order_event(command, EventKind.AMENDED, order, removed, Reason.LOST_PLACE)
+            order.price_ticks, order.worst_ticks = command.price_ticks, command.worst_ticks
+            if order.is_waiting:
+                order.is_waiting, order.trigger_ticks = False, command.trigger_ticks
+                yield from self._wait_or_fire(command, order)
+            else:
+                yield from self._execute(command, order)
+            return
+        removed, order.open_lots = order.open_lots - command.qty_lots, command.qty_lots
+        order.shown_lots = min(order.shown_lots, order.open_lots)
+        yield self._order_event(command, EventKind.AMENDED, order, removed)
+
+    def _cancel_many(self, command: Command, orders: list[Order], reason: Reason) -> Iterator[Event]:
+        """Cancel orders in the order in which they entered, after saying how many they are."""
+        event = self._event(command, EventKind.APPLIED, reason=Reason.NONE, left_lots=0)
+        event.qty_lots = len(orders)
+        yield event
+        for order in sorted(orders, key=lambda one: one.entry):
+            yield self._remove(command, order, reason)
+
+    def _cancel_all(self, command: Command) -> Iterator[Event]:
+        """Cancel the orders of a trader, of an instrument, or of both; 0 stands for any."""
+        found = [
+            order
+            for order in self.orders.values()
+            if command.trader_id in {0, order.trader_id} and command.instrument_id in {0, order.instrument_id}
+        ]
+        yield from self._cancel_many(command, found, Reason.CANCEL_ALL)
+
+    def _pass_time(self, command: Command) -> Iterator[Event]:
+        """Cancel the orders whose time is over."""
+        found = [order for order in self.orders.values() if 0 < order.expires_ns <= self.time_ns]
+        yield from self._cancel_many(command, found, Reason.EXPIRED)
+
+    def _set_state(self, command: Command) -> Iterator[Event]:
+        """Change what an instrument allows."""
+        book = self.book(command.instrument_id)
+        book.is_contract |= bool(command.flags & OrderFlag.CONTRACT)
+        book.reference_ticks = command.price_ticks
+        yield self._state_event(command, book)
+
+    def _state_event(self, command: Command, book: Book) -> Event:
+        """Change the state; what a call auction indicated is forgotten."""
+        event = self._event(command, EventKind.STATE_CHANGED, reason=Reason.NONE, left_lots=book.state)
+        book.state = TradingState(command.qty_lots)
+        book.indication = (0, 0, 0)
+        return event
+
+    def _set_price(self, command: Command) -> Iterator[Event]:
+        """Take over a mark price, or a last price that is no trade of this book."""
+        book = self.book(command.instrument_id)
+        if command.kind == CommandKind.MARK_PRICE:
+            book.mark_ticks = command.price_ticks
+        else:
+            book.last_price_ticks = command.price_ticks
+        yield self._event(command, EventKind.APPLIED, reason=Reason.NONE, left_lots=0)
+
+    def _adjust(self, command: Command) -> Iterator[Event]:
+        """Change a position otherwise than by a fill."""
+        key = (command.trader_id, command.instrument_id)
+        self.positions[key] = self.positions.get(key, 0) + command.qty_lots
+        yield self._event(command, EventKind.APPLIED, reason=Reason.NONE, left_lots=self.positions[key])
+
+    def _pass_barrier(self, command: Command) -> Iterator[Event]:
+        """Say from where on which version of the engine is at work."""
+        yield self._event(command, EventKind.APPLIED, reason=Reason.NONE, left_lots=0)
+
+    def _uncross(self, command: Command) -> Iterator[Event]:
+        """End a call auction: trade at one price, then change the state."""
+        book = self.book(command.instrument_id)
+        queues = [queue for prices in book.queues.values() for queue in prices.values()]
+        sized = [order for queue in queues for order in queue.values() if order.flags & SIZED]
+        for order in sorted(sized, key=lambda one: one.entry):
+            yield self._remove(command, order, Reason.REDUCE_ONLY)
+        found = uncrossing(book, command.price_ticks or book.reference_ticks or book.last_price_ticks)
+        yield self._auction_event(command, found, Reason.AUCTION)
+        touched: dict[Side, int] = {}
+        for buyer, seller, traded in pairs(book, found.qty_lots):
+            touched = {Side.BUY: buyer.price_ticks, Side.SELL: seller.price_ticks}
+            yield self._auction_fill(command, book, buyer, seller, traded, found.price_ticks)
+            for order in (buyer, seller):
+                if order.open_lots == 0:
+                    self._forget(book, order)
+                    if order.price_ticks not in book.queues[order.side]:
+                        yield self._level_event(command, book, order.side, order.price_ticks)
+                else:
+                    order.show()
+        for side, price_ticks in touched.items():
+            if price_ticks in book.queues[side]:
+                yield self._level_event(command, book, side, price_ticks)
+        book.reference_ticks = 0
+        yield self._state_event(command, book)

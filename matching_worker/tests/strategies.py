@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from matching_worker import protocol
-from matching_worker.protocol import PRICE_TICKS_MAX, QTY_LOTS_MAX, CommandKind, Rows
+from matching_worker.protocol import ENGINE_VERSION, PRICE_TICKS_MAX, QTY_LOTS_MAX, CommandKind, Rows
 
 NEAR_PRICES = st.integers(95, 105)
 FAR_PRICES = st.one_of(
@@ -41,7 +41,14 @@ def command_streams(draw: st.DrawFn, *, max_size: int = 60) -> Rows:
             max_size=max_size,
         )
     )
-    return commands_of(rows)
+    return without_newer_barriers(commands_of(rows))
+
+
+def without_newer_barriers(commands: Rows) -> Rows:
+    """Keep barriers passable: a newer one stops the process, as it must."""
+    barriers = commands["kind"] == CommandKind.BARRIER
+    commands["qty_lots"][barriers] = np.minimum(commands["qty_lots"][barriers], ENGINE_VERSION)
+    return commands
 
 
 def commands_of(rows: list[tuple[int, ...]]) -> Rows:
@@ -91,3 +98,76 @@ def random_stream(seed: int, count: int, *, instruments: int, open_ids: int, spr
         timestamp_ns=random.integers(0, 10_000, count) + np.arange(count),
         sequence=np.arange(1, count + 1),
     )
+
+
+def special_stream(
+    seed: int, count: int, *, instruments: int = 3, open_ids: int = 300, spread: int = 8, contracts: int = 1
+) -> Rows:
+    """Return a stream of every kind of command and every type of order, around a price that wanders.
+
+    Args:
+        seed: Same seed, same stream.
+        count: Number of commands.
+        instruments: Number of instruments, from 1.
+        open_ids: Order ids are drawn from as many numbers.
+        spread: Distance of limit prices from the middle, in ticks.
+        contracts: The first so many instruments become contracts.
+    """
+    random = np.random.default_rng(seed)
+
+    def some(share: float, values: np.ndarray) -> np.ndarray:
+        return np.where(random.random(count) < share, values, 0)
+
+    def near(width: int) -> np.ndarray:
+        return np.maximum(1, middle + random.integers(-width, width + 1, count))
+
+    middle = 500 + np.cumsum(random.integers(-1, 2, count)) // 4
+    kind = random.choice(
+        [*range(1, 13), 200],
+        count,
+        p=[0.66, 0.12, 0.05, 0.07, 0.002, 0.012, 0.012, 0.02, 0.012, 0.015, 0.001, 0.024, 0.002],
+    )
+    instrument = random.integers(1, instruments + 1, count)
+    order_type = random.choice([1, 2, 3, 4, 5, 6, 7, 8], count, p=[0.64, 0.1, 0.06, 0.06, 0.05, 0.04, 0.048, 0.002])
+    time_in_force = random.choice([1, 2, 3, 4, 5, 6], count, p=[0.66, 0.12, 0.08, 0.08, 0.058, 0.002])
+    waits = (order_type >= 3) & (order_type <= 6)
+    trails, ends = order_type == 7, (time_in_force == 4) | (time_in_force == 5)
+    qty = random.integers(0, 60, count)
+    state = random.choice([2, 2, 2, 6, 6, 1, 3, 4, 5, 0, 7], count)
+    is_state = (kind == 6) | (kind == 12)
+    is_adjust, is_time = kind == 10, kind == 7
+    qty = np.select([is_state, is_adjust, kind == 11], [state, random.integers(-80, 81, count), 2], qty)
+    flags = random.choice([0, 1, 2, 4, 3, 9], count, p=[0.7, 0.1, 0.12, 0.06, 0.01, 0.01])
+    flags = np.where(is_state, 8 * ((instrument <= contracts) & (random.random(count) < 0.9)), flags)
+    time_ns = np.arange(count) * 10
+    is_quote = (order_type == 2) & (random.random(count) < 0.4)
+    commands = protocol.encode(
+        kind=kind,
+        instrument_id=np.where((kind == 5) & (random.random(count) < 0.3), 0, instrument),
+        order_id=random.integers(1, open_ids + 1, count) * 0x1E3779B97F4A7C15,
+        trader_id=np.where(random.random(count) < 0.3, 0, random.integers(1, 6, count)),
+        side=random.integers(1, 3, count),
+        order_type=order_type,
+        time_in_force=time_in_force,
+        price_ticks=np.where(is_state, some(0.3, near(spread)), near(spread)),
+        qty_lots=np.where(is_quote & (random.random(count) < 0.7), 0, qty),
+        timestamp_ns=time_ns,
+        sequence=np.arange(1, count + 1),
+        flags=flags,
+        trigger_source=random.choice([0, 1, 2], count, p=[0.7, 0.295, 0.005]),
+        stp=random.choice([0, 1, 2, 3, 4, 5], count, p=[0.5, 0.12, 0.12, 0.1, 0.158, 0.002]),
+        trigger_ticks=np.where(
+            waits | ((kind == 4) & (random.random(count) < 0.3)), near(spread), some(0.002, near(9))
+        ),
+        worst_ticks=some(0.15, near(spread)),
+        display_lots=some(0.15, random.integers(1, 20, count)),
+        quote_lots=np.where(is_quote, random.integers(1, 40_000, count), some(0.002, near(9))),
+        expires_ns=np.where(ends, time_ns + random.integers(0, 5_000, count), some(0.002, near(9))),
+        callback_ppm=np.where(trails, random.integers(0, 20_000, count), 0),
+        activation_ticks=np.where(trails, some(0.5, near(spread)), 0),
+    )
+    plain = (random.random(count) < 0.3) & (kind <= 4)
+    for name in ("flags", "trigger_source", "stp", "has_terms"):
+        commands[name][plain] = 0
+    commands["version"][random.random(count) < 0.01] = 1
+    return commands

@@ -116,7 +116,7 @@ def test_a_cancel_takes_the_order_away_and_says_what_it_had() -> None:
     desk.buy(1, 10, 100, trader_id=5)
     desk.buy(2, 3, 100)
 
-    [event] = desk.cancel(1, trader_id=6)
+    [event] = desk.cancel(1, trader_id=0)
 
     assert told(np.array([event])) == [("CANCELLED", 1, 100, 10, 0, "USER")]
     assert (event["trader_id"], event["side"], event["level_lots"]) == (5, Side.BUY, 3)
@@ -170,7 +170,7 @@ def test_an_amend_to_more_goes_to_the_back() -> None:
     desk.buy(1, 10, 100, trader_id=5)
     desk.buy(2, 10, 100)
 
-    events = desk.amend(1, 11, 100)
+    events = desk.amend(1, 11, 100, trader_id=5)
 
     assert told(events) == [("AMENDED", 1, 100, 10, 11, "LOST_PLACE"), ("RESTED", 1, 100, 11, 11, "NONE")]
     assert events["level_lots"].tolist() == [10, 21]

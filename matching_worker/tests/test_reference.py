@@ -10,7 +10,7 @@ from matching_worker.book.reference import ReferenceEngine
 from matching_worker.engine import Engine
 from matching_worker.protocol import Rows, Side
 from matching_worker.tests.factories import same_bytes
-from matching_worker.tests.strategies import command_streams, commands_of, random_stream
+from matching_worker.tests.strategies import command_streams, commands_of, random_stream, special_stream
 
 
 def agree(engine: Engine, reference: ReferenceEngine) -> None:
@@ -74,6 +74,17 @@ def test_both_books_do_the_same_while_every_array_grows(monkeypatch: pytest.Monk
     assert len(engine._arrays.orders) == 256
 
 
+@pytest.mark.parametrize("seed", range(11, 15))
+def test_both_books_do_the_same_with_every_type_of_order(seed: int) -> None:
+    commands = special_stream(seed, 6_000)
+    engine, reference = Engine(0, 0), ReferenceEngine(0, 0)
+
+    for start in range(0, len(commands), 500):
+        batch = commands[start : start + 500]
+        assert same_bytes(engine.apply(batch), reference.apply(batch))
+        agree(engine, reference)
+
+
 def test_a_changed_field_changes_the_hash() -> None:
     commands = random_stream(6, 200, instruments=2, open_ids=100, spread=5)
     original = Engine(0, 0)
@@ -107,8 +118,10 @@ def test_the_hash_of_a_known_stream_never_changes() -> None:
         for step in range(1, 5_000)
     ]  # fmt: skip
     engine = Engine(0, 0)
+    commands = commands_of(rows)
+    commands["version"] = 1
 
-    engine.apply(commands_of(rows))
+    engine.apply(commands)
 
     # A difference here means that old logs no longer replay: raise the protocol version instead.
     assert engine.trade_number(0) > 100

@@ -35,6 +35,11 @@ REFUSED: dict[str, tuple[dict[str, int], str, int]] = {
         "BAD_INSTRUMENT",
         0,
     ),
+    "CANCEL of another trader's order": (
+        {"kind": CommandKind.CANCEL, "order_id": 1, "trader_id": 4},
+        "NOT_OWNER",
+        0,
+    ),
     "REDUCE of an unknown order": ({"kind": CommandKind.REDUCE}, "UNKNOWN_ORDER", 0),
     "REDUCE by nothing": ({"kind": CommandKind.REDUCE, "order_id": 1, "qty_lots": 0}, "BAD_QTY", 10),
     "REDUCE by less than nothing": ({"kind": CommandKind.REDUCE, "order_id": 1, "qty_lots": -3}, "BAD_QTY", 10),
@@ -62,7 +67,7 @@ def test_a_mistake_is_an_event_and_changes_nothing(case: str) -> None:
     columns = {
         "kind": CommandKind.PLACE,
         "order_id": 9,
-        "trader_id": 4,
+        "trader_id": 1,
         "side": Side.SELL,
         "order_type": OrderType.LIMIT,
     }

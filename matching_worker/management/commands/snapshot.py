@@ -20,6 +20,8 @@ from matching_worker.snapshot import SnapshotError, SnapshotHeader
 from matching_worker.wal import WalError
 from trading.services import lease
 
+TABLE_WIDTH: Final = 120
+
 DAMAGED: Final = 1
 """Return code when a snapshot or the WAL is damaged."""
 
@@ -83,7 +85,7 @@ class Command(BaseCommand):
             hashed = f"{header.state_hash:016x}"
             table.add_row(path.name, f"{header.sequence:,}", hashed, f"{header.byte_count:,}", age)
         if not json:
-            Console(file=self.stdout).print(table)
+            Console(file=self.stdout, width=TABLE_WIDTH).print(table)
         if damaged:
             raise CommandError("\n".join(damaged), returncode=DAMAGED)
 

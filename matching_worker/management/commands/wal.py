@@ -15,6 +15,8 @@ from matching_worker import inspection, wal_cut
 from matching_worker.wal import NO_CHAIN_HASH, Tail, WalError, read
 from trading.services import command_log, lease
 
+TABLE_WIDTH: Final = 120
+
 DAMAGED: Final = 1
 """Return code when the WAL is damaged."""
 
@@ -34,6 +36,7 @@ class Command(BaseCommand):
         dump.add_argument("--after", type=int, default=0, help="leave out commands up to this sequence")
         dump.add_argument("--limit", type=int, default=0, help="stop after so many entries")
         dump.add_argument("--no-trades", action="store_true", help="print commands only; needs no replay")
+        dump.add_argument("--stream-epoch", type=int, help="of trade ids; default: the snapshot's, 0 without one")
         cut = actions.add_parser("cut", help="for a database that went back in time: cut what the log no longer has")
         cut.add_argument("--after", type=int, help="the last command to stay; left out: say where WAL and log agree")
         cut.add_argument("--yes", action="store_true", help="do not ask")
@@ -76,7 +79,7 @@ class Command(BaseCommand):
             for row in found:
                 numbers = (row.version, row.epoch, row.first, row.last, row.frames, row.bytes)
                 table.add_row(row.file, *(f"{number:,}" for number in numbers), row.state)
-            Console(file=self.stdout).print(table)
+            Console(file=self.stdout, width=TABLE_WIDTH).print(table)
         damaged = [segment.detail for segment in found if segment.state == "damaged"]
         if damaged:
             raise CommandError("\n".join(damaged), returncode=DAMAGED)
@@ -124,7 +127,8 @@ class Command(BaseCommand):
             if found is None:
                 raise CommandError(f"the command log has no command {after}")
             name = f"after-{after}-{utc_now():%Y%m%dT%H%M%S}"
-            report = wal_cut.cut(folder, shard=shard, after=Tail(after, found), name=name)
+            stream_epoch, _ = command_log.stream_head(shard)
+            report = wal_cut.cut(folder, shard=shard, after=Tail(after, found), name=name, stream_epoch=stream_epoch)
         finally:
             lease.give_back(shard, epoch)
         if json:

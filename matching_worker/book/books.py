@@ -1,0 +1,285 @@
+"""What the steps of the rarer road share: the arrays as one tuple, telling events, joining and leaving."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from matching_worker.book.compiled import called, inlined
+from matching_worker.book.emit import emit, fold_sum
+from matching_worker.book.layout import KEY_FLIP, NO_SLOT, TRAILING, TRIGGER_ROWS, TRIGGERS
+from matching_worker.book.queue import join, leave
+from matching_worker.protocol import NO_LEVEL, EventKind, OrderFlag, Reason, Rows, Side, TradingState
+
+_BUY = int(Side.BUY)
+_CANCELLED = int(EventKind.CANCELLED)
+_CONTINUOUS = int(TradingState.CONTINUOUS)
+_SIZED = int(OrderFlag.REDUCE_ONLY | OrderFlag.CLOSE_POSITION)
+_ONE = np.uint8(1)
+
+
+class Books(NamedTuple):
+    """The arrays of a shard (`arrays.BookArrays`) and the room for events."""
+
+    state: Rows
+    instruments: Rows
+    sides: Rows
+    orders: Rows
+    levels: Rows
+    nodes: Rows
+    index: Rows
+    terms: Rows
+    positions: Rows
+    found: Rows
+    events: Rows
+
+
+@called
+def tell(
+    books: Books,
+    command: Any,
+    kind: int,
+    side: int,
+    reason: int,
+    order_id: int,
+    trader_id: int,
+    price_ticks: int,
+    qty_lots: int,
+    left_lots: int,
+    level_lots: int,
+) -> Any:
+    """Write the command's next event and fold it into the hash; returns its row."""
+    state = books.state[0]
+    count = state["event_count"]
+    total = emit(
+        books.events[count],
+        command,
+        state["time_ns"],
+        count - state["first_event"],
+        kind,
+        side,
+        reason,
+        order_id,
+        trader_id,
+        price_ticks,
+        qty_lots,
+        left_lots,
+        level_lots,
+    )
+    state["state_hash"] = fold_sum(state["state_hash"], total)
+    state["event_count"] = count + 1
+    return count
+
+
+@called
+def tell_command(books: Books, command: Any, kind: int, reason: int, qty_lots: int, left_lots: int) -> None:
+    """Tell an event that repeats what the command said and touches no level."""
+    tell(
+        books,
+        command,
+        kind,
+        np.int64(command["side"]),
+        reason,
+        command["order_id"],
+        command["trader_id"],
+        command["price_ticks"],
+        qty_lots,
+        left_lots,
+        NO_LEVEL,
+    )
+
+
+@inlined
+def instrument_of(side_row: int) -> int:
+    """Return the instrument of a row of `sides`."""
+    if side_row < TRIGGER_ROWS:
+        return side_row >> 1
+    return (side_row - TRIGGER_ROWS) // TRIGGERS
+
+
+@inlined
+def is_waiting(order: Any) -> bool:
+    """Tell whether an order waits for its trigger."""
+    return order["side_row"] >= TRIGGER_ROWS  # type: ignore[no-any-return]
+
+
+@called
+def total_lots(books: Books, slot: int) -> int:
+    """Return all open lots of an order, an iceberg's hidden part included."""
+    order = books.orders[slot]
+    return order["open_lots"] + (books.terms[slot]["hidden_lots"] if order["special"] else 0)  # type: ignore[no-any-return]
+
+
+@called
+def side_of(books: Books, slot: int) -> int:
+    """Return the side of a resting or waiting order."""
+    side_row = np.int64(books.orders[slot]["side_row"])
+    if side_row < TRIGGER_ROWS:
+        return (side_row & 1) + 1  # type: ignore[no-any-return]
+    return np.int64(books.terms[slot]["side"])  # type: ignore[return-value]
+
+
+@called
+def price_of(books: Books, slot: int) -> int:
+    """Return the price of a resting or waiting order."""
+    order = books.orders[slot]
+    if is_waiting(order):
+        return books.terms[slot]["price_ticks"]  # type: ignore[no-any-return]
+    flip = KEY_FLIP if np.int64(order["side_row"]) & 1 == 0 else 0
+    return books.levels[order["level"]]["key"] ^ flip  # type: ignore[no-any-return]
+
+
+@called
+def renew_road(instrument: Any) -> None:
+    """Note whether the instrument's commands must take the rarer road."""
+    state = instrument["state"]
+    usual = (state in (0, _CONTINUOUS)) and not instrument["is_contract"] and instrument["special_count"] == 0
+    instrument["is_slow"] = np.uint8(0) if usual else _ONE
+
+
+@called
+def remember_end(books: Books, expires_ns: int) -> None:
+    """Keep the time before which no order ends."""
+    state = books.state[0]
+    if expires_ns > 0 and (state["next_expiry_ns"] == 0 or expires_ns < state["next_expiry_ns"]):
+        state["next_expiry_ns"] = expires_ns
+
+
+@called
+def enter(books: Books, side_row: int, key: int, shown_lots: int, hidden_lots: int) -> int:
+    """Put the incoming order (row 0 of the terms) at the back of a queue. Returns its slot."""
+    taker = books.terms[0]
+    slot = join(
+        books.orders,
+        books.levels,
+        books.nodes,
+        books.index,
+        books.state[0],
+        books.sides[side_row],
+        side_row,
+        key,
+        taker["order_id"],
+        taker["trader_id"],
+        shown_lots,
+    )
+    order = books.orders[slot]
+    instrument = books.instruments[taker["instrument_id"]]
+    order["stp"] = taker["stp"]
+    order["flags"] = taker["flags"]
+    waits = side_row >= TRIGGER_ROWS
+    if waits or taker["display_lots"] > 0 or taker["expires_ns"] > 0 or taker["flags"] & _SIZED:
+        order["special"] = _ONE
+        books.terms[slot] = taker
+        books.terms[slot]["hidden_lots"] = hidden_lots
+        remember_end(books, taker["expires_ns"])
+        if not waits:
+            instrument["special_count"] += 1
+            renew_road(instrument)
+    if waits:
+        instrument["waiting_count"] += 1
+        if side_row == TRIGGER_ROWS + TRIGGERS * taker["instrument_id"] + TRAILING:
+            instrument["trailing_count"] += 1
+    return slot  # type: ignore[no-any-return]
+
+
+@called
+def depart(books: Books, slot: int) -> int:
+    """Take an order out of its queue. Returns what stands at its price then, NO_LEVEL where it waited."""
+    order = books.orders[slot]
+    side_row = np.int64(order["side_row"])
+    instrument_id = instrument_of(side_row)
+    instrument = books.instruments[instrument_id]
+    waits = side_row >= TRIGGER_ROWS
+    was_special = order["special"]
+    level_lots = leave(
+        books.orders, books.levels, books.nodes, books.index, books.state[0], books.sides[side_row], slot
+    )
+    if waits:
+        instrument["waiting_count"] -= 1
+        if side_row == TRIGGER_ROWS + TRIGGERS * instrument_id + TRAILING:
+            instrument["trailing_count"] -= 1
+        return NO_LEVEL
+    if was_special:
+        instrument["special_count"] -= 1
+        renew_road(instrument)
+    return level_lots  # type: ignore[no-any-return]
+
+
+@called
+def cancel(books: Books, command: Any, slot: int, reason: int) -> None:
+    """Cancel a resting or waiting order, whatever its instrument."""
+    order = books.orders[slot]
+    instrument_id = instrument_of(np.int64(order["side_row"]))
+    order_id, trader_id = order["order_id"], order["trader_id"]
+    side, price_ticks, lots = side_of(books, slot), price_of(books, slot), total_lots(books, slot)
+    level_lots = depart(books, slot)
+    row = tell(books, command, _CANCELLED, side, reason, order_id, trader_id, price_ticks, lots, 0, level_lots)
+    books.events[row]["instrument_id"] = np.int32(instrument_id)
+
+
+@called
+def tell_resting(books: Books, command: Any, kind: int, reason: int, slot: int, qty_lots: int) -> None:
+    """Tell an event about a resting order of the command's instrument."""
+    order = books.orders[slot]
+    tell(
+        books,
+        command,
+        kind,
+        side_of(books, slot),
+        reason,
+        order["order_id"],
+        order["trader_id"],
+        price_of(books, slot),
+        qty_lots,
+        total_lots(books, slot),
+        NO_LEVEL if is_waiting(order) else books.levels[order["level"]]["open_lots"],
+    )
+
+
+@called
+def tell_taker(books: Books, command: Any, kind: int, reason: int, qty_lots: int, left_lots: int) -> None:
+    """Tell an event about the incoming order that touches no level."""
+    taker = books.terms[0]
+    tell(
+        books,
+        command,
+        kind,
+        np.int64(taker["side"]),
+        reason,
+        taker["order_id"],
+        taker["trader_id"],
+        taker["price_ticks"],
+        qty_lots,
+        left_lots,
+        NO_LEVEL,
+    )
+
+
+@called
+def best_price(books: Books, side_row: int) -> int:
+    """Return the price a taker meets first on a side, 0 where the side is empty."""
+    side = books.sides[side_row]
+    if side["best_level"] == NO_SLOT:
+        return 0
+    return side["best_key"] ^ (KEY_FLIP if side_row & 1 == 0 else 0)  # type: ignore[no-any-return]
+
+
+@called
+def limit_key(books: Books) -> int:
+    """Return the worst price the incoming order may trade at, as a key of the makers' side."""
+    taker = books.terms[0]
+    limit = taker["price_ticks"]
+    if taker["side"] == _BUY:
+        if taker["worst_ticks"] > 0:
+            limit = min(limit, taker["worst_ticks"])
+        return limit  # type: ignore[no-any-return]
+    if taker["worst_ticks"] > 0:
+        limit = max(limit, taker["worst_ticks"])
+    return limit ^ KEY_FLIP  # type: ignore[no-any-return]
+
+
+@called
+def crosses(books: Books) -> bool:
+    """Tell whether the incoming order would trade on arrival."""
+    taker = books.terms[0]
+    maker_side = books.sides[(2 * np.int64(taker["instrument_id"]) + taker["side"] - 1) ^ 1]
+    return maker_side["best_level"] != NO_SLOT and maker_side["best_key"] <= limit_key(books)  # type: ignore[no-any-return]
