@@ -31,7 +31,7 @@ from matching_worker.protocol import CommandKind, EventKind, Reason, Rows
 from matching_worker.ring import Ring
 from matching_worker.shard import READ_MAX, Batch, Shard, join
 from matching_worker.stages import Journal, Match, Outlet, Release, StageThreads
-from trading.services import command_log, lease
+from trading.services import command_log, expiry, lease
 
 logger = structlog.get_logger(__name__)
 
@@ -42,6 +42,9 @@ BATCHES_JOINED_MAX = 64
 """Batches that one settlement may take together."""
 
 SLEEP_AFTER_EMPTY_READS = 3
+CLOCK_SECONDS = 1.0
+"""How often it is looked whether an order's time is over."""
+
 LEASE_WAIT_SECONDS = 5.0
 
 
@@ -97,6 +100,7 @@ class WorkerProcess:
         self.ring = Ring(stages.STAGES, start=self.shard.engine.sequence)
         working = self._stages(self.ring)
         self._is_recovered = True
+        ticking = self._thread("clock", self._tick)
         try:
             working.start()
             stages.pin(stages.RECEIVE, self._cores)
@@ -104,6 +108,7 @@ class WorkerProcess:
         except BaseException:
             logger.exception("worker_failed", shard=self.number)
             os._exit(1)
+        ticking.join()
         self.ring.close()
         working.join()
         self._finished.set()
@@ -165,6 +170,11 @@ class WorkerProcess:
             asked_at = time.monotonic()
             lease.renew(self.number, self.shard.epoch)
             self._leased_at = asked_at
+
+    def _tick(self) -> None:
+        """Put the time into the log when an order's is over."""
+        while not self._stopping.wait(CLOCK_SECONDS):
+            expiry.tell_time(self.number, now=utc_now())
 
     def _await_lease(self) -> None:
         """Return once the lease is certainly this worker's.

@@ -101,7 +101,7 @@ WHERE id = ANY(%s) AND shard = %s
 _OPEN_ORDERS = """
 SELECT o.id, o.instrument_id, o.quantity - o.filled_quantity
 FROM orders o JOIN marketdata_instrument i ON i.id = o.instrument_id
-WHERE i.shard = %s AND o.status IN ('new', 'partial_filled') ORDER BY o.id
+WHERE i.shard = %s AND o.status IN ('new', 'partial_filled', 'untriggered') ORDER BY o.id
 """
 
 

@@ -91,7 +91,9 @@ class DisplayQuantityError(DomainError):
 
     code = 3012
     name = "DISPLAY_QUANTITY"
-    message = gettext_noop("display_quantity goes with limit orders that stay in the book, and is at most the quantity.")
+    message = gettext_noop(
+        "display_quantity goes with limit orders that stay in the book, and is at most the quantity."
+    )
 
 
 class ExpiryError(DomainError):

@@ -20,6 +20,9 @@ from matching_worker.protocol import EventKind as EngineEvent
 from risk.spot_hold import buy_hold, fee_total
 from trading.models import Order, OrderStatus
 
+OF_NO_ORDER = {EngineEvent.STATE_CHANGED, EngineEvent.AUCTION_PRICE, EngineEvent.APPLIED, EngineEvent.LEVEL}
+"""Events that concern an instrument or a command, not an order."""
+
 
 @dataclass(slots=True)
 class OrderState:
@@ -139,11 +142,13 @@ class SettlementFold:
             int(EngineEvent.CANCELLED): self._cancelled,
             int(EngineEvent.REDUCED): self._reduced,
             int(EngineEvent.REJECTED): self._rejected,
+            int(EngineEvent.TRIGGERED): self._triggered,
         }
         names = events.dtype.names or ()
         for row in events.tolist():
             event = dict(zip(names, row, strict=True))
-            handlers[event["kind"]](event)
+            if event["kind"] not in OF_NO_ORDER:
+                handlers[event["kind"]](event)
         return self.outcome
 
     # --- one handler an event -----------------------------------------------------------------------
@@ -200,18 +205,29 @@ class SettlementFold:
         return order.fee - fee_before, hold_before - order.hold
 
     def _rested(self, event: dict[str, Any]) -> None:
-        """The rest stands in the book: nothing moves, its owner is told nothing new."""
+        """The rest stands in the book, or waits for its trigger: nothing moves."""
         order = self.orders[event["order_id"]]
         require(
             order.left_lots == event["left_lots"],
             f"order {order.id} rests with another quantity than the books'",
         )
+        if event["reason"] == Reason.WAITING:
+            order.row.status = OrderStatus.UNTRIGGERED
+            _touch(order, event, from_ns(event["timestamp_ns"]))
+
+    def _triggered(self, event: dict[str, Any]) -> None:
+        """The order wakes; what it then does follows as events of its own."""
+        order = self.orders[event["order_id"]]
+        at = from_ns(event["timestamp_ns"])
+        order.row.status, order.row.triggered_at = OrderStatus.NEW, at
+        _touch(order, event, at)
 
     def _cancelled(self, event: dict[str, Any]) -> None:
         """The order ends; what is left of its hold goes back."""
         order = self.orders[event["order_id"]]
         at = from_ns(event["timestamp_ns"])
-        order.row.status, order.row.reason = OrderStatus.CANCELLED, Reason(event["reason"]).name
+        order.row.status = OrderStatus.EXPIRED if event["reason"] == Reason.EXPIRED else OrderStatus.CANCELLED
+        order.row.reason = Reason(event["reason"]).name
         order.row.cancelled_at = at
         self._release(order, order.hold, f"order:{order.id}:unfreeze", at)
         _touch(order, event, at)
@@ -223,7 +239,9 @@ class SettlementFold:
         order.left_lots -= event["qty_lots"]
         order.lots -= event["qty_lots"]
         require(order.left_lots == event["left_lots"], f"order {order.id} was reduced to another quantity")
-        self._release(order, order.hold - order.hold_needed(), f"command:{event['sequence']}:unfreeze", at)
+        self._release(
+            order, order.hold - order.hold_needed(), f"command:{event['sequence']}:{event['index']}:unfreeze", at
+        )
         _touch(order, event, at)
 
     def _rejected(self, event: dict[str, Any]) -> None:

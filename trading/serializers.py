@@ -1,6 +1,8 @@
 """Wire shapes of orders, accounts and holdings: the rules that validate are the ones that are published."""
 
 import hashlib
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -15,8 +17,8 @@ from exchange.kernel.errors import DomainError, gettext_noop
 from exchange.kernel.money import plain
 from exchange.observability.tracing import current_trace
 from marketdata import selectors as instruments
-from trading.errors import PriceNotAllowedError, PriceRequiredError
-from trading.models import OrderStatus, OrderType, Side, TimeInForce
+from trading.models import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from trading.services import terms
 from trading.services.requests import PlaceOrder
 
 BATCH_ORDERS_MAX = 50
@@ -66,6 +68,34 @@ class ClientOrderIdField(PatternField):
         super().__init__(CLIENT_ORDER_ID_PATTERN, **options)
 
 
+class FlagField(serializers.BooleanField):
+    """true or false, and only these."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Refuse what is not a JSON boolean."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class MomentField(serializers.DateTimeField):
+    """A moment as RFC 3339 with its zone; without one nobody knows when it is."""
+
+    default_error_messages = {"zone": _("Must end with Z or an offset such as +08:00.")}
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        """Refuse a moment without a zone instead of guessing one."""
+        if value.tzinfo is None:
+            self.fail("zone")
+        return value.astimezone(UTC)
+
+    def to_internal_value(self, value: Any) -> datetime:
+        """Refuse what is not a JSON string."""
+        if not isinstance(value, str):
+            self.fail("invalid", format="2025-05-18T10:30:00Z")
+        return super().to_internal_value(value)
+
+
 class OrderRequest(StrictSerializer):
     """A new order."""
 
@@ -73,12 +103,27 @@ class OrderRequest(StrictSerializer):
     side = WordField(choices=Side.choices)
     type = SupportedWordField(UnsupportedOrderTypeError, choices=OrderType.choices)
     quantity = AmountField(help_text="A whole number of lots.")
-    price = AmountField(required=False, help_text="A whole number of ticks. For limit orders, and only for them.")
+    price = AmountField(
+        required=False, help_text="A whole number of ticks. For the types with limit in their name, and only for them."
+    )
+    stop_price = AmountField(
+        required=False,
+        help_text="The last trade at which a stop or take-profit order wakes: a buy's stop and a sell's take-profit at"
+        " or above, the others at or below. One already through wakes at once.",
+    )
     time_in_force = SupportedWordField(
         UnsupportedTimeInForceError,
         choices=TimeInForce.choices,
         required=False,
-        help_text="gtc unless given. A market order never rests, so it is always ioc.",
+        help_text="Without it gtc, or ioc for types that take the market's price. fok trades whole or not at all.",
+    )
+    expires_at = MomentField(required=False, help_text="When a gtd order ends. A day order ends with the UTC day.")
+    post_only = FlagField(required=False, help_text="Reject the order rather than let it trade on arrival.")
+    display_quantity = AmountField(required=False, help_text="The part of an iceberg that the book shows.")
+    self_trade_prevention = WordField(
+        choices=SelfTradePrevention.choices,
+        required=False,
+        help_text="What is done when the order meets one of your own on arrival: none unless given.",
     )
     client_order_id = ClientOrderIdField(
         required=False,
@@ -93,40 +138,27 @@ class OrderRequest(StrictSerializer):
                 price is missing or out of place.
         """
         spec = instruments.instrument(attrs["symbol"])
-        values = {"time_in_force": TimeInForce.GTC.value, **attrs}
-        values["quantity"] = spec.parse_qty(attrs["quantity"])
-        spec.qty_to_lots(values["quantity"])
-        is_limit = attrs["type"] == OrderType.LIMIT
-        if is_limit and "price" not in attrs:
-            raise PriceRequiredError(field="price")
-        if not is_limit and "price" in attrs:
-            raise PriceNotAllowedError(field="price")
-        if is_limit:
-            values["price"] = spec.parse_price(attrs["price"])
-            spec.price_to_ticks(values["price"])
+        values = {"time_in_force": str(terms.times_allowed(attrs["type"])[0]), **attrs}
+        for name in ("quantity", "display_quantity"):
+            if name in attrs:
+                values[name] = spec.parse_qty(attrs[name])
+                spec.qty_to_lots(values[name])
+        for name in ("price", "stop_price"):
+            if name in attrs:
+                values[name] = spec.parse_price(attrs[name])
+                spec.price_to_ticks(values[name])
         return values
 
     def order(self) -> PlaceOrder:
         """Return the validated request as the services take it."""
-        values = self.validated_data
-        price = values.get("price")
-        canonical = [
-            values["symbol"],
-            values["side"],
-            values["type"],
-            plain(values["quantity"]),
-            None if price is None else plain(price),
-            values["time_in_force"],
-        ]
+        values = dict(self.validated_data)
+        client_order_id = values.pop("client_order_id", None)
+        canonical = {name: str(value) for name, value in sorted(values.items())}
+        canonical |= {name: plain(value) for name, value in values.items() if isinstance(value, Decimal)}
         return PlaceOrder(
-            symbol=values["symbol"],
-            side=values["side"],
-            type=values["type"],
-            quantity=values["quantity"],
-            price=price,
-            time_in_force=values["time_in_force"],
-            client_order_id=values.get("client_order_id"),
-            body_hash=hashlib.sha256(orjson.dumps(canonical)).digest(),
+            **values,
+            client_order_id=client_order_id,
+            body_hash=hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).digest(),
             trace=current_trace(),
         )
 
@@ -197,7 +229,12 @@ class OrderResponse(serializers.Serializer[Any]):
     type = serializers.ChoiceField(choices=OrderType.choices)
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices)
     quantity = WireNumberField()
-    price = WireNumberField(allow_null=True, help_text="null for a market order.")
+    price = WireNumberField(allow_null=True, help_text="null where the order takes the market's price.")
+    stop_price = WireNumberField(allow_null=True)
+    display_quantity = WireNumberField(allow_null=True)
+    post_only = serializers.BooleanField()
+    self_trade_prevention = serializers.ChoiceField(choices=SelfTradePrevention.choices)
+    expires_at = serializers.DateTimeField(allow_null=True)
     filled_quantity = WireNumberField()
     avg_price = WireNumberField(allow_null=True, help_text="null before the first fill.")
     fee = DecimalStringField()
@@ -207,6 +244,7 @@ class OrderResponse(serializers.Serializer[Any]):
     client_order_id = serializers.CharField(allow_null=True)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
+    triggered_at = serializers.DateTimeField(allow_null=True, help_text="When a stop or take-profit order woke.")
     filled_at = serializers.DateTimeField(allow_null=True)
     cancelled_at = serializers.DateTimeField(allow_null=True)
 

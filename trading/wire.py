@@ -7,7 +7,7 @@ from typing import Any
 
 from exchange.kernel.money import EXACT, plain
 from marketdata.units import InstrumentSpec
-from trading.models import Order, OrderType
+from trading.models import Order
 
 
 def moment(value: datetime | None) -> str | None:
@@ -32,7 +32,12 @@ def order_fields(order: Order, spec: InstrumentSpec) -> dict[str, Any]:
         "type": order.type,
         "time_in_force": order.time_in_force,
         "quantity": spec.wire_qty(order.quantity),
-        "price": None if order.type == OrderType.MARKET or order.price is None else spec.wire_price(order.price),
+        "price": None if order.price is None else spec.wire_price(order.price),
+        "stop_price": None if order.stop_price is None else spec.wire_price(order.stop_price),
+        "display_quantity": None if order.display_quantity is None else spec.wire_qty(order.display_quantity),
+        "post_only": order.post_only,
+        "self_trade_prevention": str(order.self_trade_prevention),
+        "expires_at": moment(order.expires_at),
         "filled_quantity": spec.wire_qty(order.filled_quantity),
         "avg_price": average_price(spec, order.filled_notional, order.filled_quantity),
         "fee": plain(order.fee),
@@ -42,6 +47,7 @@ def order_fields(order: Order, spec: InstrumentSpec) -> dict[str, Any]:
         "client_order_id": order.client_order_id,
         "created_at": moment(order.created_at),
         "updated_at": moment(order.updated_at),
+        "triggered_at": moment(order.triggered_at),
         "filled_at": moment(order.filled_at),
         "cancelled_at": moment(order.cancelled_at),
     }

@@ -23,7 +23,8 @@ from matching_worker import protocol
 from risk.services import checks
 from risk.services.limits import TraderLimits
 from trading import errors
-from trading.models import Order, OrderStatus, OrderType, PrivateChannel
+from trading.models import Order, OrderStatus, OrderType, PrivateChannel, SelfTradePrevention, TimeInForce
+from trading.services import terms
 from trading.services.command_log import CommandRow
 from trading.services.requests import CancelOrder, OrderRequest, PlaceOrder, ReduceOrder
 from trading.wire import balance_fields, order_fields
@@ -31,8 +32,9 @@ from trading.wire import balance_fields, order_fields
 WALLETS = ("available", "order_hold", "withdraw_hold")
 
 SIDES = {"buy": protocol.Side.BUY, "sell": protocol.Side.SELL}
-TYPES = {"limit": protocol.OrderType.LIMIT, "market": protocol.OrderType.MARKET}
-TIMES_IN_FORCE = {"gtc": protocol.TimeInForce.GTC, "ioc": protocol.TimeInForce.IOC}
+TYPES = {word: protocol.OrderType[word.name] for word in OrderType}
+TIMES_IN_FORCE = {word: protocol.TimeInForce[word.name] for word in TimeInForce}
+SELF_TRADE = {word: protocol.SelfTrade[word.name] for word in SelfTradePrevention}
 
 
 @dataclass(slots=True)
@@ -103,28 +105,29 @@ class Admission:
             raise UnknownInstrumentError(symbol=request.symbol[:SYMBOL_SHOWN_MAX])
         checks.require_trading(spec)
         lots = spec.qty_to_lots(request.quantity)
-        limit_ticks = self._limit_ticks(spec, request)
-        terms = checks.order_terms(
+        terms.check(request, spec, now=self.now)
+        worth = checks.order_terms(
             spec,
             side=request.side,
             lots=lots,
-            limit_ticks=limit_ticks,
+            limit_ticks=None if request.price is None else spec.price_to_ticks(request.price),
+            stop_ticks=None if request.stop_price is None else spec.price_to_ticks(request.stop_price),
             last_price=self.book.last_prices[spec.id],
         )
         limits = self.book.limits[owner_id]
         limits.count_order(self.now.date())
-        order = self._new_order(owner_id, request, spec, terms)
-        wallet = self.book.wallets[owner_id, terms.hold_asset]
-        hold = from_quanta(terms.hold, terms.hold_decimals)
+        order = self._new_order(owner_id, request, spec, worth)
+        wallet = self.book.wallets[owner_id, worth.hold_asset]
+        hold = from_quanta(worth.hold, worth.hold_decimals)
         if wallet["available"] < hold:
             return self._reject_for_funds(order, spec, request, required=hold, available=wallet["available"])
         self._freeze(order, hold, wallet)
-        if limits.needs_review(spec.quote, spec.ticks_to_price(terms.worst_ticks) * order.quantity):
+        if limits.needs_review(spec.quote, spec.ticks_to_price(worth.worst_ticks) * order.quantity):
             order.status = OrderStatus.PENDING_REVIEW
         else:
             self.queue_place(order, spec)
         self._record(order, spec, request)
-        self._tell_balance(owner_id, terms.hold_asset)
+        self._tell_balance(owner_id, worth.hold_asset)
         return order
 
     def _repeat(self, owner_id: int, request: PlaceOrder) -> Order | None:
@@ -141,18 +144,7 @@ class Admission:
         again.repeated = True
         return again
 
-    @staticmethod
-    def _limit_ticks(spec: InstrumentSpec, request: PlaceOrder) -> int | None:
-        """Return the limit price in ticks; None for a market order."""
-        if request.type == OrderType.MARKET:
-            if request.price is not None:
-                raise errors.PriceNotAllowedError
-            return None
-        if request.price is None:
-            raise errors.PriceRequiredError
-        return spec.price_to_ticks(request.price)
-
-    def _new_order(self, owner_id: int, request: PlaceOrder, spec: InstrumentSpec, terms: checks.OrderTerms) -> Order:
+    def _new_order(self, owner_id: int, request: PlaceOrder, spec: InstrumentSpec, worth: checks.OrderTerms) -> Order:
         """Build the row of an accepted order, before its hold is taken."""
         return Order(
             id=request.order_id if request.order_id is not None else self.book.free_ids.pop(),
@@ -161,9 +153,14 @@ class Admission:
             symbol=spec.symbol,
             side=request.side,
             type=request.type,
-            time_in_force="ioc" if request.type == OrderType.MARKET else request.time_in_force,
+            time_in_force=request.time_in_force,
             price=request.price,
-            worst_price=spec.ticks_to_price(terms.worst_ticks),
+            stop_price=request.stop_price,
+            display_quantity=request.display_quantity,
+            post_only=request.post_only,
+            self_trade_prevention=request.self_trade_prevention,
+            expires_at=terms.expires_at(request, now=self.now),
+            worst_price=spec.ticks_to_price(worth.worst_ticks),
             quantity=request.quantity,
             filled_quantity=Decimal(0),
             filled_notional=Decimal(0),
@@ -171,7 +168,7 @@ class Admission:
             fee_accrued=Decimal(0),
             maker_fee_rate=spec.maker_fee_rate,
             taker_fee_rate=spec.taker_fee_rate,
-            hold_asset=terms.hold_asset,
+            hold_asset=worth.hold_asset,
             hold_remaining=Decimal(0),
             status=OrderStatus.NEW,
             reason="",
@@ -249,6 +246,11 @@ class Admission:
             kind=protocol.CommandKind.PLACE,
             price_ticks=spec.price_to_ticks(order.worst_price),
             qty_lots=spec.qty_to_lots(order.quantity),
+            trigger_ticks=0 if order.stop_price is None else spec.price_to_ticks(order.stop_price),
+            display_lots=0 if order.display_quantity is None else spec.qty_to_lots(order.display_quantity),
+            expires_ns=0 if order.expires_at is None else to_ns(order.expires_at),
+            flags=protocol.OrderFlag.POST_ONLY if order.post_only else 0,
+            stp=SELF_TRADE[order.self_trade_prevention],
         )
 
     def _record(self, order: Order, spec: InstrumentSpec, request: PlaceOrder) -> None:
@@ -329,8 +331,7 @@ class Admission:
         order: Order,
         *,
         kind: protocol.CommandKind,
-        price_ticks: int = 0,
-        qty_lots: int = 0,
+        **numbers: int,
     ) -> None:
         """Add a command to its shard's part of the batch."""
         self.decisions.commands.setdefault(spec.shard, []).append(
@@ -339,12 +340,11 @@ class Admission:
                 timestamp_ns=to_ns(self.now),
                 order_id=order.id,
                 trader_id=order.user_id,
-                price_ticks=price_ticks,
-                qty_lots=qty_lots,
                 instrument_id=spec.id,
                 side=SIDES[order.side],
                 order_type=TYPES[order.type],
                 time_in_force=TIMES_IN_FORCE[order.time_in_force],
+                **numbers,
             )
         )
 

@@ -37,8 +37,8 @@ class CommandRow(NamedTuple):
     side: int
     order_type: int
     time_in_force: int
-    price_ticks: int
-    qty_lots: int
+    price_ticks: int = 0
+    qty_lots: int = 0
     trigger_ticks: int = 0
     display_lots: int = 0
     expires_ns: int = 0

@@ -40,10 +40,11 @@ _IDS = "SELECT nextval('orders_id_seq') FROM generate_series(1, %s)"
 _INSERT = """
 INSERT INTO orders (id, user_id, instrument_id, symbol, side, type, time_in_force, price, worst_price, quantity,
     maker_fee_rate, taker_fee_rate, hold_asset, hold_remaining, status, reason, client_order_id, trace,
-    created_at, updated_at)
+    stop_price, display_quantity, post_only, self_trade_prevention, expires_at, created_at, updated_at)
 SELECT *, %s, %s FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::text[],
     %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
-    %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[])
+    %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::boolean[],
+    %s::text[], %s::timestamptz[])
 """
 _INSERT_KEYS = (
     "INSERT INTO order_keys (user_id, client_order_id, order_id, body_hash)"
@@ -198,7 +199,7 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
         When the door was asked for, by `time.perf_counter`.
     """
     if decisions.placed:
-        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 18))
+        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 23))
     if decisions.keys:
         database.execute(_INSERT_KEYS, *database.columns(decisions.keys, 4))
     if decisions.cancels_requested:
@@ -251,4 +252,9 @@ def _row(order: Order) -> tuple[Any, ...]:
         order.reason,
         order.client_order_id,
         order.trace,
+        order.stop_price,
+        order.display_quantity,
+        order.post_only,
+        order.self_trade_prevention,
+        order.expires_at,
     )

@@ -52,11 +52,13 @@ JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON h.user_id = g.u AND h.in
 _UPDATE_ORDERS = """
 UPDATE orders o SET quantity = g.quantity, filled_quantity = g.filled, filled_notional = g.notional, fee = g.fee,
     fee_accrued = g.accrued, hold_remaining = g.hold, status = g.status, reason = g.reason, sequence = g.sequence,
-    updated_at = g.updated_at, filled_at = g.filled_at, cancelled_at = g.cancelled_at
+    updated_at = g.updated_at, filled_at = g.filled_at, cancelled_at = g.cancelled_at,
+    triggered_at = g.triggered_at
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[],
-    %s::numeric[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[])
+    %s::numeric[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
+    %s::timestamptz[])
     AS g(id, created_at, quantity, filled, notional, fee, accrued, hold, status, reason, sequence, updated_at,
-         filled_at, cancelled_at)
+         filled_at, cancelled_at, triggered_at)
 WHERE o.id = g.id AND o.created_at = g.created_at
 """
 _INSERT_TRADES = """
@@ -221,7 +223,7 @@ def _write(
     """
     changed = [_to_row(order) for order in fold.orders.values() if order.changed]
     if changed:
-        database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 14))
+        database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 15))
     if outcome.trades:
         _write_trades(outcome.trades, shard)
         _write_holdings(fold.holdings, now)
@@ -253,6 +255,7 @@ def _order_row(order: Order) -> tuple[Any, ...]:
         order.updated_at,
         order.filled_at,
         order.cancelled_at,
+        order.triggered_at,
     )
 
 

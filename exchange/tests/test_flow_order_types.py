@@ -1,0 +1,219 @@
+"""Every order type down the whole road: what it holds, what it does, what is left, to the last quantum."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from exchange.kernel.clock import utc_now
+from trading import audit, errors
+from trading.services import expiry, orders
+from trading.services.requests import PlaceOrder
+from trading.tests.road import fresh, limit, make_instrument, market, place, run_worker_once
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
+
+
+@pytest.fixture
+def traders(customer):
+    """Two traders on a market whose last trade was at 50,000."""
+    make_instrument()
+    alice, bob = customer("alice", USDT=100_000, BTC=2), customer("bob", USDT=100_000, BTC=2)
+    place(bob.id, limit("BTCUSDT", "sell", "0.0010", "50000"))
+    place(alice.id, limit("BTCUSDT", "buy", "0.0010", "50000"))
+    run_worker_once()
+    yield alice, bob
+    assert [item for item in audit.invariants() if not item.ok] == []
+
+
+def _order(kind: str, side: str, quantity: str, **fields) -> PlaceOrder:
+    numbers = {
+        name: Decimal(value) for name, value in fields.items() if name in {"price", "stop_price", "display_quantity"}
+    }
+    words = {name: value for name, value in fields.items() if name not in numbers}
+    default = "gtc" if kind in {"limit", "stop_limit", "take_profit_limit"} else "ioc"
+    return PlaceOrder(
+        "BTCUSDT", side, kind, Decimal(quantity), time_in_force=words.pop("time_in_force", default), **numbers, **words
+    )
+
+
+def test_a_stop_waits_with_its_hold_and_trades_at_the_market_when_the_price_gets_there(traders) -> None:
+    alice, bob = traders
+    before = alice.balances("USDT")["available"]
+    [stop] = place(alice.id, _order("stop", "buy", "0.0100", stop_price="51000"))
+    run_worker_once()
+    # worst price 51,000 x 1.05 = 53,550; 535.5 and its fee 0.1071
+    assert fresh(stop).status == "untriggered"
+    assert alice.balances("USDT") == {"available": before - Decimal("535.6071"), "order_hold": Decimal("535.6071")}
+
+    place(bob.id, limit("BTCUSDT", "sell", "0.0010", "51000"), limit("BTCUSDT", "sell", "0.0200", "51100"))
+    place(alice.id, limit("BTCUSDT", "buy", "0.0010", "51000"))
+    run_worker_once()
+
+    stop = fresh(stop)
+    assert (stop.status, stop.filled_notional) == ("filled", Decimal(511))
+    assert stop.triggered_at is not None
+    assert alice.balances("USDT")["order_hold"] == 0
+
+
+def test_a_stop_limit_rests_at_its_price_after_it_woke(traders) -> None:
+    alice, bob = traders
+    [stop] = place(alice.id, _order("stop_limit", "sell", "0.0100", stop_price="49000", price="48900"))
+    place(bob.id, limit("BTCUSDT", "sell", "0.0010", "49000"), limit("BTCUSDT", "buy", "0.0010", "49000"))
+    run_worker_once()
+
+    assert fresh(stop).status == "new"
+    place(bob.id, limit("BTCUSDT", "buy", "0.0040", "48900"))
+    run_worker_once()
+    assert (fresh(stop).status, fresh(stop).filled_quantity) == ("partial_filled", Decimal("0.0040"))
+
+
+def test_a_take_profit_already_through_fires_at_once(traders) -> None:
+    alice, bob = traders
+    place(bob.id, limit("BTCUSDT", "buy", "0.0100", "49900"))
+
+    [profit] = place(alice.id, _order("take_profit", "sell", "0.0100", stop_price="49000"))
+    run_worker_once()
+
+    assert (fresh(profit).status, fresh(profit).filled_notional) == ("filled", Decimal(499))
+
+
+def test_a_waiting_stop_can_be_cancelled_and_gives_everything_back(traders) -> None:
+    alice, _ = traders
+    before = alice.balances("USDT")
+    [stop] = place(alice.id, _order("stop", "buy", "0.0100", stop_price="51000"))
+    run_worker_once()
+
+    orders.cancel(alice.id, [stop.id], now=utc_now())
+    run_worker_once()
+
+    assert fresh(stop).status == "cancelled"
+    assert alice.balances("USDT") == before
+
+
+def test_fok_trades_whole_or_not_at_all(traders) -> None:
+    alice, bob = traders
+    place(bob.id, limit("BTCUSDT", "sell", "0.0100", "50000"))
+
+    [too_much] = place(alice.id, _order("limit", "buy", "0.0101", price="50000", time_in_force="fok"))
+    [whole] = place(alice.id, _order("limit", "buy", "0.0100", price="50000", time_in_force="fok"))
+    run_worker_once()
+
+    assert (fresh(too_much).status, fresh(too_much).reason, fresh(too_much).filled_quantity) == (
+        "cancelled",
+        "FOK_UNFILLED",
+        0,
+    )
+    assert fresh(whole).status == "filled"
+
+
+def test_post_only_is_rejected_where_it_would_take_and_rests_where_not(traders) -> None:
+    alice, bob = traders
+    place(bob.id, limit("BTCUSDT", "sell", "0.0100", "50000"))
+    before = alice.balances("USDT")
+
+    [taking] = place(alice.id, _order("limit", "buy", "0.0100", price="50000", post_only=True))
+    run_worker_once()
+    assert (fresh(taking).status, fresh(taking).reason) == ("rejected", "POST_ONLY_WOULD_TAKE")
+    assert alice.balances("USDT") == before
+
+    [resting] = place(alice.id, _order("limit", "buy", "0.0100", price="49999.99", post_only=True))
+    run_worker_once()
+    assert fresh(resting).status == "new"
+
+
+def test_an_iceberg_trades_beyond_what_it_shows(traders) -> None:
+    alice, bob = traders
+    [iceberg] = place(bob.id, _order("limit", "sell", "0.0500", price="50000", display_quantity="0.0100"))
+
+    place(alice.id, limit("BTCUSDT", "buy", "0.0300", "50000"))
+    run_worker_once()
+
+    assert (fresh(iceberg).status, fresh(iceberg).filled_quantity) == ("partial_filled", Decimal("0.0300"))
+    assert bob.balances("BTC")["order_hold"] == Decimal("0.0200")
+
+
+@pytest.mark.parametrize(
+    ("mode", "resting", "taking"),
+    [
+        ("cancel_maker", ("cancelled", "0.0100", "0"), ("new", "0.0150", "0")),
+        ("cancel_taker", ("new", "0.0100", "0"), ("cancelled", "0.0150", "0")),
+        ("cancel_both", ("cancelled", "0.0100", "0"), ("cancelled", "0.0150", "0")),
+        ("decrement", ("cancelled", "0.0100", "0"), ("new", "0.0050", "0")),
+        ("none", ("filled", "0.0100", "0.0100"), ("partial_filled", "0.0150", "0.0100")),
+    ],
+)
+def test_a_taker_that_meets_its_own_order(traders, mode: str, resting, taking) -> None:
+    alice, _ = traders
+    [own] = place(alice.id, limit("BTCUSDT", "sell", "0.0100", "50000"))
+
+    [taker] = place(alice.id, _order("limit", "buy", "0.0150", price="50000", self_trade_prevention=mode))
+    run_worker_once()
+
+    for order, (status, quantity, filled) in ((fresh(own), resting), (fresh(taker), taking)):
+        assert (order.status, order.quantity, order.filled_quantity) == (status, Decimal(quantity), Decimal(filled))
+
+
+def test_a_gtd_order_ends_when_it_says_and_a_day_order_with_the_day(traders) -> None:
+    alice, _ = traders
+    before, now = alice.balances("USDT"), utc_now()
+    ends = now + timedelta(hours=1)
+    [gtd] = place(alice.id, _order("limit", "buy", "0.0100", price="49000", time_in_force="gtd", expires_at=ends))
+    [day] = place(alice.id, _order("limit", "buy", "0.0100", price="49000", time_in_force="day"))
+    run_worker_once()
+
+    assert not expiry.tell_time(0, now=ends - timedelta(seconds=1))
+    assert expiry.tell_time(0, now=ends)
+    run_worker_once()
+    assert (fresh(gtd).status, fresh(gtd).reason) == ("expired", "EXPIRED")
+    midnight = fresh(day).expires_at
+    assert (midnight.hour, midnight.minute, midnight.date()) == (0, 0, (now + timedelta(days=1)).date())
+
+    assert expiry.tell_time(0, now=max(midnight, ends) + timedelta(seconds=1))
+    run_worker_once()
+    assert fresh(day).status == "expired"
+    assert alice.balances("USDT") == before
+
+
+@pytest.mark.parametrize(
+    ("request_", "refusal"),
+    [
+        (_order("stop", "buy", "0.01"), errors.StopPriceRequiredError),
+        (_order("limit", "buy", "0.01", price="50000", stop_price="50000"), errors.StopPriceNotAllowedError),
+        (_order("stop_limit", "buy", "0.01", stop_price="50000"), errors.PriceRequiredError),
+        (_order("take_profit", "buy", "0.01", stop_price="50000", price="50000"), errors.PriceNotAllowedError),
+        (_order("market", "buy", "0.01", time_in_force="gtc"), errors.TimeInForceNotAllowedError),
+        (
+            _order("limit", "buy", "0.01", price="50000", time_in_force="ioc", post_only=True),
+            errors.PostOnlyNotAllowedError,
+        ),
+        (
+            _order("stop_limit", "buy", "0.01", price="50000", stop_price="50000", post_only=True),
+            errors.PostOnlyNotAllowedError,
+        ),
+        (_order("limit", "buy", "0.01", price="50000", display_quantity="0.02"), errors.DisplayQuantityError),
+        (_order("limit", "buy", "2.00", price="50000", display_quantity="0.0001"), errors.DisplayQuantityError),
+        (_order("limit", "buy", "0.01", price="50000", time_in_force="gtd"), errors.ExpiryError),
+        (_order("limit", "buy", "0.01", price="50000", expires_at=utc_now() + timedelta(days=9)), errors.ExpiryError),
+        (_order("limit", "buy", "0.01", price="50000", time_in_force="gtd", expires_at=utc_now()), errors.ExpiryError),
+    ],
+    ids=str,
+)
+def test_words_that_do_not_go_together_are_refused_and_change_nothing(traders, request_, refusal) -> None:
+    alice, _ = traders
+    before = alice.balances("USDT")
+
+    [result] = place(alice.id, request_)
+
+    assert isinstance(result, refusal)
+    assert alice.balances("USDT") == before
+
+
+def test_a_market_order_may_be_fok(traders) -> None:
+    alice, _ = traders
+
+    [order] = place(alice.id, PlaceOrder("BTCUSDT", "buy", "market", Decimal("0.01"), time_in_force="fok"))
+    [plain] = place(alice.id, market("BTCUSDT", "buy", "0.01"))
+    run_worker_once()
+
+    assert (fresh(order).reason, fresh(plain).reason) == ("FOK_UNFILLED", "IOC_REMAINDER")
