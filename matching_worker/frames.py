@@ -44,6 +44,7 @@ _FRAME_HEADER: Final = struct.Struct("<4sIHHIqqqII32s")
 _CHECKSUM: Final = struct.Struct("<I")
 _FRAME_CHECKED_FROM: Final = 8
 SEGMENT_HEADER_BYTES: Final = _SEGMENT_HEADER.size
+FRAME_HEADER_BYTES: Final = _FRAME_HEADER.size
 
 
 class WalError(Exception):
