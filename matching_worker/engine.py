@@ -21,8 +21,11 @@ from matching_worker.book.layout import (
     OUT_OF_SEQUENCE,
     POSITION_SHIFT,
     TOO_NEW,
+    TRIGGER_ROWS,
+    TRIGGERS,
     WANTS_EVENTS,
 )
+from matching_worker.book.positions import position_of
 from matching_worker.book.reading import locate, read_levels, read_queue
 from matching_worker.protocol import (
     COMMAND_DTYPE,
@@ -33,6 +36,7 @@ from matching_worker.protocol import (
     PRICE_TICKS_MAX,
     Rows,
     Side,
+    TradingState,
     trade_id_base,
 )
 
@@ -83,6 +87,18 @@ class OpenOrder(NamedTuple):
     side: Side
     price_ticks: int
     open_lots: int
+    """All of it, the hidden part of an iceberg included."""
+    is_waiting: bool = False
+    """Whether it waits for its trigger; then no level counts its lots."""
+
+
+class Indication(NamedTuple):
+    """What a call auction would do now; all 0 when nothing would trade."""
+
+    price_ticks: int
+    qty_lots: int
+    surplus_lots: int
+    """Lots that would like to buy at the price less lots that would like to sell."""
 
 
 class Engine:
@@ -125,7 +141,7 @@ class Engine:
 
     @property
     def open_order_count(self) -> int:
-        """Resting orders of all books."""
+        """Resting and waiting orders of all books."""
         return int(self._arrays.state["order_count"][0])
 
     def apply(self, commands: Rows) -> Rows:
@@ -219,24 +235,48 @@ class Engine:
         return BestLevel(int(level["key"]) ^ flip, int(level["open_lots"]))
 
     def order(self, order_id: int) -> OpenOrder | None:
-        """Return a resting order, or None when no such order rests."""
+        """Return a resting or waiting order, or None when there is no such order."""
         arrays = self._arrays
         slot = locate(arrays.index, arrays.orders, order_id)
         if slot == NO_SLOT:
             return None
         order = arrays.orders[slot]
-        instrument_id, side_index = divmod(int(order["side_row"]), 2)
+        terms = arrays.terms[slot]
+        side_row = int(order["side_row"])
+        order_id, trader_id, lots = (int(order[name]) for name in ("order_id", "trader_id", "open_lots"))
+        if side_row >= TRIGGER_ROWS:
+            instrument_id, side = int(terms["instrument_id"]), Side(terms["side"])
+            return OpenOrder(order_id, trader_id, instrument_id, side, int(terms["price_ticks"]), lots, is_waiting=True)
+        instrument_id, side_index = divmod(side_row, 2)
         side = Side(side_index + 1)
         key = int(arrays.levels["key"][order["level"]])
         price_ticks = key ^ KEY_FLIP if side == Side.BUY else key
-        return OpenOrder(
-            int(order["order_id"]),
-            int(order["trader_id"]),
-            instrument_id,
-            side,
-            price_ticks,
-            int(order["open_lots"]),
-        )
+        hidden = int(terms["hidden_lots"]) if order["special"] else 0
+        return OpenOrder(order_id, trader_id, instrument_id, side, price_ticks, lots + hidden)
+
+    def waiting(self, instrument_id: int) -> list[int]:
+        """Return the ids of the orders that wait for their trigger, in the order in which they entered."""
+        self._side_row(instrument_id, Side.BUY)
+        orders = self._arrays.orders
+        first = TRIGGER_ROWS + TRIGGERS * instrument_id
+        waits = (orders["side_row"] >= first) & (orders["side_row"] < first + TRIGGERS) & (orders["level"] != NO_SLOT)
+        found = orders[waits]
+        return found["order_id"][np.argsort(found["entry"])].tolist()  # type: ignore[no-any-return]
+
+    def position(self, trader_id: int, instrument_id: int) -> int:
+        """Return a trader's net position in a contract, in lots, negative when short."""
+        return int(position_of(self._arrays.positions, trader_id, instrument_id))
+
+    def trading_state(self, instrument_id: int) -> TradingState:
+        """Return what an instrument allows now."""
+        self._side_row(instrument_id, Side.BUY)
+        return TradingState(int(self._arrays.instruments["state"][instrument_id]) or TradingState.CONTINUOUS)
+
+    def indication(self, instrument_id: int) -> Indication:
+        """Return what a call auction last told."""
+        self._side_row(instrument_id, Side.BUY)
+        row = self._arrays.instruments[instrument_id]
+        return Indication(int(row["auction_ticks"]), int(row["auction_lots"]), int(row["auction_surplus"]))
 
     def queue(self, instrument_id: int, side: Side, price_ticks: int) -> list[int]:
         """Return the ids of the orders resting at a price, oldest first."""
@@ -254,6 +294,11 @@ class Engine:
             InvariantViolationError: The first difference, in words.
         """
         check(self._arrays)
+
+    def mark_price_ticks(self, instrument_id: int) -> int:
+        """Return the instrument's mark price; 0 before the first."""
+        self._side_row(instrument_id, Side.BUY)
+        return int(self._arrays.instruments["mark_ticks"][instrument_id])
 
     def trade_number(self, instrument_id: int) -> int:
         """Return the number of the instrument's last trade; 0 before the first."""

@@ -44,6 +44,7 @@ _FRAME_HEADER: Final = struct.Struct("<4sIHHIqqqII32s")
 _CHECKSUM: Final = struct.Struct("<I")
 _FRAME_CHECKED_FROM: Final = 8
 SEGMENT_HEADER_BYTES: Final = _SEGMENT_HEADER.size
+FRAME_HEADER_BYTES: Final = _FRAME_HEADER.size
 
 
 class WalError(Exception):
@@ -141,19 +142,24 @@ def _frame_at(path: Path, content: bytes, offset: int, shard: int) -> _Frame | N
     return _Frame(epoch, first, last, durable, row_bytes, chain_hash, payload_start, end)
 
 
-def _commands(path: Path, content: bytes, frame: _Frame) -> Rows:
-    """Return a frame's commands as rows of today, owned by the caller."""
-    if frame.row_bytes == COMMAND_BYTES:
-        commands = np.frombuffer(bytearray(content[frame.payload_start : frame.end]), COMMAND_DTYPE)
+def _commands(path: Path, content: bytes, frames: "list[_Frame]") -> Rows:
+    """Return the commands of frames that follow each other, as rows of today, owned by the caller.
+
+    All of the frames have rows of one size. They are joined as bytes: NumPy joins structured rows field by field.
+    """
+    first, last, row_bytes = frames[0].first_sequence, frames[-1].last_sequence, frames[0].row_bytes
+    if row_bytes == COMMAND_BYTES:
+        view = memoryview(content)
+        joined = bytearray().join([view[frame.payload_start : frame.end] for frame in frames])
+        commands = np.frombuffer(joined, COMMAND_DTYPE)
         if commands["version"].max() > PROTOCOL_VERSION:
             raise WalVersionError(
-                f"{path}: commands {frame.first_sequence} to {frame.last_sequence} have version "
-                f"{commands['version'].max()}; this program reads {PROTOCOL_VERSION}"
+                f"{path}: commands {first} to {last} have version {commands['version'].max()}; "
+                f"this program reads {PROTOCOL_VERSION}"
             )
         return commands
-    starts = range(frame.payload_start, frame.end, frame.row_bytes)
-    sequences = np.arange(frame.first_sequence, frame.last_sequence + 1)
-    return decode(sequences, [content[start : start + frame.row_bytes] for start in starts])
+    starts = [start for frame in frames for start in range(frame.payload_start, frame.end, row_bytes)]
+    return decode(np.arange(first, last + 1), [content[start : start + row_bytes] for start in starts])
 
 
 def segment_start(path: Path) -> "SegmentStart | None":
@@ -228,15 +234,27 @@ class SegmentReader:
         self.version, self.shard, self.epoch = start.version, start.shard, start.epoch
         return start.before
 
-    def frames(self) -> Iterator[tuple[Rows, bytes]]:
+    def frames(self, *, at_least: int = 1) -> Iterator[tuple[Rows, bytes]]:
         """Yield commands and chain hash of each frame up to the first bad byte; moves `tail` along.
+
+        Args:
+            at_least: Frames are joined until they have so many commands, or end.
 
         Raises:
             WalDamagedError: A frame has the right checksum and yet does not continue the one before.
             WalVersionError: A newer program wrote a frame, or a command in it.
         """
+        gathered: list[_Frame] = []
         for frame in self._walk():
-            yield _commands(self.path, self.content, frame), frame.chain_hash
+            if gathered and gathered[0].row_bytes != frame.row_bytes:
+                yield _commands(self.path, self.content, gathered), gathered[-1].chain_hash
+                gathered = []
+            gathered.append(frame)
+            if frame.last_sequence - gathered[0].first_sequence + 1 >= at_least:
+                yield _commands(self.path, self.content, gathered), frame.chain_hash
+                gathered = []
+        if gathered:
+            yield _commands(self.path, self.content, gathered), gathered[-1].chain_hash
 
     def skim(self) -> None:
         """Check all that `frames` would yield, without making arrays of it."""

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from matching_worker import snapshot
 from matching_worker.engine import Engine
 from matching_worker.frames import Tail, WalDamagedError, segment_start
@@ -88,6 +86,8 @@ def wal_start(wal_dir: Path) -> int:
 def blocks(wal_dir: Path, *, after: int) -> Iterator[tuple[Rows, bytes]]:
     """Yield what the WAL holds after a sequence, in blocks that are worth a call of the engine.
 
+    A block ends with its segment, however small it is.
+
     Yields:
         (command_count,) COMMAND_DTYPE and the chain hash at its last command.
 
@@ -95,17 +95,7 @@ def blocks(wal_dir: Path, *, after: int) -> Iterator[tuple[Rows, bytes]]:
         WalDamagedError: Synced bytes are not what was written, or commands are missing.
         WalVersionError: A newer program wrote it.
     """
-    gathered: list[Rows] = []
-    count = 0
-    chain_hash = b""
-    for commands, chain_hash in read(wal_dir, after=after):
-        gathered.append(commands)
-        count += len(commands)
-        if count >= REPLAY_COMMANDS:
-            yield (np.concatenate(gathered) if len(gathered) > 1 else commands), chain_hash
-            gathered, count = [], 0
-    if gathered:
-        yield np.concatenate(gathered), chain_hash
+    yield from read(wal_dir, after=after, at_least=REPLAY_COMMANDS)
 
 
 class Rebuilt(NamedTuple):

@@ -14,8 +14,13 @@ Note [Waiting]
     that follow it and wakes those that can go on. Sequence and wish are written and read in one total order
     (seq_cst): either the sleeper sees the new sequence, or the mover sees the wish. The sleeper holds its
     condition's lock from wish to sleep, so that the call cannot come between.
+
+    Who looks gives way every few microseconds to a thread that waits for its processor. Without that, on a machine with
+    fewer processors than looking threads, the journal that comes back from its fsync would wait for the end of
+    somebody's time slice, some milliseconds.
 """
 
+import os
 import platform
 import threading
 from collections.abc import Mapping, Sequence
@@ -37,6 +42,9 @@ CAPACITY: Final = 1 << 16
 SPINS: Final = 2_000
 """Looks before a stage sleeps; less than 0.1 ms."""
 
+LOOKS_BEFORE_YIELD: Final = 64
+"""A power of two."""
+
 STAGES_MAX: Final = 16
 CHAIN_HASH_BYTES: Final = 32
 
@@ -47,10 +55,13 @@ WANTED: Final = 16
 FOLLOWED: Final = 17
 FOLLOWERS: Final = 18
 AHEAD: Final = 19
+OVER: Final = 20
+"""Of the first stage only: not 0 when the ring is closed or broken, so that nobody looks on."""
 _WORD_BYTES: Final = 8
 _STAGE_BYTES: Final = WORDS * _WORD_BYTES
 
 _HAS_PAUSE: Final = platform.machine().lower() in {"x86_64", "amd64"}
+_CAN_YIELD: Final = hasattr(os, "sched_yield")
 
 
 class RingBrokenError(Exception):
@@ -90,10 +101,32 @@ def _rest(_typing_context: Any) -> Any:
     return types.void(), generate
 
 
+def _give_way(_typing_context: Any) -> Any:
+    """Let another thread have the processor, if one waits for it."""
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        if _CAN_YIELD:
+            give_way = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, give_way, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
 # Typed as Any: what Python calls with these arguments is not what the loops call.
 load: Any = intrinsic(_load)
 store: Any = intrinsic(_store)
 rest: Any = intrinsic(_rest)
+give_way: Any = intrinsic(_give_way)
+
+
+@inlined
+def pause(look: int) -> None:
+    """Wait a moment between two looks; every so many looks let others have the processor: Note [Waiting]."""
+    if look & (LOOKS_BEFORE_YIELD - 1) == 0:
+        give_way()
+    else:
+        rest()
 
 
 @inlined
@@ -150,8 +183,8 @@ def _move(memory: int, stage: int, sequence: int) -> int:
 def _look(memory: int, stage: int, wanted: int, looks: int) -> int:
     """Look until a stage may work on `wanted`, at most so many times; return its limit."""
     found = limit(memory, stage)
-    while found < wanted and looks > 0:
-        rest()
+    while found < wanted and looks > 0 and load(word(memory, 0, OVER)) == 0:
+        pause(looks)
         looks -= 1
         found = limit(memory, stage)
     return found
@@ -271,11 +304,13 @@ class Ring:
     def close(self) -> None:
         """Say that no more commands come: the stages finish those that are there, and `wait` then ends."""
         self._is_closed = True
+        self._set(0, OVER, 1)
         self.wake(-1)
 
     def break_off(self) -> None:
         """Say that a stage has failed: nobody is given any more work."""
         self._is_broken = True
+        self._set(0, OVER, 1)
         self.wake(-1)
 
     # --- rows ---------------------------------------------------------------------------------------------------

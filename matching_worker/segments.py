@@ -74,7 +74,7 @@ def read_segments(directory: Path, shard: int | None, *, after: int = 0) -> Iter
             tail, epoch = reader.tail, reader.epoch
 
 
-def read(directory: Path, *, after: int = 0) -> Iterator[tuple[Rows, bytes]]:
+def read(directory: Path, *, after: int = 0, at_least: int = 1) -> Iterator[tuple[Rows, bytes]]:
     """Yield what the WAL holds, frame by frame, without changing it.
 
     An unfinished write at the end is passed over, as `Wal.open` would cut it.
@@ -82,6 +82,7 @@ def read(directory: Path, *, after: int = 0) -> Iterator[tuple[Rows, bytes]]:
     Args:
         directory: The shard's folder.
         after: Commands up to this sequence are left out, and segments that hold only such are not read.
+        at_least: Frames of a segment are joined until they have so many commands.
 
     Yields:
         (command_count,) COMMAND_DTYPE and the chain hash at its last command.
@@ -91,7 +92,7 @@ def read(directory: Path, *, after: int = 0) -> Iterator[tuple[Rows, bytes]]:
         WalVersionError: A newer program wrote it.
     """
     for reader in read_segments(directory, None, after=after):
-        for commands, chain_hash in reader.frames():
+        for commands, chain_hash in reader.frames(at_least=at_least):
             kept = commands[max(0, after + 1 - int(commands["sequence"][0])) :]
             if len(kept) > 0:
                 yield kept, chain_hash

@@ -57,6 +57,9 @@ _SYNC_BYTES: Final = 1 << 22
 _ADDRESSES: Final = "addresses"
 """The one array of `BookArrays` that is not state: where the others are."""
 
+_SAME_SLOTS: Final = {"terms": "orders"}
+"""Arrays whose rows are used as far as those of another."""
+
 
 class SnapshotError(Exception):
     """A snapshot cannot be used; the message says which one and why."""
@@ -127,7 +130,7 @@ def layout_digest(arrays: BookArrays) -> bytes:
 
 def _rows_in_use(name: str, rows: Rows, state: Rows) -> int:
     """Return how many rows from the start may differ from zero: `orders` ends at `order_used`, others at their end."""
-    counter = f"{name.removesuffix('s')}_used"
+    counter = f"{_SAME_SLOTS.get(name, name).removesuffix('s')}_used"
     if state.dtype.names is not None and counter in state.dtype.names:
         return min(len(rows), int(state[counter][0]) + 1)
     return len(rows)

@@ -24,7 +24,7 @@ from matching_worker.benchmarks.clock import clock_ns, now_ns
 from matching_worker.book.compiled import entry
 from matching_worker.engine import Engine
 from matching_worker.protocol import COMMAND_BYTES, Rows
-from matching_worker.ring import Ring, limit, move, rest
+from matching_worker.ring import Ring, limit, move, pause
 from matching_worker.stages import JOURNAL, MATCH, RECEIVE, Journal, Match, StageThreads, Work, pin
 from matching_worker.wal import NO_CHAIN_HASH, Wal
 
@@ -92,10 +92,12 @@ def offer(memory: int, rows: Rows, source: Rows, due: Times, entered: Times, pos
         The next position; below n when somebody has to be woken.
     """
     capacity = len(rows) // _WORDS
+    looks = 0
     while position < len(due):
         sequence = first_sequence + position
         if clock_ns() < due[position] or limit(memory, 0) < sequence:
-            rest()
+            looks += 1
+            pause(looks)
             continue
         slot = (sequence & (capacity - 1)) * _WORDS
         for word in range(_WORDS):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from matching_worker.frames import SEGMENT_HEADER_BYTES
-from matching_worker.tests.wal_files import SEGMENT_1, SHARD, sequences_in, written
+from matching_worker.tests.wal_files import FRAME_BYTES, SEGMENT_1, SHARD, sequences_in, written
 from matching_worker.wal import Wal, WalDamagedError
 
 
@@ -13,7 +13,7 @@ def test_every_flipped_bit_of_synced_bytes_is_damage_and_nothing_is_changed(tmp_
     written(tmp_path, 1, 1)
     path = tmp_path / SEGMENT_1
     whole = path.read_bytes()
-    synced_bytes = SEGMENT_HEADER_BYTES + 80 + 64
+    synced_bytes = SEGMENT_HEADER_BYTES + FRAME_BYTES
 
     for position in range(synced_bytes):
         for bit in range(8):
@@ -32,7 +32,7 @@ def test_damage_names_the_offset_of_the_bad_frame(tmp_path: Path) -> None:
     written(tmp_path, 1, 1, 1)
     path = tmp_path / SEGMENT_1
     content = bytearray(path.read_bytes())
-    second = SEGMENT_HEADER_BYTES + 80 + 64
+    second = SEGMENT_HEADER_BYTES + FRAME_BYTES
     content[second + 100] ^= 1
     path.write_bytes(content)
 

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from matching_worker import recovery, snapshot
 from matching_worker.frames import WalDamagedError
+from matching_worker.protocol import COMMAND_BYTES
 from matching_worker.retention import snapshots_of
-from matching_worker.tests.storage_files import COMMANDS, flip, history, started, worked
+from matching_worker.tests.storage_files import COMMANDS, FRAME, flip, history, started, worked
 from matching_worker.tests.wal_files import SHARD, chain_hash, contents
 from matching_worker.wal import Tail, Wal
 
@@ -97,14 +99,15 @@ def test_replay_from_every_snapshot_in_another_process_gives_the_same_hash(tmp_p
 
 
 def test_small_frames_are_joined_and_none_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    worked(tmp_path, history())
+    commands = history()
+    worked(tmp_path, commands, segment_bytes_max=9 * FRAME * COMMAND_BYTES)
     monkeypatch.setattr(recovery, "REPLAY_COMMANDS", 350)
 
     blocks = list(recovery.blocks(tmp_path, after=50))
 
-    assert [len(commands) for commands, _ in blocks] == [350, 400, 400, 400, 400]
-    assert [int(commands["sequence"][-1]) for commands, _ in blocks] == [400, 800, 1200, 1600, 2000]
-    assert [found for _, found in blocks] == [chain_hash(sequence) for sequence in (400, 800, 1200, 1600, 2000)]
+    assert np.concatenate([block for block, _ in blocks]).tobytes() == commands[50:].tobytes()
+    assert [len(block) for block, _ in blocks] == [350, 400, 100, 400, 400, 100, 200]
+    assert [found for _, found in blocks] == [chain_hash(int(block["sequence"][-1])) for block, _ in blocks]
 
 
 def test_a_rebuild_can_stop_inside_a_frame(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from django.core.management import CommandError, call_command
 from matching_worker import protocol, replay
 from matching_worker.protocol import CommandKind, Side, TimeInForce
 from matching_worker.replay import Fill, ReplayFileError, TopOfBook
+from matching_worker.tests.shared_data import shared_data
 
-AAPL = Path(__file__).parents[2].parent / "shared" / "data" / "aapl"
+AAPL = shared_data() / "aapl"
 
 COMMANDS = """seq,cmd,id,side,price,qty,ts
 1,N,101,S,1000,5,initial

@@ -1,123 +1,136 @@
-"""Scenarios restated from the tests of other engines, as far as today's order types reach.
+"""What orders should do, restated from the tests of other engines, and the command that plays such files."""
 
-They are not part of the project; where they are absent the test says so and skips.
-"""
-
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
-from matching_worker.protocol import EventKind, OrderType, Reason, Rows, Side, TimeInForce
-from matching_worker.tests.factories import MAX_PRICE, Desk
+from matching_worker import scenarios
+from matching_worker.tests.shared_data import shared_data
 
-FILE = Path(__file__).parents[2].parent / "shared" / "data" / "scenarios.json"
-TAGS_OF_TODAY = {"market", "amend", "ioc", "reduce"}
-REASONS = {
-    "unknown_order": Reason.UNKNOWN_ORDER,
-    "duplicate_id": Reason.DUPLICATE_ORDER_ID,
-    "bad_qty": Reason.BAD_QTY,
-    "bad_price": Reason.BAD_PRICE,
-    "qty_below_filled": Reason.BAD_QTY,
+FILE = shared_data() / "scenarios.json"
+SKIPPED = {"S031", "S032", "S073", "S074", "S076", "S077"}
+
+SWEEP: dict[str, Any] = {
+    "id": "one",
+    "needs": [],
+    "rules": {},
+    "steps": [
+        {"cmd": {"op": "new", "id": "a", "side": "sell", "type": "limit", "price": 10, "qty": 5}, "expect": []},
+        {
+            "cmd": {"op": "new", "id": "b", "side": "buy", "type": "limit", "price": 10, "qty": 2},
+            "expect": [{"event": "fill", "taker": "b", "maker": "a", "price": 10, "qty": 2}],
+        },
+    ],
+    "final": {"bids": [], "asks": [[10, 3, ["a"]]], "stops": []},
+    "orders": {"b": "filled", "a": "open"},
 }
 
 
-def scenarios() -> list[Any]:
-    """Return the scenarios that need nothing but what the engine has today."""
+def known() -> list[Any]:
     if not FILE.is_file():
         return [pytest.param(None, marks=pytest.mark.skip(reason=f"no scenarios at {FILE}"))]
-    found = json.loads(FILE.read_text())["scenarios"]
-    return [pytest.param(one, id=one["id"]) for one in found if set(one["needs"]) <= TAGS_OF_TODAY]
+    return [pytest.param(one, id=one["id"]) for one in scenarios.read_scenarios(FILE)]
 
 
-class Player:
-    """Plays the steps of one scenario; its ids are words, the engine's are numbers."""
-
-    def __init__(self) -> None:
-        self.desk = Desk()
-        self.ids: dict[str, int] = {}
-        self.filled: dict[int, int] = {}
-
-    def order_id(self, word: str) -> int:
-        return self.ids.setdefault(word, len(self.ids) + 1)
-
-    def word(self, order_id: int) -> str:
-        return next(word for word, number in self.ids.items() if number == order_id)
-
-    def play(self, command: dict[str, Any]) -> list[dict[str, Any]]:
-        """Send one step's command; returns the events that scenarios speak of."""
-        return self.told(getattr(self, command["op"])(command, self.order_id(command["id"])))
-
-    def new(self, command: dict[str, Any], order_id: int) -> Rows:
-        side = Side[command["side"].upper()]
-        order_type = OrderType[command["type"].upper()]
-        price = command.get("price", MAX_PRICE if side == Side.BUY else 1)
-        return self.desk.limit(
-            side,
-            order_id,
-            command["qty"],
-            price,
-            order_type=order_type,
-            time_in_force=TimeInForce[command.get("tif", "GTC")],
-        )
-
-    def cancel(self, command: dict[str, Any], order_id: int) -> Rows:
-        return self.desk.cancel(order_id)
-
-    def reduce(self, command: dict[str, Any], order_id: int) -> Rows:
-        return self.desk.reduce(order_id, command["qty"])
-
-    def amend(self, command: dict[str, Any], order_id: int) -> Rows:
-        order = self.desk.engine.order(order_id)
-        price, open_qty = (order.price_ticks, order.open_lots) if order else (1, 1)
-        if "total_qty" in command:
-            open_qty = command["total_qty"] - self.filled.get(order_id, 0)
-        return self.desk.amend(order_id, command.get("open_qty", open_qty), command.get("price", price))
-
-    def told(self, events: Rows) -> list[dict[str, Any]]:
-        """Return events as scenarios write them."""
-        told: list[dict[str, Any]] = []
-        for event in events:
-            kind, word = EventKind(event["kind"]), self.word(event["order_id"])
-            price, qty = int(event["price_ticks"]), int(event["qty_lots"])
-            if kind == EventKind.FILL:
-                maker_id = int(event["maker_order_id"])
-                for order_id in (int(event["order_id"]), maker_id):
-                    self.filled[order_id] = self.filled.get(order_id, 0) + qty
-                told.append({"event": "fill", "taker": word, "maker": self.word(maker_id), "price": price, "qty": qty})
-            elif kind == EventKind.CANCELLED:
-                told.append({"event": "canceled", "id": word, "qty": qty})
-            elif kind == EventKind.REDUCED:
-                told.append({"event": "reduced", "id": word, "qty": qty})
-            elif kind == EventKind.REJECTED:
-                told.append({"event": "rejected", "reason": Reason(event["reason"])})
-        return told
-
-
-@pytest.mark.parametrize("scenario", scenarios())
+@pytest.mark.parametrize("scenario", known())
 def test_the_engine_does_what_the_scenario_says(scenario: dict[str, Any]) -> None:
-    player = Player()
+    result = scenarios.run([scenario])
 
-    for step in scenario["steps"]:
-        expected = [
-            event | {"reason": REASONS[event["reason"]]} if event["event"] == "rejected" else event
-            for event in step["expect"]
-        ]
-        assert player.play(step["cmd"]) == expected, step
-
-    book = player.desk.book()
-    for side in ("bids", "asks"):
-        found = [[price, qty, [player.word(order_id) for order_id in ids]] for price, qty, ids in book[side]]
-        assert found == scenario["final"][side]
-    for word, status in scenario["orders"].items():
-        assert status == "filled"
-        assert player.desk.engine.order(player.order_id(word)) is None
-        assert player.filled[player.order_id(word)] > 0
+    assert result.failures == []
+    assert set(result.skipped) == {scenario["id"]} & SKIPPED
 
 
-def test_the_scenarios_of_today_are_not_fewer_than_known() -> None:
+def test_the_scenarios_are_not_fewer_than_known() -> None:
     if not FILE.is_file():
         pytest.skip(f"no scenarios at {FILE}")
 
-    assert len(scenarios()) == 30
+    result = scenarios.run(scenarios.read_scenarios(FILE))
+
+    assert (len(result.passed), len(result.failures), set(result.skipped)) == (56, 0, SKIPPED)
+
+
+def file_of(tmp_path: Path, *found: dict[str, Any]) -> Path:
+    path = tmp_path / "scenarios.json"
+    path.write_text(json.dumps({"schema": {}, "scenarios": found}))
+    return path
+
+
+def with_other(path: str, value: Any) -> dict[str, Any]:
+    """Return the sweep with one thing changed, named by its place."""
+    scenario = json.loads(json.dumps(SWEEP))
+    at: Any = scenario
+    *places, last = path.split(".")
+    for place in places:
+        at = at[int(place) if place.isdecimal() else place]
+    at[last] = value
+    return scenario
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "detail"),
+    [
+        ("steps.1.expect", [], "step 2"),
+        ("steps.0.expect", [{"event": "canceled", "id": "a", "qty": 5}], "step 1"),
+        ("final.asks", [[10, 4, ["a"]]], "at the end asks"),
+        ("final.stops", ["b"], "at the end stops"),
+        ("orders.a", "filled", "at the end order a: filled was due, it is partially_filled"),
+        ("steps.0.cmd.op", "explode", "cannot be understood: KeyError"),
+        ("steps.0.cmd.type", "weird", "cannot be understood: KeyError"),
+    ],
+)
+def test_a_difference_is_a_failure_with_its_reason(path: str, value: Any, detail: str) -> None:
+    result = scenarios.run([SWEEP, with_other(path, value)])
+
+    assert result.passed == ["one"]
+    assert [failure.id for failure in result.failures] == ["one"]
+    assert detail in result.failures[0].detail
+
+
+def test_the_command_ends_with_one_line_of_json(tmp_path: Path) -> None:
+    skipped = SWEEP | {"id": "two", "needs": ["aon"]}
+    out, err = io.StringIO(), io.StringIO()
+
+    call_command("run_scenarios", file_of(tmp_path, SWEEP, skipped), "--json", stdout=out, stderr=err)
+
+    assert json.loads(out.getvalue()) == {"passed": 1, "failed": 0, "skipped": 1, "failures": []}
+    assert out.getvalue().count("\n") == 1
+    assert "skipped two: needs all-or-none" in err.getvalue()
+
+
+def test_the_command_fails_when_a_scenario_does(tmp_path: Path) -> None:
+    out = io.StringIO()
+
+    with pytest.raises(CommandError, match="1 scenarios failed") as caught:
+        call_command("run_scenarios", file_of(tmp_path, with_other("steps.1.expect", [])), "--json", stdout=out)
+
+    assert caught.value.returncode == 1
+    [failure] = json.loads(out.getvalue())["failures"]
+    assert failure["id"] == "one"
+    assert "step 2" in failure["detail"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"scenarios": {}}'])
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "scenarios.json"
+    path.write_text(content)
+
+    with pytest.raises(CommandError, match=r"scenarios\.json") as caught:
+        call_command("run_scenarios", path)
+
+    assert caught.value.returncode == 2
+
+
+def test_people_are_told_what_failed_and_what_was_left_out(tmp_path: Path) -> None:
+    out = io.StringIO()
+    path = file_of(tmp_path, SWEEP, SWEEP | {"id": "two", "needs": ["fok_budget"]})
+
+    call_command("run_scenarios", path, stdout=out)
+
+    assert out.getvalue().splitlines() == [
+        "skipped two: needs fill-or-kill by budget, which this engine leaves out",
+        "1 passed, 0 failed, 1 skipped",
+    ]

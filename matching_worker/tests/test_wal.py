@@ -13,7 +13,16 @@ from matching_worker import frames, wal
 from matching_worker.engine import Engine
 from matching_worker.frames import SEGMENT_HEADER_BYTES
 from matching_worker.tests.strategies import random_stream
-from matching_worker.tests.wal_files import SEGMENT_1, SHARD, chain_hash, commands_from, contents, sequences_in, written
+from matching_worker.tests.wal_files import (
+    FRAME_BYTES,
+    SEGMENT_1,
+    SHARD,
+    chain_hash,
+    commands_from,
+    contents,
+    sequences_in,
+    written,
+)
 from matching_worker.wal import NO_CHAIN_HASH, Tail, Wal, WalDamagedError, WalError, WalVersionError
 
 
@@ -156,7 +165,7 @@ def test_every_possible_cut_of_an_unsynced_write_is_repaired(tmp_path: Path) -> 
     log.append(commands_from(4, 2), chain_hash(5))
     log.close()
     whole = (original / SEGMENT_1).read_bytes()
-    frame_ends = {synced_bytes: 2, synced_bytes + 80 + 64: 3, len(whole): 5}
+    frame_ends = {synced_bytes: 2, synced_bytes + FRAME_BYTES: 3, len(whole): 5}
 
     for cut in range(synced_bytes, len(whole) + 1):
         directory = tmp_path / str(cut)
@@ -206,7 +215,7 @@ def test_a_later_frame_of_the_same_unsynced_write_does_not_make_a_gap(tmp_path: 
     reopened = Wal.open(tmp_path, shard=SHARD, epoch=1)
 
     assert reopened.tail.sequence == 1
-    assert reopened.torn == (tmp_path / SEGMENT_1, start, 2 * (80 + 64))
+    assert reopened.torn == (tmp_path / SEGMENT_1, start, 2 * (FRAME_BYTES))
 
 
 @pytest.mark.parametrize("part", ["segment", "frame"])

@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from matching_worker import protocol, wal
-from matching_worker.protocol import Rows
+from matching_worker.frames import FRAME_HEADER_BYTES
+from matching_worker.protocol import COMMAND_BYTES, Rows
 from matching_worker.wal import Tail, Wal
 
 SHARD = 3
+FRAME_BYTES = FRAME_HEADER_BYTES + COMMAND_BYTES
+"""A frame of one command."""
+
 SEGMENT_1 = "000001-00000000000000000001.wal"
 
 
