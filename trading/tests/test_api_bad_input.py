@@ -9,7 +9,7 @@ from django.db import connection
 from rest_framework_simplejwt.tokens import AccessToken
 
 from exchange.api.tests.fixtures import Api
-from trading.models import Order
+from trading.models import Order, OrderType
 from trading.tests.road import make_asset, make_instrument, run_worker_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
@@ -67,8 +67,15 @@ FIELD_FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("a missing type", {"type": MISSING}, "type"),
     ("a missing quantity", {"quantity": MISSING}, "quantity"),
     ("an unknown field", {"leverage": 5}, "leverage"),
-    ("a field of a later version", {"post_only": False}, "post_only"),
-    ("a stop price on a limit order", {"stop_price": "49000"}, "stop_price"),
+    ("a field of a later version", {"reduce_only": False}, "reduce_only"),
+    ("a stop price as float", {"type": "stop_limit", "stop_price": 49000.5}, "stop_price"),
+    ("post-only as word", {"post_only": "true"}, "post_only"),
+    ("post-only as number", {"post_only": 1}, "post_only"),
+    ("an end without a zone", {"time_in_force": "gtd", "expires_at": "2099-01-01T00:00:00"}, "expires_at"),
+    ("an end as number", {"time_in_force": "gtd", "expires_at": 4070908800}, "expires_at"),
+    ("an end that is no date", {"time_in_force": "gtd", "expires_at": "tomorrow"}, "expires_at"),
+    ("an unknown prevention", {"self_trade_prevention": "hope"}, "self_trade_prevention"),
+    ("a display quantity of zero", {"display_quantity": "0"}, "display_quantity"),
     ("a misspelt field", {"timeinforce": "ioc"}, "timeinforce"),
     ("an owner of one's own choice", {"user_id": 1}, "user_id"),
     ("a status of one's own choice", {"status": "filled"}, "status"),
@@ -147,8 +154,16 @@ REFUSALS: list[tuple[str, dict[str, Any], int, str]] = [
     ("a market order with price", {"type": "market"}, 422, "PRICE_NOT_ALLOWED"),
     ("an integer price where decimals are used", {"price": 50000}, 400, "NUMBER_FORMAT"),
     ("an integer quantity where decimals are used", {"quantity": 1}, 400, "NUMBER_FORMAT"),
-    ("a stop order", {"type": "stop"}, 422, "UNSUPPORTED_ORDER_TYPE"),
-    ("fill or kill", {"time_in_force": "fok"}, 422, "UNSUPPORTED_TIME_IN_FORCE"),
+    ("a trailing stop", {"type": "trailing_stop"}, 422, "UNSUPPORTED_ORDER_TYPE"),
+    ("a stop price on a limit order", {"stop_price": "49000"}, 422, "STOP_PRICE_NOT_ALLOWED"),
+    ("a stop without its price", {"type": "stop_limit"}, 422, "STOP_PRICE_REQUIRED"),
+    ("a stop price off the tick", {"type": "stop_limit", "stop_price": "49000.001"}, 422, "PRICE_OFF_TICK"),
+    ("a limit price far from the stop", {"type": "stop_limit", "stop_price": "70000"}, 422, "PRICE_OUTSIDE_BAND"),
+    ("an end in the past", {"time_in_force": "gtd", "expires_at": "2020-01-01T00:00:00Z"}, 422, "EXPIRES_AT"),
+    ("a gtd order without end", {"time_in_force": "gtd"}, 422, "EXPIRES_AT"),
+    ("an ioc order that is post-only", {"time_in_force": "ioc", "post_only": True}, 422, "POST_ONLY_NOT_ALLOWED"),
+    ("an iceberg above the water", {"display_quantity": "9"}, 422, "DISPLAY_QUANTITY"),
+    ("good till crossing", {"time_in_force": "gtx"}, 422, "UNSUPPORTED_TIME_IN_FORCE"),
     ("a quantity beyond the engine", {"quantity": "99999999999999999999"}, 422, "NUMBER_TOO_LARGE"),
     ("a price beyond the engine", {"price": "99999999999999999999"}, 422, "NUMBER_TOO_LARGE"),
 ]
@@ -199,8 +214,8 @@ def test_minor_units_are_held_to_the_same_rules(trader: Api, changes: dict[str, 
 def test_unsupported_types_are_answered_with_those_that_work(trader: Api) -> None:
     answer = trader.post("/orders", {**GOOD, "type": "trailing_stop"})
 
-    assert answer.data["supported"] == ["limit", "market"]
-    assert answer.body["message"] == "Order type trailing_stop is not supported; use one of: limit, market."
+    assert answer.data["supported"] == [str(word) for word in OrderType]
+    assert answer.body["message"].startswith("Order type trailing_stop is not supported; use one of: limit, market, ")
 
 
 def test_insufficient_funds_store_a_rejected_order_and_move_no_money(trader: Api) -> None:

@@ -60,6 +60,12 @@ def test_an_accepted_order_is_new_and_durable(alice: Api) -> None:
         "time_in_force": "gtc",
         "quantity": "0.001",
         "price": "50000",
+        "stop_price": None,
+        "display_quantity": None,
+        "post_only": False,
+        "self_trade_prevention": "none",
+        "expires_at": None,
+        "triggered_at": None,
         "filled_quantity": "0",
         "avg_price": None,
         "fee": "0",
@@ -318,3 +324,33 @@ def test_received_orders_are_counted_by_instrument_and_made_up_symbols_together(
 
     assert (counted("BTCUSDT"), counted("unknown")) == (before[0] + 3, before[1] + 2)
     assert counted("MADEUP") == 0
+
+
+def test_a_stop_limit_order_waits_and_shows_its_terms(alice: Api, bob: Api) -> None:
+    terms = {
+        "type": "stop_limit",
+        "price": "50100",
+        "stop_price": "50050",
+        "time_in_force": "gtd",
+        "expires_at": "2099-01-01T08:00:00+08:00",
+        "display_quantity": "0.0005",
+        "self_trade_prevention": "cancel_taker",
+    }
+
+    order = alice.post("/orders", {**BUY, "quantity": "0.0010", **terms})
+    run_worker_once()
+
+    assert order.status == 201
+    shown = alice.get(f"/orders/{order.data['order_id']}").data
+    assert shown["status"] == "untriggered"
+    assert {name: shown[name] for name in terms} == {**terms, "expires_at": "2099-01-01T00:00:00.000000Z"}
+    assert [item["order_id"] for item in alice.get("/orders?status=open").data["items"]] == [shown["order_id"]]
+    assert alice.delete(f"/orders/{shown['order_id']}").status in {200, 202}
+
+
+def test_a_retry_with_other_terms_is_another_order(alice: Api) -> None:
+    body = {**BUY, "client_order_id": "once", "post_only": True}
+
+    assert alice.post("/orders", body).status == 201
+    assert alice.post("/orders", body).status == 200
+    assert alice.post("/orders", {**body, "post_only": False}).error == "DUPLICATE_CLIENT_ORDER_ID"
