@@ -119,8 +119,8 @@ def layout_digest(arrays: BookArrays) -> bytes:
     """Return the digest of Note [Layout digest]."""
     digest = hashlib.sha256()
     for name, rows in _state_arrays(arrays).items():
-        fields = rows.dtype.fields or {}
-        described = sorted((field, str(described[0]), described[1]) for field, described in fields.items())
+        fields = (rows.dtype.fields or {}).items()
+        described = sorted((field, str(what[0]), what[1]) for field, what in fields)
         digest.update(f"{name} {rows.dtype.itemsize} {rows.dtype.str} {described}\n".encode())
     for name, value in sorted(vars(layout).items()):
         if isinstance(value, int | np.integer):
@@ -157,7 +157,7 @@ class Capturer:
             if room is None or len(room) < size:
                 room = self._rooms[name] = np.ones(rows.nbytes, np.uint8)  # ones: memory that is there
             copies[name] = room[:size]
-            memoryview(copies[name])[:] = memoryview(rows.view(np.uint8)[:size])
+            copies[name].data[:] = rows.view(np.uint8)[:size].data
             row_counts[name] = len(rows)
         return Capture(
             engine.shard,
@@ -174,8 +174,8 @@ class Capturer:
 # --- writing ----------------------------------------------------------------------------------------------------
 def _packed_block(number: int, array: int, offset: int, content: bytes) -> bytes:
     """Return a block's bytes."""
-    header = _BLOCK.pack(number, array, offset, len(content), 0)[:-_CHECKSUM_BYTES]
-    checksum = google_crc32c.extend(google_crc32c.value(header), content)
+    header: bytes = _BLOCK.pack(number, array, offset, len(content), 0)[:-_CHECKSUM_BYTES]
+    checksum: int = google_crc32c.extend(google_crc32c.value(header), content)
     return header + checksum.to_bytes(_CHECKSUM_BYTES, "little") + content
 
 

@@ -34,7 +34,7 @@ from matching_worker.engine import Engine
 from matching_worker.protocol import Rows
 from matching_worker.retention import snapshots_of
 from matching_worker.snapshotter import Rules, Snapshotter
-from matching_worker.tests.strategies import random_stream
+from matching_worker.tests.strategies import random_stream, special_stream
 from matching_worker.wal import Tail, Wal
 
 SHARD = 3
@@ -62,7 +62,9 @@ class World:
     """The log, and what an undisturbed run makes of it."""
 
     def __init__(self, seed: int) -> None:
-        self.commands = random_stream(seed, COMMANDS, instruments=3, open_ids=400, spread=20)
+        plain = random_stream(seed, COMMANDS // 2, instruments=3, open_ids=400, spread=20)
+        self.commands = np.concatenate([plain, special_stream(seed, COMMANDS // 2)])
+        self.commands["sequence"] = np.arange(1, COMMANDS + 1)
         self.hashes = [bytes(32)]
         for payload in protocol.payloads(self.commands):
             self.hashes.append(hashlib.sha256(self.hashes[-1] + payload).digest())

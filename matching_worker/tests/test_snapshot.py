@@ -24,6 +24,7 @@ from matching_worker.snapshot import (
 )
 from matching_worker.tests.factories import same_bytes
 from matching_worker.tests.storage_files import STREAM_EPOCH, flip, hash_after, history, taken
+from matching_worker.tests.strategies import special_stream
 from matching_worker.tests.wal_files import SHARD, chain_hash
 
 
@@ -102,6 +103,22 @@ def test_an_empty_engine_can_be_taken_and_loaded(tmp_path: Path) -> None:
     loaded, header = snapshot.load(taken(Engine(SHARD, STREAM_EPOCH), tmp_path), shard=SHARD)
 
     assert (loaded.sequence, header.sequence, loaded.open_order_count) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("at", range(0, 6_000, 500))
+def test_stops_auctions_positions_and_ends_by_time_go_on_from_a_snapshot(tmp_path: Path, at: int) -> None:
+    commands = special_stream(11, 6_000)
+    whole, first = Engine(SHARD, STREAM_EPOCH), Engine(SHARD, STREAM_EPOCH)
+    whole.apply(commands)
+    first.apply(commands[:at])
+
+    loaded, _ = snapshot.load(taken(first, tmp_path), shard=SHARD)
+
+    loaded.check()
+    due = first.apply(commands[at:])
+    assert same_bytes(loaded.apply(commands[at:]), due)
+    loaded.check()
+    assert loaded.state_hash == whole.state_hash
 
 
 def test_the_trade_ids_to_come_are_those_of_the_epoch_now(path: Path) -> None:

@@ -77,6 +77,11 @@ def renew(shard: int, epoch: int) -> None:
         raise InvariantViolationError(f"the lease of shard {shard} was taken from epoch {epoch}")
 
 
+def hold(shard: int, epoch: int, seconds: float) -> None:
+    """Keep the lease for an operator's work without renewing it; it ends with this session at the latest."""
+    database.execute(_RENEW, seconds, shard, epoch)
+
+
 def give_back(shard: int, epoch: int) -> None:
     """Let the next worker start at once, after a clean stop."""
     database.execute(_GIVE_BACK, shard, epoch)

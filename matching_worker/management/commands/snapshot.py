@@ -3,7 +3,7 @@
 import secrets
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
 import orjson
 from django.conf import settings
@@ -85,7 +85,7 @@ class Command(BaseCommand):
             hashed = f"{header.state_hash:016x}"
             table.add_row(path.name, f"{header.sequence:,}", hashed, f"{header.byte_count:,}", age)
         if not json:
-            Console(file=self.stdout, width=TABLE_WIDTH).print(table)
+            Console(file=cast("IO[str]", self.stdout), width=TABLE_WIDTH).print(table)
         if damaged:
             raise CommandError("\n".join(damaged), returncode=DAMAGED)
 

@@ -1,8 +1,9 @@
 """`manage.py wal inspect|verify|dump|cut`: what an operator does with a shard's write-ahead log."""
 
 from argparse import ArgumentParser
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
 import orjson
 from django.conf import settings
@@ -19,6 +20,9 @@ TABLE_WIDTH: Final = 120
 
 DAMAGED: Final = 1
 """Return code when the WAL is damaged."""
+
+OPERATOR_SECONDS: Final = 3600.0
+"""How long the lease waits for an operator's answer and the cut."""
 
 
 class Command(BaseCommand):
@@ -54,9 +58,14 @@ class Command(BaseCommand):
         folder = directory or settings.WAL_DIR / f"shard-{shard}"
         if not folder.is_dir():
             raise CommandError(f"{folder}: there is no WAL here")
-        work = {"inspect": self._inspect, "verify": self._verify, "dump": self._dump, "cut": self._cut}[action]
+        actions: dict[str, Callable[..., None]] = {
+            "inspect": self._inspect,
+            "verify": self._verify,
+            "dump": self._dump,
+            "cut": self._cut,
+        }
         try:
-            work(folder, shard, **options)
+            actions[action](folder, shard, **options)
         except (WalError, lease.LeaseHeldError) as error:
             raise CommandError(str(error), returncode=DAMAGED) from error
         except BrokenPipeError:
@@ -79,7 +88,7 @@ class Command(BaseCommand):
             for row in found:
                 numbers = (row.version, row.epoch, row.first, row.last, row.frames, row.bytes)
                 table.add_row(row.file, *(f"{number:,}" for number in numbers), row.state)
-            Console(file=self.stdout, width=TABLE_WIDTH).print(table)
+            Console(file=cast("IO[str]", self.stdout), width=TABLE_WIDTH).print(table)
         damaged = [segment.detail for segment in found if segment.state == "damaged"]
         if damaged:
             raise CommandError("\n".join(damaged), returncode=DAMAGED)
@@ -114,7 +123,8 @@ class Command(BaseCommand):
     def _cut(self, folder: Path, shard: int, *, json: bool, after: int | None, yes: bool, **_: Any) -> None:
         """Cut what the log does not have, with the lease, so that no worker runs or starts meanwhile."""
         lease.open_shard(shard)
-        epoch, settled, _ = lease.take(shard, "wal cut")
+        epoch, settled, _hash = lease.take(shard, "wal cut")
+        lease.hold(shard, epoch, OPERATOR_SECONDS)
         try:
             common = _last_common(folder, shard)
             if after is None:
@@ -127,7 +137,7 @@ class Command(BaseCommand):
             if found is None:
                 raise CommandError(f"the command log has no command {after}")
             name = f"after-{after}-{utc_now():%Y%m%dT%H%M%S}"
-            stream_epoch, _ = command_log.stream_head(shard)
+            stream_epoch, _head = command_log.stream_head(shard)
             report = wal_cut.cut(folder, shard=shard, after=Tail(after, found), name=name, stream_epoch=stream_epoch)
         finally:
             lease.give_back(shard, epoch)
