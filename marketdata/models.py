@@ -22,11 +22,14 @@ class InstrumentKind(models.TextChoices):
 
 
 class InstrumentStatus(models.TextChoices):
-    """What may be done with an instrument now."""
+    """What may be done with an instrument now; the engine is told by a command (trading.services.trading_state)."""
 
-    TRADING = "TRADING", _("Trading")
-    CANCEL_ONLY = "CANCEL_ONLY", _("Cancel only")
-    HALTED = "HALTED", _("Halted")
+    PRE_OPEN = "PRE_OPEN"
+    AUCTION = "AUCTION"
+    TRADING = "TRADING"
+    CANCEL_ONLY = "CANCEL_ONLY"
+    HALTED = "HALTED"
+    CLOSED = "CLOSED"
 
 
 class Instrument(models.Model):

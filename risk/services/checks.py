@@ -8,6 +8,9 @@ from exchange.kernel.money import EXACT, plain, to_quanta
 from marketdata.units import InstrumentSpec
 from risk.spot_hold import buy_hold
 
+TAKES_ORDERS = {"TRADING", "PRE_OPEN", "AUCTION"}
+"""States in which orders are taken; in the last two they rest, and those that cannot are rejected by the engine."""
+
 
 class InstrumentNotTradingError(DomainError):
     """The instrument accepts no orders now."""
@@ -73,7 +76,7 @@ def band(spec: InstrumentSpec, last_price: Decimal | None) -> tuple[Decimal, Dec
 
 def is_trading(spec: InstrumentSpec) -> bool:
     """Whether the instrument accepts orders."""
-    return spec.status == "TRADING"
+    return spec.status in TAKES_ORDERS
 
 
 def require_trading(spec: InstrumentSpec) -> None:

@@ -1,0 +1,58 @@
+"""Opens, halts, closes and auctions instruments: the table and the engine change by one transaction and one command."""
+
+from datetime import datetime
+
+from exchange import database
+from exchange.kernel.clock import to_ns
+from marketdata import selectors as instruments
+from marketdata.models import Instrument, InstrumentStatus
+from matching_worker.protocol import CommandKind, TradingState
+from trading.services import command_log
+from trading.services.command_log import CommandRow
+
+STATES = {
+    InstrumentStatus.PRE_OPEN: TradingState.PRE_OPEN,
+    InstrumentStatus.AUCTION: TradingState.AUCTION,
+    InstrumentStatus.TRADING: TradingState.CONTINUOUS,
+    InstrumentStatus.CANCEL_ONLY: TradingState.CANCEL_ONLY,
+    InstrumentStatus.HALTED: TradingState.HALTED,
+    InstrumentStatus.CLOSED: TradingState.CLOSED,
+}
+CALLS = {InstrumentStatus.PRE_OPEN, InstrumentStatus.AUCTION}
+"""States in which orders gather without trading; leaving one for trading or the close uncrosses them at one price."""
+
+_LOCK = "SELECT status FROM marketdata_instrument WHERE id = %s FOR NO KEY UPDATE"
+_SET = "UPDATE marketdata_instrument SET status = %s WHERE id = %s"
+
+
+def change(symbol: str, status: InstrumentStatus, *, now: datetime) -> InstrumentStatus:
+    """Bring an instrument into a state; return the one it was in. The state it is in already changes nothing.
+
+    Web processes see it within a second; commands that are ahead in the log are still matched as before.
+
+    Raises:
+        UnknownInstrumentError: There is no such instrument.
+    """
+    spec = instruments.instrument(symbol)
+    with database.pipelined_transaction():
+        [[(before,)]] = database.fetch((_LOCK, (spec.id,)))
+        was = InstrumentStatus(before)
+        if was == status:
+            return was
+        database.execute(_SET, status.value, spec.id)
+        uncrosses = was in CALLS and status in {InstrumentStatus.TRADING, InstrumentStatus.CLOSED}
+        row = CommandRow(
+            kind=CommandKind.UNCROSS if uncrosses else CommandKind.SET_STATE,
+            instrument_id=spec.id,
+            order_id=0,
+            trader_id=0,
+            timestamp_ns=to_ns(now),
+            side=0,
+            order_type=0,
+            time_in_force=0,
+            price_ticks=spec.price_to_ticks(spec.reference_price),
+            qty_lots=STATES[status],
+        )
+        command_log.append(spec.shard, [row], now=now)
+    Instrument.revision += 1
+    return was
