@@ -70,6 +70,16 @@ class StopPriceNotAllowedError(DomainError):
     message = gettext_noop("Only stop and take-profit orders take a stop_price.")
 
 
+class CallbackRateError(DomainError):
+    """A trailing stop needs its distance; no other order has one."""
+
+    code = 3014
+    name = "CALLBACK_RATE"
+    message = gettext_noop(
+        "A trailing stop, and only that, takes a callback_rate of 0.000001 to 0.5 and may have an activation_price."
+    )
+
+
 class TimeInForceNotAllowedError(DomainError):
     """The order's type does not go with this time in force."""
 

@@ -26,13 +26,14 @@ class OrderType(models.TextChoices):
     STOP_LIMIT = "stop_limit"
     TAKE_PROFIT = "take_profit"
     TAKE_PROFIT_LIMIT = "take_profit_limit"
+    TRAILING_STOP = "trailing_stop"
 
 
 LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
 """Types with a price of their own; the others take what the market gives, within a bound."""
 
 TRIGGERED_TYPES = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT)
-"""Types that wait for a price before they do anything."""
+"""Types that wait for a price of their own before they do anything; a trailing stop's follows the market."""
 
 
 class TimeInForce(models.TextChoices):
@@ -104,6 +105,8 @@ class Order(models.Model):
     display_quantity = _amount(null=True)
     post_only = models.BooleanField()
     self_trade_prevention = models.CharField(max_length=16, choices=SelfTradePrevention.choices)
+    callback_rate = models.DecimalField(max_digits=12, decimal_places=8, null=True)
+    activation_price = _amount(null=True)
     expires_at = models.DateTimeField(null=True)
     quantity = _amount()
     filled_quantity = _amount()

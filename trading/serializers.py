@@ -78,6 +78,16 @@ class FlagField(serializers.BooleanField):
         return data
 
 
+class RateField(AmountField):
+    """A part of one, as a decimal string."""
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        """Refuse JSON numbers: a rate is no price."""
+        if not isinstance(data, str):
+            self.fail("form")
+        return Decimal(super().to_internal_value(data))
+
+
 class MomentField(serializers.DateTimeField):
     """A moment as RFC 3339 with its zone; without one nobody knows when it is."""
 
@@ -120,6 +130,10 @@ class OrderRequest(StrictSerializer):
     expires_at = MomentField(required=False, help_text="When a gtd order ends. A day order ends with the UTC day.")
     post_only = FlagField(required=False, help_text="Reject the order rather than let it trade on arrival.")
     display_quantity = AmountField(required=False, help_text="The part of an iceberg that the book shows.")
+    callback_rate = RateField(
+        required=False, help_text='How far a trailing stop keeps behind the best price; "0.01" is one percent.'
+    )
+    activation_price = AmountField(required=False, help_text="From where a trailing stop follows; at once without it.")
     self_trade_prevention = WordField(
         choices=SelfTradePrevention.choices,
         required=False,
@@ -143,7 +157,7 @@ class OrderRequest(StrictSerializer):
             if name in attrs:
                 values[name] = spec.parse_qty(attrs[name])
                 spec.qty_to_lots(values[name])
-        for name in ("price", "stop_price"):
+        for name in ("price", "stop_price", "activation_price"):
             if name in attrs:
                 values[name] = spec.parse_price(attrs[name])
                 spec.price_to_ticks(values[name])
@@ -232,6 +246,8 @@ class OrderResponse(serializers.Serializer[Any]):
     price = WireNumberField(allow_null=True, help_text="null where the order takes the market's price.")
     stop_price = WireNumberField(allow_null=True)
     display_quantity = WireNumberField(allow_null=True)
+    callback_rate = DecimalStringField(allow_null=True)
+    activation_price = WireNumberField(allow_null=True)
     post_only = serializers.BooleanField()
     self_trade_prevention = serializers.ChoiceField(choices=SelfTradePrevention.choices)
     expires_at = serializers.DateTimeField(allow_null=True)

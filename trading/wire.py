@@ -35,6 +35,8 @@ def order_fields(order: Order, spec: InstrumentSpec) -> dict[str, Any]:
         "price": None if order.price is None else spec.wire_price(order.price),
         "stop_price": None if order.stop_price is None else spec.wire_price(order.stop_price),
         "display_quantity": None if order.display_quantity is None else spec.wire_qty(order.display_quantity),
+        "callback_rate": None if order.callback_rate is None else plain(order.callback_rate),
+        "activation_price": None if order.activation_price is None else spec.wire_price(order.activation_price),
         "post_only": order.post_only,
         "self_trade_prevention": str(order.self_trade_prevention),
         "expires_at": moment(order.expires_at),

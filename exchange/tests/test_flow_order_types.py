@@ -26,10 +26,11 @@ def traders(customer):
     assert [item for item in audit.invariants() if not item.ok] == []
 
 
+NUMBERS = {"price", "stop_price", "display_quantity", "callback_rate", "activation_price"}
+
+
 def _order(kind: str, side: str, quantity: str, **fields) -> PlaceOrder:
-    numbers = {
-        name: Decimal(value) for name, value in fields.items() if name in {"price", "stop_price", "display_quantity"}
-    }
+    numbers = {name: Decimal(value) for name, value in fields.items() if name in NUMBERS}
     words = {name: value for name, value in fields.items() if name not in numbers}
     default = "gtc" if kind in {"limit", "stop_limit", "take_profit_limit"} else "ioc"
     return PlaceOrder(
@@ -76,6 +77,33 @@ def test_a_take_profit_already_through_fires_at_once(traders) -> None:
     run_worker_once()
 
     assert (fresh(profit).status, fresh(profit).filled_notional) == ("filled", Decimal(499))
+
+
+def test_a_trailing_stop_follows_the_market_up_and_sells_when_it_falls_back(traders) -> None:
+    alice, bob = traders
+    [trailing] = place(alice.id, _order("trailing_stop", "sell", "0.0100", callback_rate="0.02"))
+    for price in ("51000", "52000", "51000"):
+        place(bob.id, limit("BTCUSDT", "sell", "0.0010", price), limit("BTCUSDT", "buy", "0.0010", price))
+    run_worker_once()
+    assert fresh(trailing).status == "untriggered"
+
+    place(bob.id, limit("BTCUSDT", "buy", "0.0100", "50900"))
+    place(bob.id, limit("BTCUSDT", "sell", "0.0010", "50900"))
+    run_worker_once()
+
+    trailing = fresh(trailing)  # 52,000 less two percent is 50,960
+    assert (trailing.status, trailing.filled_notional) == ("cancelled", Decimal("0.0090") * 50900)
+    assert trailing.triggered_at is not None
+
+
+def test_a_trailing_buy_holds_for_the_worst_price_at_which_it_can_wake(traders) -> None:
+    alice, _ = traders
+    before = alice.balances("USDT")["available"]
+
+    place(alice.id, _order("trailing_stop", "buy", "0.0100", callback_rate="0.01", activation_price="49000"))
+
+    # 49,000 x 1.01 x 1.05 = 51,964.50
+    assert alice.balances("USDT")["available"] == before - Decimal("519.645") - Decimal("0.103929")
 
 
 def test_a_waiting_stop_can_be_cancelled_and_gives_everything_back(traders) -> None:
@@ -194,6 +222,10 @@ def test_a_gtd_order_ends_when_it_says_and_a_day_order_with_the_day(traders) -> 
         (_order("limit", "buy", "0.01", price="50000", display_quantity="0.02"), errors.DisplayQuantityError),
         (_order("limit", "buy", "2.00", price="50000", display_quantity="0.0001"), errors.DisplayQuantityError),
         (_order("limit", "buy", "0.01", price="50000", time_in_force="gtd"), errors.ExpiryError),
+        (_order("trailing_stop", "buy", "0.01"), errors.CallbackRateError),
+        (_order("trailing_stop", "buy", "0.01", callback_rate="0.6"), errors.CallbackRateError),
+        (_order("trailing_stop", "buy", "0.01", callback_rate="0.0000001"), errors.CallbackRateError),
+        (_order("limit", "buy", "0.01", price="50000", callback_rate="0.01"), errors.CallbackRateError),
         (_order("limit", "buy", "0.01", price="50000", expires_at=utc_now() + timedelta(days=9)), errors.ExpiryError),
         (_order("limit", "buy", "0.01", price="50000", time_in_force="gtd", expires_at=utc_now()), errors.ExpiryError),
     ],

@@ -98,6 +98,16 @@ def market_worst_ticks(spec: InstrumentSpec, side: str, last_price: Decimal | No
     return spec.price_to_ticks(spec.ticks_to_price(ticks))  # refuses more ticks than the engine knows
 
 
+def trailing_stop_ticks(spec: InstrumentSpec, *, side: str, begins: Decimal, callback_rate: Decimal) -> int:
+    """Return the worst price at which a trailing stop can wake: one callback behind where it begins to follow.
+
+    From there on it only follows in the trader's favour. Rounded away from the market.
+    """
+    way = EXACT.multiply(begins, callback_rate)
+    wakes, rounding = (begins + way, ROUND_CEILING) if side == "buy" else (begins - way, ROUND_FLOOR)
+    return max(1, int((wakes / spec.tick_size).to_integral_value(rounding)))
+
+
 def order_terms(
     spec: InstrumentSpec,
     *,

@@ -7,13 +7,15 @@ ALTER TABLE orders
     ADD COLUMN self_trade_prevention varchar(16) NOT NULL DEFAULT 'none' CHECK (self_trade_prevention IN
         ('none', 'cancel_maker', 'cancel_taker', 'cancel_both', 'decrement')),
     ADD COLUMN expires_at timestamptz,
+    ADD COLUMN callback_rate numeric(12,8) CHECK (callback_rate > 0 AND callback_rate <= 0.5),
+    ADD COLUMN activation_price numeric(38,18) CHECK (activation_price > 0),
     ADD COLUMN triggered_at timestamptz,
     DROP CONSTRAINT orders_type_check,
     DROP CONSTRAINT orders_time_in_force_check,
     DROP CONSTRAINT orders_status_check,
     DROP CONSTRAINT orders_final_holds_nothing,
     ADD CONSTRAINT orders_type_check CHECK (type IN
-        ('limit', 'market', 'stop', 'stop_limit', 'take_profit', 'take_profit_limit')),
+        ('limit', 'market', 'stop', 'stop_limit', 'take_profit', 'take_profit_limit', 'trailing_stop')),
     ADD CONSTRAINT orders_time_in_force_check CHECK (time_in_force IN ('gtc', 'ioc', 'fok', 'gtd', 'day')),
     ADD CONSTRAINT orders_status_check CHECK (status IN
         ('new', 'partial_filled', 'filled', 'cancelled', 'rejected', 'pending_review', 'untriggered', 'expired')),
@@ -21,6 +23,8 @@ ALTER TABLE orders
         hold_remaining = 0 OR status IN ('new', 'partial_filled', 'pending_review', 'untriggered')),
     ADD CONSTRAINT orders_trigger_where_one_is_awaited CHECK (
         (stop_price IS NOT NULL) = (type IN ('stop', 'stop_limit', 'take_profit', 'take_profit_limit'))),
+    ADD CONSTRAINT orders_distance_where_one_is_kept CHECK (
+        (callback_rate IS NOT NULL) = (type = 'trailing_stop') AND (activation_price IS NULL OR type = 'trailing_stop')),
     ADD CONSTRAINT orders_end_where_one_is_given CHECK ((expires_at IS NOT NULL) = (time_in_force IN ('gtd', 'day')));
 
 DROP INDEX orders_user_open;

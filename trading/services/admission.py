@@ -13,7 +13,7 @@ from decimal import Decimal
 from exchange.kernel import ids
 from exchange.kernel.clock import to_ns
 from exchange.kernel.errors import DomainError
-from exchange.kernel.money import from_quanta, plain
+from exchange.kernel.money import from_quanta, plain, to_quanta
 from ledger.entries import EntryDraft
 from ledger.posting_rules import EventKind, draft
 from marketdata import selectors as instruments
@@ -28,6 +28,8 @@ from trading.services import terms
 from trading.services.command_log import CommandRow
 from trading.services.requests import CancelOrder, OrderRequest, PlaceOrder, ReduceOrder
 from trading.wire import balance_fields, order_fields
+
+PPM_DECIMALS = 6
 
 WALLETS = ("available", "order_hold", "withdraw_hold")
 
@@ -111,7 +113,7 @@ class Admission:
             side=request.side,
             lots=lots,
             limit_ticks=None if request.price is None else spec.price_to_ticks(request.price),
-            stop_ticks=None if request.stop_price is None else spec.price_to_ticks(request.stop_price),
+            stop_ticks=self._stop_ticks(spec, request),
             last_price=self.book.last_prices[spec.id],
         )
         limits = self.book.limits[owner_id]
@@ -129,6 +131,13 @@ class Admission:
         self._record(order, spec, request)
         self._tell_balance(owner_id, worth.hold_asset)
         return order
+
+    def _stop_ticks(self, spec: InstrumentSpec, request: PlaceOrder) -> int | None:
+        """Return the price at which the order wakes, for a trailing stop the worst at which it may; None for others."""
+        if request.callback_rate is None:
+            return None if request.stop_price is None else spec.price_to_ticks(request.stop_price)
+        begins = request.activation_price or self.book.last_prices[spec.id] or spec.reference_price
+        return checks.trailing_stop_ticks(spec, side=request.side, begins=begins, callback_rate=request.callback_rate)
 
     def _repeat(self, owner_id: int, request: PlaceOrder) -> Order | None:
         """Return the order that this request placed before, if it is a retry."""
@@ -157,6 +166,8 @@ class Admission:
             price=request.price,
             stop_price=request.stop_price,
             display_quantity=request.display_quantity,
+            callback_rate=request.callback_rate,
+            activation_price=request.activation_price,
             post_only=request.post_only,
             self_trade_prevention=request.self_trade_prevention,
             expires_at=terms.expires_at(request, now=self.now),
@@ -251,6 +262,8 @@ class Admission:
             expires_ns=0 if order.expires_at is None else to_ns(order.expires_at),
             flags=protocol.OrderFlag.POST_ONLY if order.post_only else 0,
             stp=SELF_TRADE[order.self_trade_prevention],
+            callback_ppm=0 if order.callback_rate is None else to_quanta(order.callback_rate, PPM_DECIMALS),
+            activation_ticks=0 if order.activation_price is None else spec.price_to_ticks(order.activation_price),
         )
 
     def _record(self, order: Order, spec: InstrumentSpec, request: PlaceOrder) -> None:

@@ -44,6 +44,8 @@ class CommandRow(NamedTuple):
     expires_ns: int = 0
     flags: int = 0
     stp: int = 0
+    callback_ppm: int = 0
+    activation_ticks: int = 0
 
 
 def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:

@@ -40,11 +40,12 @@ _IDS = "SELECT nextval('orders_id_seq') FROM generate_series(1, %s)"
 _INSERT = """
 INSERT INTO orders (id, user_id, instrument_id, symbol, side, type, time_in_force, price, worst_price, quantity,
     maker_fee_rate, taker_fee_rate, hold_asset, hold_remaining, status, reason, client_order_id, trace,
-    stop_price, display_quantity, post_only, self_trade_prevention, expires_at, created_at, updated_at)
+    stop_price, display_quantity, post_only, self_trade_prevention, expires_at, callback_rate, activation_price,
+    created_at, updated_at)
 SELECT *, %s, %s FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::text[],
     %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
     %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::boolean[],
-    %s::text[], %s::timestamptz[])
+    %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[])
 """
 _INSERT_KEYS = (
     "INSERT INTO order_keys (user_id, client_order_id, order_id, body_hash)"
@@ -199,7 +200,7 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
         When the door was asked for, by `time.perf_counter`.
     """
     if decisions.placed:
-        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 23))
+        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 25))
     if decisions.keys:
         database.execute(_INSERT_KEYS, *database.columns(decisions.keys, 4))
     if decisions.cancels_requested:
@@ -257,4 +258,6 @@ def _row(order: Order) -> tuple[Any, ...]:
         order.post_only,
         order.self_trade_prevention,
         order.expires_at,
+        order.callback_rate,
+        order.activation_price,
     )

@@ -14,6 +14,8 @@ class PlaceOrder:
         client_order_id: The client's own id; a repeat with the same `body_hash` returns the first order.
         stop_price: The price at which a stop or take-profit order wakes.
         display_quantity: The part of an iceberg that the book shows; None shows all.
+        callback_rate: How far a trailing stop keeps behind the best price, as a part of it: 0.01 is one percent.
+        activation_price: The price from which a trailing stop follows; None follows at once.
         expires_at: When a gtd order ends; a day order ends with the UTC day on which it is placed.
         trace: The trace id of the request; a new one is made where none is given.
         order_id: An id from `orders.allocate_ids`, for callers that must know it before; else one is given.
@@ -31,6 +33,8 @@ class PlaceOrder:
     trace: str = ""
     stop_price: Decimal | None = None
     display_quantity: Decimal | None = None
+    callback_rate: Decimal | None = None
+    activation_price: Decimal | None = None
     post_only: bool = False
     self_trade_prevention: str = "none"
     expires_at: datetime | None = None

@@ -1,6 +1,7 @@
 """Whether an order's words go together: type, prices, time in force, visible part, end. Pure."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from exchange.kernel.errors import require
 from marketdata.units import InstrumentSpec
@@ -8,6 +9,8 @@ from trading import errors
 from trading.models import LIMIT_TYPES, RESTING_TIMES, TRIGGERED_TYPES, OrderType, TimeInForce
 from trading.services.requests import PlaceOrder
 
+CALLBACK_STEP = Decimal("0.000001")
+CALLBACK_MAX = Decimal("0.5")
 ICEBERG_PARTS_MAX = 1000
 """Parts that an iceberg may show one after the other; the engine's own limit is a little higher."""
 
@@ -36,6 +39,7 @@ def check(request: PlaceOrder, spec: InstrumentSpec, *, now: datetime) -> None:
         raise errors.StopPriceRequiredError(field="stop_price")
     if not is_triggered and request.stop_price is not None:
         raise errors.StopPriceNotAllowedError(field="stop_price")
+    _check_distance(request)
     words = times_allowed(request.type)
     if request.time_in_force not in words:
         raise errors.TimeInForceNotAllowedError(field="time_in_force", type=str(request.type), words=", ".join(words))
@@ -50,6 +54,15 @@ def check(request: PlaceOrder, spec: InstrumentSpec, *, now: datetime) -> None:
         shown, lots = spec.qty_to_lots(request.display_quantity), spec.qty_to_lots(request.quantity)
         if not (is_limit and rests) or shown > lots or lots > shown * ICEBERG_PARTS_MAX:
             raise errors.DisplayQuantityError(field="display_quantity")
+
+
+def _check_distance(request: PlaceOrder) -> None:
+    """Refuse a trailing stop without a sound distance, and a distance on anything else."""
+    rate = request.callback_rate
+    trails = request.type == OrderType.TRAILING_STOP
+    fits = rate is not None and CALLBACK_STEP <= rate <= CALLBACK_MAX and rate % CALLBACK_STEP == 0
+    if (trails and not fits) or (not trails and (rate is not None or request.activation_price is not None)):
+        raise errors.CallbackRateError(field="callback_rate")
 
 
 def expires_at(request: PlaceOrder, *, now: datetime) -> datetime | None:

@@ -154,7 +154,9 @@ REFUSALS: list[tuple[str, dict[str, Any], int, str]] = [
     ("a market order with price", {"type": "market"}, 422, "PRICE_NOT_ALLOWED"),
     ("an integer price where decimals are used", {"price": 50000}, 400, "NUMBER_FORMAT"),
     ("an integer quantity where decimals are used", {"quantity": 1}, 400, "NUMBER_FORMAT"),
-    ("a trailing stop", {"type": "trailing_stop"}, 422, "UNSUPPORTED_ORDER_TYPE"),
+    ("a type of another market", {"type": "pegged"}, 422, "UNSUPPORTED_ORDER_TYPE"),
+    ("a trailing stop with a price", {"type": "trailing_stop"}, 422, "PRICE_NOT_ALLOWED"),
+    ("a callback rate on a limit order", {"callback_rate": "0.01"}, 422, "CALLBACK_RATE"),
     ("a stop price on a limit order", {"stop_price": "49000"}, 422, "STOP_PRICE_NOT_ALLOWED"),
     ("a stop without its price", {"type": "stop_limit"}, 422, "STOP_PRICE_REQUIRED"),
     ("a stop price off the tick", {"type": "stop_limit", "stop_price": "49000.001"}, 422, "PRICE_OFF_TICK"),
@@ -212,10 +214,10 @@ def test_minor_units_are_held_to_the_same_rules(trader: Api, changes: dict[str, 
 
 
 def test_unsupported_types_are_answered_with_those_that_work(trader: Api) -> None:
-    answer = trader.post("/orders", {**GOOD, "type": "trailing_stop"})
+    answer = trader.post("/orders", {**GOOD, "type": "pegged"})
 
     assert answer.data["supported"] == [str(word) for word in OrderType]
-    assert answer.body["message"].startswith("Order type trailing_stop is not supported; use one of: limit, market, ")
+    assert answer.body["message"].startswith("Order type pegged is not supported; use one of: limit, market, ")
 
 
 def test_insufficient_funds_store_a_rejected_order_and_move_no_money(trader: Api) -> None:

@@ -62,6 +62,8 @@ def test_an_accepted_order_is_new_and_durable(alice: Api) -> None:
         "price": "50000",
         "stop_price": None,
         "display_quantity": None,
+        "callback_rate": None,
+        "activation_price": None,
         "post_only": False,
         "self_trade_prevention": "none",
         "expires_at": None,

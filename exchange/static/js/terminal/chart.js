@@ -2,6 +2,7 @@
 import { CandlestickSeries, createChart, HistogramSeries, LineStyle } from "../../vendor/lightweight-charts/lightweight-charts.standalone.production.mjs";
 import { items, read } from "../api.js";
 import { grouped } from "../numbers.js";
+import { typeWord } from "./order_words.js";
 import { preference, remember } from "./preferences.js";
 
 const SECONDS = { "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400 };
@@ -10,6 +11,7 @@ const BAR_PX = { least: 8, most: 14 };
 const ROOM_RIGHT = 6;
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const drawnAt = (order) => (order.status === "untriggered" ? order.stop_price : order.price);
 const zoneShift = (seconds) => seconds - new Date(seconds * 1000).getTimezoneOffset() * 60;
 
 /** The library may put a mark between two ticks: such a one shows a decimal more rather than a wrong price. */
@@ -97,10 +99,10 @@ export class Chart {
     this.#showLegend(null);
   }
 
-  /** Draw a line for each of the user's open limit orders. */
+  /** Draw a line for each of the user's open orders: at its price, or while it waits at its stop price. */
   markOrders(orders) {
     this.orders = orders;
-    const wanted = new Map(orders.map((order) => [order.id, order]));
+    const wanted = new Map(orders.filter((order) => drawnAt(order) !== null).map((order) => [order.id, order]));
     for (const [id, line] of this.lines) {
       if (wanted.has(id)) continue;
       this.series.removePriceLine(line);
@@ -108,11 +110,13 @@ export class Chart {
     }
     for (const [id, order] of wanted) {
       const words = order.side === "buy" ? gettext("Buy %s") : gettext("Sell %s");
+      const title = interpolate(words, [this.instrument.quantity(order.quantity)]);
+      const waits = order.status === "untriggered";
       const look = {
-        price: this.instrument.drawn(order.price),
+        price: this.instrument.drawn(drawnAt(order)),
         color: colour(order.side === "buy" ? "--up" : "--down"),
-        lineStyle: LineStyle.Dashed,
-        title: interpolate(words, [this.instrument.quantity(order.quantity)]),
+        lineStyle: waits ? LineStyle.Dotted : LineStyle.Dashed,
+        title: waits ? `${typeWord(order.type)} · ${title}` : title,
       };
       if (this.lines.has(id)) this.lines.get(id).applyOptions(look);
       else this.lines.set(id, this.series.createPriceLine(look));

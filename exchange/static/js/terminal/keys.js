@@ -18,7 +18,7 @@ export function bindKeys(actions) {
     act(event);
   };
   const enter = (event) => {
-    if (!event.target.closest("button, a, tr, input")) actions.send();
+    if (!event.target.closest("button, a, tr, input, summary")) actions.send();
   };
   const showKeys = () => document.getElementById("keys-dialog").showModal();
   document.getElementById("keys-button").addEventListener("click", showKeys);
@@ -29,6 +29,13 @@ export function bindKeys(actions) {
     s: key(() => actions.side("sell")),
     l: key(() => actions.type("limit")),
     m: key(() => actions.type("market")),
+    o: key(() => actions.type("stop_limit")),
+    "Shift+O": key(() => actions.type("stop")),
+    t: key(() => actions.type("take_profit_limit")),
+    "Shift+T": key(() => actions.type("take_profit")),
+    p: key(actions.postOnly),
+    v: key(actions.validity),
+    a: key(actions.advanced),
     1: key(() => actions.share(25)),
     2: key(() => actions.share(50)),
     3: key(() => actions.share(75)),

@@ -79,8 +79,9 @@ function ownChanged(kind) {
   tables.paint();
   if (kind === "balances") ticket.refresh();
   if (kind !== "orders") return;
-  const marks = own.openOrders().filter((order) => order.symbol === symbol && order.price !== null);
-  chart.markOrders(marks);
+  const here = own.openOrders().filter((order) => order.symbol === symbol);
+  const marks = here.filter((order) => order.price !== null && order.status !== "untriggered");
+  chart.markOrders(here);
   bookView.markOwn(new Map(marks.map((order) => [`${order.side}:${instrument.ticks(order.price)}`, true])));
 }
 
@@ -120,10 +121,15 @@ function receive(message) {
       refused(message);
       break;
     default:
-      if (!own.receive(message)) break;
-      if (message.type === "fill") notices.fill(message.data);
-      if (message.type === "order") notices.order(message.data);
+      followOwn(message);
   }
+}
+
+function followOwn(message) {
+  const before = own.orders.get(message.data?.order_id);
+  if (!own.receive(message)) return;
+  if (message.type === "fill") notices.fill(message.data);
+  if (message.type === "order") notices.order(message.data, before);
 }
 
 /** The place in the private stream may be gone, or of another login: what is owned is read over REST anyway. */
@@ -154,6 +160,7 @@ function showLast(wire) {
   bookView.setLast({ text, direction: market.direction });
   document.title = `${grouped(price)} · ${symbol}`;
   ticket.suggestPrice(price);
+  ticket.refresh();
 }
 
 function showDay(ticker) {
@@ -198,6 +205,9 @@ bindKeys({
   chooseMarket: () => switcher.open(),
   side: (side) => ticket.choose("side", side),
   type: (type) => ticket.choose("type", type),
+  postOnly: () => ticket.togglePostOnly(),
+  validity: () => ticket.nextValidity(),
+  advanced: () => ticket.toggleAdvanced(),
   share: (percent) => ticket.share(percent),
   step: (ticks) => ticket.step(ticks),
   send: () => ticket.send(),

@@ -1,9 +1,21 @@
 /* Tells the user what became of their orders: fills gathered per order, ends that they did not ask for. */
 import Big from "../../vendor/big/big.mjs";
+import { typeWord } from "./order_words.js";
 import { amount } from "./ticket_rules.js";
 import { toast } from "./toasts.js";
 
 const GATHER_MS = 250;
+
+const REJECTED = {
+  POST_ONLY_WOULD_TAKE: () => gettext("A post-only order was rejected: it would have traded at once."),
+  NOT_TRADING: () => gettext("An order was rejected: the market is closed."),
+  TOO_MANY_OPEN_ORDERS: () => gettext("An order was rejected: too many orders are open."),
+};
+const CANCELLED = {
+  FOK_UNFILLED: () => gettext("A fill-or-kill order was cancelled: it could not fill whole."),
+  SELF_TRADE: () => gettext("An order was cancelled: it met another order of yours."),
+  CANCEL_ALL: () => gettext("An order was cancelled by the exchange."),
+};
 
 export class Notices {
   constructor(markets) {
@@ -20,11 +32,14 @@ export class Notices {
     }
   }
 
-  order(order) {
+  /** @param before the order as it was known until now; undefined when it is new here */
+  order(order, before) {
     const isToldByTheTicket = order.reason === "INSUFFICIENT_FUNDS";
-    if (order.status === "rejected" && !isToldByTheTicket) toast(gettext("An order was rejected."), "bad");
-    const unfilled = order.status === "cancelled" && order.reason !== "USER";
-    if (unfilled) toast(gettext("What could not fill at once was cancelled."));
+    if (before?.status === "untriggered" && order.triggered_at) toast(interpolate(gettext("%s order woke: its stop price was reached."), [typeWord(order.type)]), "good");
+    if (before && before.status === order.status) return;
+    if (order.status === "rejected" && !isToldByTheTicket) toast(REJECTED[order.reason]?.() ?? gettext("An order was rejected."), "bad");
+    if (order.status === "cancelled" && order.reason !== "USER") toast(CANCELLED[order.reason]?.() ?? gettext("What could not fill at once was cancelled."));
+    if (order.status === "expired") toast(gettext("An order expired: its time was over."));
   }
 
   #tell(orderId) {

@@ -3,6 +3,7 @@ import Big from "../../vendor/big/big.mjs";
 import { call } from "../api.js";
 import { grouped, trimmed } from "../numbers.js";
 import { confirmed } from "./confirm.js";
+import { isLimited, isWaiting, reasonWord, sideWord, statusWord, termsText, triggerText, typeWord } from "./order_words.js";
 import { preference, remember } from "./preferences.js";
 import { Table } from "./table.js";
 import { toast } from "./toasts.js";
@@ -11,18 +12,7 @@ const byId = (id) => document.getElementById(id);
 const moment = new Intl.DateTimeFormat(document.documentElement.lang, { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const time = (text) => moment.format(new Date(text));
 
-const sideWord = (side) => (side === "buy" ? gettext("Buy") : gettext("Sell"));
-const typeWord = (type) => ({ limit: gettext("Limit"), market: pgettext("order type", "Market") })[type] ?? type;
 const roleWord = (role) => ({ maker: gettext("Maker"), taker: gettext("Taker") })[role] ?? role;
-const statusWord = (status) => ({
-  new: gettext("Open"),
-  partial_filled: gettext("Partly filled"),
-  filled: gettext("Filled"),
-  cancelled: gettext("Cancelled"),
-  rejected: gettext("Rejected"),
-  expired: gettext("Expired"),
-  pending_review: gettext("In review"),
-})[status] ?? status;
 
 export class OrderTables {
   /** @param markets Map of symbol to Instrument */
@@ -84,9 +74,13 @@ export class OrderTables {
   }
 
   #price(row, value) {
-    if (value === null || value === undefined) return row.type === "market" ? pgettext("order type", "Market") : "–";
+    if (value === null || value === undefined) return row.type && !isLimited(row.type) ? pgettext("order type", "Market") : "–";
     const market = this.markets.get(row.symbol);
     return grouped(market ? market.price(value) : String(value));
+  }
+
+  #major(row) {
+    return this.markets.get(row.symbol)?.price(row.stop_price) ?? String(row.stop_price);
   }
 
   #quantity(row, value) {
@@ -103,14 +97,16 @@ export class OrderTables {
     const type = { text: (row) => typeWord(row.type) };
     const price = { ...number, text: (row) => this.#price(row, row.price) };
     const filled = { ...number, text: (row) => `${this.#quantity(row, row.filled_quantity)} / ${this.#quantity(row, row.quantity)}` };
-    const status = { text: (row) => statusWord(row.status) };
+    const trigger = { ...number, text: (row) => (isWaiting(row.type) ? triggerText(row, this.#major(row)) : "–") };
+    const terms = { text: (row) => termsText(row, (value) => this.#quantity(row, value)), className: "terms" };
+    const status = { text: (row) => [statusWord(row.status), reasonWord(row)].filter(Boolean).join(": "), className: "status" };
     const average = { ...number, text: (row) => (row.avg_price ? this.#price(row, row.avg_price) : "–") };
     const balance = (of) => ({ ...number, text: (row) => grouped(trimmed(of(row))) });
     const table = (name, columns, rows) => new Table({ pane: byId(`pane-${name}`), columns, rows });
     return {
-      open: table("open", [when, market, side, type, price, filled, status, { make: (row) => this.#cancelButton(row) }],
+      open: table("open", [when, market, side, type, price, filled, trigger, terms, status, { make: (row) => this.#cancelButton(row) }],
         () => this.#chosen(this.own.openOrders())),
-      history: table("history", [when, market, side, type, price, average, filled, status],
+      history: table("history", [when, market, side, type, price, average, filled, trigger, terms, status],
         () => this.#chosen(this.own.pastOrders())),
       fills: table("fills", [
         { text: (row) => time(row.executed_at) }, market, side, price,

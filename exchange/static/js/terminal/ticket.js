@@ -3,10 +3,16 @@ import { call } from "../api.js";
 import { grouped, trimmed } from "../numbers.js";
 import { confirmed } from "./confirm.js";
 import { framed, setText } from "./frame.js";
-import { affordable, amount, dearestPrice, faults, preview, stepped } from "./ticket_rules.js";
-import { toast } from "./toasts.js";
+import { isLimited, isWaiting, timesAllowed, typeWord } from "./order_words.js";
+import { affordable, amount, bandTexts, faults, preview, referenceOf, stepped, wakesAtOnce, worstPrice } from "./ticket_rules.js";
+import { TicketTerms, utcText } from "./ticket_terms.js";
+import { announce, toast } from "./toasts.js";
 
-const FIELDS = ["price", "quantity"];
+const FIELDS = [
+  "stop_price", "price", "quantity", "time_in_force", "expires_at", "post_only", "display_quantity", "self_trade_prevention",
+];
+const STEPPED = ["stop_price", "price"];
+const idOf = (field) => field.replaceAll("_", "-");
 const byId = (id) => document.getElementById(id);
 
 export class Ticket {
@@ -18,8 +24,10 @@ export class Ticket {
   constructor({ instrument, market, balances, orderForm }) {
     Object.assign(this, { instrument, market, balances, orderForm, sending: false, isOnItsWay: false, intent: null, touched: false });
     this.form = byId("ticket");
+    this.terms = new TicketTerms(this.form, orderForm);
     this.refresh = framed(() => this.#show());
     this.#offerWords();
+    this.terms.offer(this.type);
     this.form.addEventListener("input", (event) => this.#edited(event.target));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -27,7 +35,8 @@ export class Ticket {
     });
     this.form.addEventListener("keydown", (event) => this.#key(event));
     for (const button of this.form.querySelectorAll("[data-step]")) {
-      button.addEventListener("click", (event) => this.step(Number(button.dataset.step) * (event.shiftKey ? 10 : 1)));
+      const { step, field } = button.dataset;
+      button.addEventListener("click", (event) => this.step(Number(step) * (event.shiftKey ? 10 : 1), field));
     }
     for (const button of this.form.querySelectorAll("[data-share]")) {
       button.addEventListener("click", () => this.share(Number(button.dataset.share)));
@@ -44,14 +53,24 @@ export class Ticket {
   }
 
   choose(name, value) {
+    if (this.form.querySelector(`[name="${name}"][value="${value}"]`)?.disabled) return;
     this.form.elements[name].value = value;
     this.#edited(this.form.elements[name]);
   }
 
+  /** A price from the book: the limit, or for an order that waits for the market's price, when it wakes. */
   setPrice(price) {
     if (this.type === "market") this.choose("type", "limit");
-    this.form.elements.price.value = price;
-    this.#edited(this.form.elements.price);
+    this.#put(this.#mainPrice(), price);
+  }
+
+  #mainPrice() {
+    return isLimited(this.type) ? "price" : "stop_price";
+  }
+
+  #put(name, value) {
+    this.form.elements[name].value = value;
+    this.#edited(this.form.elements[name]);
   }
 
   /** A starting price, once, when nothing has been typed yet. */
@@ -61,11 +80,11 @@ export class Ticket {
     this.refresh();
   }
 
-  step(ticks) {
+  step(ticks, name = this.#mainPrice()) {
     if (this.type === "market") return;
-    const field = this.form.elements.price;
+    const field = this.form.elements[name];
     try {
-      this.setPrice(stepped(field.value.trim(), ticks, this.instrument, this.market.lastPrice()));
+      this.#put(name, stepped(field.value.trim(), ticks, this.instrument, this.market.lastPrice()));
     } catch {
       field.focus();
     }
@@ -79,15 +98,36 @@ export class Ticket {
     this.#edited(this.form.elements.quantity);
   }
 
+  togglePostOnly() {
+    const field = this.form.elements.post_only;
+    if (field.disabled) {
+      toast(gettext("Post-only goes with limit orders that stay in the book."));
+      return;
+    }
+    field.checked = !field.checked;
+    this.#edited(field);
+    announce(field.checked ? gettext("Post-only is on.") : gettext("Post-only is off."));
+  }
+
+  nextValidity() {
+    const field = this.terms.nextTime(this.type);
+    this.#edited(field);
+    announce(field.selectedOptions[0].textContent);
+  }
+
+  toggleAdvanced() {
+    this.terms.advanced.open = !this.terms.advanced.open;
+  }
+
   clear() {
-    this.form.elements.quantity.value = "";
+    this.form.elements.quantity.value = this.form.elements.display_quantity.value = "";
     byId("share").value = "0";
     this.#edited(this.form.elements.quantity);
     this.#showFaults({});
   }
 
   #offerWords() {
-    for (const field of ["side", "type", "time_in_force"]) {
+    for (const field of ["side", "type", "self_trade_prevention"]) {
       const words = this.orderForm.words(field);
       if (!words) continue;
       const offers = this.form.querySelectorAll(`[name="${field}"][value], [name="${field}"] option`);
@@ -97,24 +137,26 @@ export class Ticket {
 
   #edited(field) {
     if (field.name) this.intent = null;
+    if (field.name === "time_in_force") this.terms.chosen.set(String(timesAllowed(this.type)), field.value);
     if (field === this.form.elements.price) this.touched = true;
     if (field.id === "share") this.share(Number(field.value));
-    else if (field.name === "price" || field.name === "quantity") this.#showFaults({});
-    if (field.name === "side" || field.name === "type") this.#showFaults({});
+    else if (field.name) this.#showFaults({});
+    this.terms.offer(this.type);
     this.refresh();
   }
 
   #key(event) {
     if (event.key === "Escape") this.clear();
-    else if (event.target.id === "price" && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
-      this.step((event.key === "ArrowUp" ? 1 : -1) * (event.shiftKey ? 10 : 1));
+    else if (STEPPED.includes(event.target.name) && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+      this.step((event.key === "ArrowUp" ? 1 : -1) * (event.shiftKey ? 10 : 1), event.target.name);
     } else return;
     event.preventDefault();
   }
 
   #draft() {
-    const { price, quantity, time_in_force: validity } = this.form.elements;
-    return { side: this.side, type: this.type, price: price.value.trim(), quantity: quantity.value.trim(), validity: validity.value };
+    const draft = { side: this.side, type: this.type, ...this.terms.read(this.type) };
+    for (const name of ["price", "stop_price", "quantity"]) draft[name] = this.form.elements[name].value.trim();
+    return draft;
   }
 
   #affordable(percent) {
@@ -129,8 +171,9 @@ export class Ticket {
   }
 
   #dearest() {
-    if (this.type === "limit") return this.form.elements.price.value.trim();
-    return dearestPrice(this.instrument, this.market.lastPrice());
+    const draft = this.#draft();
+    if (isLimited(draft.type)) return draft.price;
+    return worstPrice(this.instrument, "buy", referenceOf(draft, this.market.lastPrice()));
   }
 
   #show() {
@@ -141,11 +184,13 @@ export class Ticket {
     const available = this.balances.get(asset)?.available;
     setText(byId("available"), available ? amount(trimmed(available), asset) : `– ${asset}`);
     this.#showAssets();
-    byId("price-field").hidden = byId("validity-field").hidden = draft.type === "market";
-    byId("market-note").hidden = draft.type !== "market";
+    byId("price-field").hidden = !isLimited(draft.type);
+    byId("stop-price-field").hidden = !isWaiting(draft.type);
+    this.#showNote(draft);
     const ladder = draft.type === "market" ? this.market.book.ladder(buying ? "sell" : "buy") : [];
     const cost = preview(draft, this.instrument, ladder);
-    setText(byId("preview-notional-label"), draft.type === "market" ? gettext("Order value, estimated") : gettext("Order value"));
+    setText(byId("preview-notional-label"), this.#valueLabel(draft));
+    this.#showBounds(draft);
     setText(byId("preview-notional"), cost ? amount(trimmed(cost.notional), quote) : "–");
     setText(byId("preview-rate"), cost ? `(${cost.rate.times(100).toFixed()}%)` : "");
     setText(byId("preview-fee"), cost ? amount(trimmed(cost.fee), quote) : "–");
@@ -158,6 +203,43 @@ export class Ticket {
     button.classList.toggle("side-buy", buying);
     button.classList.toggle("side-sell", !buying);
     button.disabled = this.isOnItsWay;
+  }
+
+  /** What a type does, in a sentence, where its name does not say it. */
+  #showNote(draft) {
+    const through = wakesAtOnce(draft, this.market.lastPrice());
+    let words = "";
+    if (through) words = gettext("The last price is past the stop price already: this order wakes at once.");
+    else if (isWaiting(draft.type) && isLimited(draft.type)) words = gettext("Waits for the stop price, then stands as a limit order.");
+    else if (isWaiting(draft.type)) words = gettext("Waits for the stop price, then fills at the best prices; what cannot fill is cancelled.");
+    else if (draft.type === "market" && draft.time_in_force === "fok") words = gettext("Fills whole at the best prices in the book, now, or not at all.");
+    else if (draft.type === "market") words = gettext("Fills at the best prices in the book, now; what cannot fill is cancelled.");
+    setText(byId("type-note"), words);
+    byId("type-note").hidden = !words;
+    byId("type-note").classList.toggle("warns", through);
+  }
+
+  /** Between which prices a waiting order can trade: its band or worst price, both around its stop price. */
+  #showBounds(draft) {
+    const worst = isLimited(draft.type) ? null : worstPrice(this.instrument, draft.side, referenceOf(draft, this.market.lastPrice()));
+    let text = worst === null ? "–" : amount(worst, this.instrument.quote);
+    if (isLimited(draft.type)) {
+      try {
+        text = bandTexts(this.instrument, draft.stop_price || null).join(" – ");
+      } catch {
+        text = "–";
+      }
+      if (!draft.stop_price) text = "–";
+    }
+    byId("preview-bounds-row").hidden = draft.type === "limit";
+    setText(byId("preview-bounds-label"), isLimited(draft.type) ? gettext("Price between") : gettext("Worst price"));
+    setText(byId("preview-bounds"), text);
+  }
+
+  #valueLabel({ side, type }) {
+    if (type === "market") return gettext("Order value, estimated");
+    if (isLimited(type)) return gettext("Order value");
+    return side === "buy" ? gettext("Order value, at most") : gettext("Order value, at least");
   }
 
   /** What the user has of the two assets of this market. */
@@ -187,12 +269,12 @@ export class Ticket {
     const found = faults(draft, this.instrument, this.orderForm, this.market.lastPrice());
     this.#showFaults(found);
     if (Object.keys(found).length) {
-      this.form.elements[Object.keys(found)[0]].focus();
+      FIELDS.map((field) => found[field] && this.form.elements[field]).find(Boolean)?.focus();
       return;
     }
     this.sending = true;
     try {
-      if (draft.type === "market" && !(await this.#agreed(draft))) return;
+      if (!(await this.#agreed(draft))) return;
       this.isOnItsWay = true;
       this.refresh();
       this.intent ??= newIntent();
@@ -208,6 +290,11 @@ export class Ticket {
   }
 
   #agreed(draft) {
+    if (wakesAtOnce(draft, this.market.lastPrice())) {
+      const past = gettext("%s: the last price is past the stop price already, so the order will not wait.");
+      return confirmed("wakes-at-once", gettext("Send an order that wakes at once?"), interpolate(past, [typeWord(draft.type)]));
+    }
+    if (draft.type !== "market") return true;
     const title = gettext("Send a market order?");
     const words = draft.side === "buy" ? gettext("Buy %s at the best prices in the book.") : gettext("Sell %s at the best prices in the book.");
     return confirmed("market", title, interpolate(words, [amount(draft.quantity, this.instrument.base)]));
@@ -221,10 +308,13 @@ export class Ticket {
       quantity: this.instrument.wireQuantity(draft.quantity),
       client_order_id: this.intent,
     };
-    if (draft.type === "limit") {
-      request.price = this.instrument.wirePrice(draft.price);
-      request.time_in_force = draft.validity;
-    }
+    if (isLimited(draft.type)) request.price = this.instrument.wirePrice(draft.price);
+    if (isWaiting(draft.type)) request.stop_price = this.instrument.wirePrice(draft.stop_price);
+    if (timesAllowed(draft.type).length > 1) request.time_in_force = draft.time_in_force;
+    if (draft.expires_at) request.expires_at = utcText(draft.expires_at);
+    if (draft.post_only) request.post_only = true;
+    if (draft.display_quantity) request.display_quantity = this.instrument.wireQuantity(draft.display_quantity);
+    if (draft.self_trade_prevention !== "none") request.self_trade_prevention = draft.self_trade_prevention;
     return request;
   }
 
@@ -252,13 +342,14 @@ export class Ticket {
     const named = error.data.field;
     if (FIELDS.includes(named)) return named;
     const name = error.data.error ?? "";
-    if (/PRICE|BAND/.test(name)) return this.type === "limit" ? "price" : "ticket";
+    if (/PRICE|BAND/.test(name)) return isLimited(this.type) ? "price" : isWaiting(this.type) ? "stop_price" : "ticket";
     return /FUNDS|NOTIONAL|QUANTITY/.test(name) ? "quantity" : "ticket";
   }
 
   #showFaults(found) {
+    this.terms.reveal(FIELDS.filter((field) => found[field]));
     for (const field of FIELDS) {
-      setText(byId(`${field}-error`), found[field] ?? "");
+      setText(byId(`${idOf(field)}-error`), found[field] ?? "");
       this.form.elements[field].setAttribute("aria-invalid", String(Boolean(found[field])));
     }
     setText(byId("ticket-error"), found.ticket ?? "");

@@ -1,7 +1,10 @@
 /* The rules of an order before it is sent: the same ones the exchange applies, read from the market and the schema. */
 import Big from "../../vendor/big/big.mjs";
 import { decimalsOf, grouped } from "../numbers.js";
+import { isLimited, isWaiting, triggerDirection } from "./order_words.js";
+import { utcText } from "./ticket_terms.js";
 
+const ICEBERG_PARTS_MAX = 1000; // the exchange's, trading/services/terms.py
 const UP = 3;
 const DOWN = 0;
 
@@ -38,26 +41,45 @@ export class OrderForm {
   }
 }
 
+/** The price that band, bound and value of an order refer to: a waiting order's own stop price, else the last trade. */
+export const referenceOf = (draft, lastPrice) => (isWaiting(draft.type) ? draft.stop_price : lastPrice);
+
 /** Faults of a draft by field, in words; empty when it may be sent. */
 export function faults(draft, instrument, form, lastPrice) {
   const found = {};
-  if (draft.type === "limit") {
-    const fault = numberFault("price", draft.price, instrument.tickSize, form) ?? bandFault(draft.price, instrument, lastPrice);
-    if (fault) found.price = fault;
+  const note = (field, fault) => {
+    if (fault && !found[field]) found[field] = fault;
+  };
+  const limited = isLimited(draft.type);
+  if (isWaiting(draft.type)) note("stop_price", numberFault("stop_price", draft.stop_price, instrument.tickSize, form));
+  const reference = found.stop_price ? null : referenceOf(draft, lastPrice);
+  if (limited) {
+    note("price", numberFault("price", draft.price, instrument.tickSize, form));
+    if (!found.price && !found.stop_price) note("price", bandFault(draft.price, instrument, reference));
   }
-  const fault = numberFault("quantity", draft.quantity, instrument.lotSize, form);
-  if (fault) found.quantity = fault;
-  if (!found.price && !found.quantity && draft.type === "limit") {
-    const notional = new Big(draft.price).times(draft.quantity);
-    if (notional.lt(instrument.minNotional)) {
-      found.quantity = interpolate(gettext("The order must be worth at least %s."), [amount(instrument.minNotional, instrument.quote)]);
+  note("quantity", numberFault("quantity", draft.quantity, instrument.lotSize, form));
+  if (!Object.keys(found).length) {
+    const value = new Big(limited ? draft.price : (reference ?? instrument.referencePrice)).times(draft.quantity);
+    if (value.lt(instrument.minNotional)) {
+      note("quantity", interpolate(gettext("The order must be worth at least %s."), [amount(instrument.minNotional, instrument.quote)]));
     }
+  }
+  if (draft.time_in_force === "gtd") note("expires_at", endFault(draft.expires_at));
+  if (draft.display_quantity) {
+    note("display_quantity", numberFault("display_quantity", draft.display_quantity, instrument.lotSize, form));
+    if (!found.display_quantity && !found.quantity) note("display_quantity", partFault(draft));
   }
   return found;
 }
 
+const MISSING = {
+  price: () => gettext("Enter a price."),
+  stop_price: () => gettext("Enter a stop price."),
+  quantity: () => gettext("Enter a quantity."),
+};
+
 function numberFault(field, text, step, form) {
-  if (text === "") return field === "price" ? gettext("Enter a price.") : gettext("Enter a quantity.");
+  if (text === "") return MISSING[field]();
   if (!form.fits(field, text)) return gettext("Enter a plain number such as 12.5.");
   const value = new Big(text);
   if (value.lte(0)) return gettext("This must be above zero.");
@@ -65,24 +87,44 @@ function numberFault(field, text, step, form) {
   return null;
 }
 
+function endFault(text) {
+  const end = utcText(text);
+  if (end === null) return gettext("Enter a date and time.");
+  return Date.parse(end) > Date.now() ? null : gettext("This must be in the future.");
+}
+
+/** The visible part of an iceberg: at most the whole, and not so small that it would come in too many parts. */
+function partFault({ display_quantity: part, quantity }) {
+  if (new Big(part).gt(quantity)) return gettext("This must not be more than the quantity.");
+  const least = new Big(quantity).div(ICEBERG_PARTS_MAX);
+  return new Big(part).lt(least) ? interpolate(gettext("This must be at least %s."), [least.toFixed()]) : null;
+}
+
 /** The farthest prices that the exchange takes: exactly the band's edge still passes. */
-export function band(instrument, lastPrice) {
-  const middle = new Big(lastPrice ?? instrument.referencePrice);
+export function band(instrument, reference) {
+  const middle = new Big(reference ?? instrument.referencePrice);
   return { low: middle.times(new Big(1).minus(instrument.bandRate)), high: middle.times(new Big(1).plus(instrument.bandRate)) };
 }
 
-function bandFault(price, instrument, lastPrice) {
-  const { low, high } = band(instrument, lastPrice);
+function bandFault(price, instrument, reference) {
+  const { low, high } = band(instrument, reference);
   const value = new Big(price);
   if (value.gte(low) && value.lte(high)) return null;
+  return interpolate(gettext("The price must lie between %s and %s."), bandTexts(instrument, reference));
+}
+
+/** The lowest and the highest price as they may be typed. */
+export function bandTexts(instrument, reference) {
+  const { low, high } = band(instrument, reference);
   const [from, to] = [low.round(instrument.priceDecimals, UP), high.round(instrument.priceDecimals, DOWN)];
-  return interpolate(gettext("The price must lie between %s and %s."), [grouped(from.toFixed()), grouped(to.toFixed())]);
+  return [grouped(from.toFixed()), grouped(to.toFixed())];
 }
 
 /** Cost and fee of a draft, rounded as the exchange does: fees up. Null while it cannot be told. */
 export function preview(draft, instrument, ladder) {
   let notional;
-  if (draft.type === "limit") notional = product(draft.price, draft.quantity);
+  if (isLimited(draft.type)) notional = product(draft.price, draft.quantity);
+  else if (isWaiting(draft.type)) notional = product(worstPrice(instrument, draft.side, draft.stop_price), draft.quantity);
   else notional = walked(draft.quantity, instrument, ladder);
   if (!notional) return null;
   const rate = takerRate(instrument);
@@ -141,11 +183,34 @@ export function affordable({ side, available, percent, price, instrument }) {
   return lots.times(instrument.lotSize).toFixed(decimalsOf(instrument.lotSize));
 }
 
-/** The worst price that a market buy may get, which is what it must be able to pay: slippage, inside the band. */
-export function dearestPrice(instrument, lastPrice) {
-  const bound = new Big(lastPrice ?? instrument.referencePrice).times(new Big(1).plus(instrument.slippageRate));
-  const { high } = band(instrument, lastPrice);
-  return (bound.lt(high) ? bound : high).toFixed();
+/**
+ * The worst price that an order without a limit may get: slippage, inside the band, in whole ticks toward the market.
+ * Null while the reference is no number.
+ */
+export function worstPrice(instrument, side, reference) {
+  let middle;
+  try {
+    middle = new Big(reference ?? instrument.referencePrice);
+  } catch {
+    return null;
+  }
+  const { low, high } = band(instrument, middle);
+  const slip = middle.times(instrument.slippageRate);
+  const buying = side === "buy";
+  const [slipped, edge] = buying ? [middle.plus(slip), high] : [middle.minus(slip), low];
+  const bound = slipped.lt(edge) === buying ? slipped : edge;
+  const ticks = bound.div(instrument.tickSize).round(0, buying ? DOWN : UP);
+  return (ticks.lt(1) ? new Big(1) : ticks).times(instrument.tickSize).toFixed(instrument.priceDecimals);
+}
+
+/** Whether the last trade is past the stop price already, so that the order would wake on arrival. */
+export function wakesAtOnce(draft, lastPrice) {
+  if (!isWaiting(draft.type) || lastPrice === null) return false;
+  try {
+    return new Big(lastPrice).minus(draft.stop_price).times(triggerDirection(draft)).gte(0);
+  } catch {
+    return false;
+  }
 }
 
 /** A price moved by whole ticks, never below one tick; a price between ticks moves to the next one. */

@@ -1,0 +1,74 @@
+/* What the words of an order mean: which types wait, which have a price, what goes with what, and how to say it. */
+import { grouped } from "../numbers.js";
+
+const LIMITED = new Set(["limit", "stop_limit", "take_profit_limit"]);
+const WAITING = new Set(["stop", "stop_limit", "take_profit", "take_profit_limit"]);
+const RESTING = new Set(["gtc", "gtd", "day"]);
+const moment = new Intl.DateTimeFormat(document.documentElement.lang, { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+
+/** Whether a type has a price of its own; the others take the market's. */
+export const isLimited = (type) => LIMITED.has(type);
+
+/** Whether a type waits for its stop price before it does anything. */
+export const isWaiting = (type) => WAITING.has(type);
+
+/** Whether an order would stay in the book. */
+export const rests = ({ type, time_in_force: time }) => isLimited(type) && RESTING.has(time);
+
+/** Only a plain limit order that stays in the book can be post-only. */
+export const mayPostOnly = (order) => order.type === "limit" && rests(order);
+
+/** The times in force that go with a type; the first is the usual one. The same list as the exchange's. */
+export function timesAllowed(type) {
+  if (isLimited(type)) return ["gtc", "ioc", "fok", "gtd", "day"];
+  return type === "market" ? ["ioc", "fok"] : ["ioc"];
+}
+
+/** Whether a waiting order wakes at or above its stop price (1), or at or below it (-1). */
+export const triggerDirection = ({ side, type }) => (type.startsWith("stop") === (side === "buy") ? 1 : -1);
+
+export const sideWord = (side) => (side === "buy" ? gettext("Buy") : gettext("Sell"));
+
+export const typeWord = (type) => ({
+  limit: gettext("Limit"),
+  market: pgettext("order type", "Market"),
+  stop: pgettext("order type", "Stop"),
+  stop_limit: gettext("Stop limit"),
+  take_profit: gettext("Take profit"),
+  take_profit_limit: gettext("Take profit limit"),
+})[type] ?? type;
+
+export const statusWord = (status) => ({
+  new: gettext("Open"),
+  partial_filled: gettext("Partly filled"),
+  filled: gettext("Filled"),
+  cancelled: gettext("Cancelled"),
+  rejected: gettext("Rejected"),
+  expired: gettext("Expired"),
+  pending_review: gettext("In review"),
+  untriggered: gettext("Untriggered"),
+})[status] ?? status;
+
+/** Why an order ended without its owner asking for it, in a few words; empty when there is nothing to add. */
+export const reasonWord = ({ status, reason }) => (["cancelled", "rejected"].includes(status) ? {
+  POST_ONLY_WOULD_TAKE: gettext("would have traded at once"),
+  FOK_UNFILLED: gettext("could not fill whole"),
+  IOC_REMAINDER: gettext("the rest could not fill"),
+  SELF_TRADE: gettext("met your own order"),
+  INSUFFICIENT_FUNDS: gettext("not enough funds"),
+  NOT_TRADING: gettext("the market is closed"),
+}[reason] : "") ?? "";
+
+/** "\u2265 61,000.00": the price at which a waiting order wakes, and from which side. */
+export function triggerText(order, price) {
+  return `${triggerDirection(order) > 0 ? "\u2265" : "\u2264"} ${grouped(price)}`;
+}
+
+/** How long an order stands and what else was asked for: "GTC \u00b7 Post-only". */
+export function termsText(order, quantity) {
+  const parts = [order.time_in_force === "day" ? pgettext("time in force", "Day") : order.time_in_force.toUpperCase()];
+  if (order.expires_at) parts.push(interpolate(gettext("until %s"), [moment.format(new Date(order.expires_at))]));
+  if (order.post_only) parts.push(gettext("Post-only"));
+  if (order.display_quantity !== null) parts.push(interpolate(gettext("Iceberg %s"), [quantity(order.display_quantity)]));
+  return parts.join(" \u00b7 ");
+}
