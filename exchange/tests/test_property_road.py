@@ -25,7 +25,8 @@ from trading.tests.road import make_asset, make_instrument, worker
 
 pytestmark = pytest.mark.django_db
 
-EXAMPLES = 25
+EXAMPLES = 40
+TICK = Decimal("0.001")
 
 
 class Action(NamedTuple):
@@ -39,10 +40,22 @@ class Action(NamedTuple):
     target: int
 
 
+SPECIAL = (
+    "fok",
+    "post_only",
+    "iceberg",
+    "self_trade",
+    "stop",
+    "stop_limit",
+    "take_profit",
+    "take_profit_limit",
+    "trail",
+)
+
 ACTIONS = st.lists(
     st.builds(
         Action,
-        kind=st.sampled_from(["limit", "limit", "limit", "ioc", "market", "cancel", "reduce"]),
+        kind=st.sampled_from(["limit", "limit", "limit", "ioc", "market", "cancel", "reduce", *SPECIAL]),
         trader=st.integers(0, 2),
         side=st.sampled_from(["buy", "sell"]),
         price=st.integers(95, 105),
@@ -61,10 +74,29 @@ def _request(action: Action, placed: Sequence[int]) -> PlaceOrder | CancelOrder 
         return CancelOrder(order_id) if action.kind == "cancel" else ReduceOrder(order_id, quantity)
     if action.kind == "market":
         return PlaceOrder("ODDUSDT", action.side, "market", quantity, None, "ioc")
-    price = Decimal(action.price) / 7
-    tick = Decimal("0.001")
-    rounded = (price / tick).to_integral_value() * tick
-    return PlaceOrder("ODDUSDT", action.side, "limit", quantity, rounded, "ioc" if action.kind == "ioc" else "gtc")
+    return _priced(action, quantity)
+
+
+def _priced(action: Action, quantity: Decimal) -> PlaceOrder:
+    """Return an order with a price of its own, of whichever type."""
+    price = (Decimal(action.price) / 7 / TICK).to_integral_value() * TICK
+    kind = action.kind
+    modes = ("cancel_maker", "cancel_taker", "cancel_both", "decrement")
+    extras: dict[str, dict[str, object]] = {
+        "ioc": {"time_in_force": "ioc"},
+        "fok": {"time_in_force": "fok"},
+        "post_only": {"post_only": True},
+        "iceberg": {"display_quantity": Decimal("0.001")},
+        "self_trade": {"self_trade_prevention": modes[action.target % len(modes)]},
+        "stop": {"price": None, "stop_price": price, "time_in_force": "ioc"},
+        "take_profit": {"price": None, "stop_price": price, "time_in_force": "ioc"},
+        "stop_limit": {"stop_price": price},
+        "take_profit_limit": {"stop_price": price},
+        "trail": {"price": None, "callback_rate": Decimal("0.02"), "time_in_force": "ioc"},
+    }
+    order_type = kind if kind in {"stop", "take_profit", "stop_limit", "take_profit_limit"} else "limit"
+    fields: dict[str, object] = {"price": price, **extras.get(kind, {})}
+    return PlaceOrder("ODDUSDT", action.side, "trailing_stop" if kind == "trail" else order_type, quantity, **fields)  # type: ignore[arg-type]
 
 
 def _submit(actions: Sequence[Action], owners: Sequence[int], placed: list[int], by_order: dict[int, int]) -> None:
@@ -86,7 +118,7 @@ def _market() -> None:
         "ODDUSDT",
         base=make_asset("ODD", 3),
         quote=make_asset("USDT", 6),
-        tick_size=Decimal("0.001"),
+        tick_size=TICK,
         lot_size=Decimal("0.001"),
         min_notional=Decimal(0),
         maker_fee_rate=Decimal("0.00012345"),

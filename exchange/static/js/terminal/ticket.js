@@ -110,7 +110,7 @@ export class Ticket {
   }
 
   nextValidity() {
-    const field = this.terms.nextTime(this.type);
+    const field = this.terms.nextTime();
     this.#edited(field);
     announce(field.selectedOptions[0].textContent);
   }
@@ -137,7 +137,6 @@ export class Ticket {
 
   #edited(field) {
     if (field.name) this.intent = null;
-    if (field.name === "time_in_force") this.terms.chosen.set(String(timesAllowed(this.type)), field.value);
     if (field === this.form.elements.price) this.touched = true;
     if (field.id === "share") this.share(Number(field.value));
     else if (field.name) this.#showFaults({});

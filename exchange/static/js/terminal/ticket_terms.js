@@ -8,7 +8,7 @@ const byId = (id) => document.getElementById(id);
 export class TicketTerms {
   /** @param orderForm the form of an order by the OpenAPI document */
   constructor(form, orderForm) {
-    Object.assign(this, { fields: form.elements, chosen: new Map(), supported: orderForm.words("time_in_force") });
+    Object.assign(this, { fields: form.elements, chosen: new Map(), group: null, supported: orderForm.words("time_in_force") });
     this.advanced = byId("advanced");
   }
 
@@ -30,8 +30,10 @@ export class TicketTerms {
     const allowed = timesAllowed(type).filter((time) => this.supported?.includes(time) ?? true);
     const field = this.fields.time_in_force;
     for (const option of field.options) option.hidden = option.disabled = !allowed.includes(option.value);
-    if (!allowed.includes(field.value)) field.value = this.chosen.get(String(allowed)) ?? allowed[0];
-    this.chosen.set(String(allowed), field.value);
+    const group = String(allowed);
+    if (group !== this.group) field.value = this.chosen.get(group) ?? allowed[0];
+    this.group = group;
+    this.chosen.set(group, field.value);
     if (field.value === "gtd" && !this.fields.expires_at.value) this.fields.expires_at.value = localText(Date.now() + DAY_MS);
     byId("validity-field").hidden = allowed.length < 2;
     byId("expires-at-field").hidden = field.value !== "gtd";
@@ -51,11 +53,11 @@ export class TicketTerms {
     setText(byId("advanced-summary"), words.join(" \u00b7 "));
   }
 
-  nextTime(type) {
+  /** Choose the next time in force that is offered. @returns its field */
+  nextTime() {
     const field = this.fields.time_in_force;
     const offered = [...field.options].filter((option) => !option.disabled);
     field.value = offered[(offered.findIndex((option) => option.selected) + 1) % offered.length].value;
-    this.chosen.set(String(timesAllowed(type)), field.value);
     return field;
   }
 
