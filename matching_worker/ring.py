@@ -190,6 +190,15 @@ def _look(memory: int, stage: int, wanted: int, looks: int) -> int:
     return found
 
 
+@entry
+def _move_and_look(memory: int, stage: int, sequence: int, looks: int) -> int:
+    """Do `move`, then look for the next command; return the limit, or minus the stages to wake first."""
+    to_wake = move(memory, stage, sequence)
+    if to_wake > 0:
+        return -to_wake
+    return _look(memory, stage, sequence + 1, looks)
+
+
 class Ring:
     """Commands on their way through the stages of one worker.
 
@@ -221,8 +230,10 @@ class Ring:
         self._is_closed = False
         self._is_broken = False
         self._link(stages, start)
-        for function in (_read, _look):  # compile, or load, before anybody waits
-            function(self.memory, *[0] * (3 if function is _look else 0))
+        # Compile, or load, before anybody waits.
+        _look(self.memory, 0, start, 0)
+        _move(self.memory, 0, start)
+        _move_and_look(self.memory, 0, start, 0)
 
     def _link(self, stages: Mapping[str, Sequence[str]], start: int) -> None:
         """Write down who follows whom."""
@@ -293,6 +304,16 @@ class Ring:
         to_wake = _move(self.memory, stage, sequence)
         if to_wake:
             self.wake(to_wake)
+
+    def advance_and_wait(self, stage: int, sequence: int, *, spins: int = SPINS) -> int:
+        """Do `advance`, then `wait` for the next command: one way out of the GIL and back instead of two."""
+        found = _move_and_look(self.memory, stage, sequence, spins)
+        if found < 0:
+            self.wake(-found)
+            return self.wait(stage, sequence + 1, spins=spins)
+        if found <= sequence or self._is_broken:
+            return self._sleep(stage, sequence + 1)
+        return found
 
     def wake(self, stages: int) -> None:
         """Wake stages; a bit for each, as `move` returns them."""
