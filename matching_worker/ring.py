@@ -48,6 +48,8 @@ LOOKS_BEFORE_YIELD: Final = 64
 STAGES_MAX: Final = 16
 CHAIN_HASH_BYTES: Final = 32
 
+_declare: Any = cgutils.get_or_insert_function
+
 # A stage's words in the ring's memory. Sequence and wish stand in cache lines of their own.
 WORDS: Final = 32
 SEQUENCE: Final = 0
@@ -95,7 +97,7 @@ def _rest(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         if _HAS_PAUSE:
             pause = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, pause, "llvm.x86.sse2.pause"), [])
+            builder.call(_declare(builder.module, pause, "llvm.x86.sse2.pause"), [])
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -107,7 +109,7 @@ def _give_way(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         if _CAN_YIELD:
             give_way = ir.FunctionType(ir.IntType(32), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, give_way, "sched_yield"), [])
+            builder.call(_declare(builder.module, give_way, "sched_yield"), [])
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -371,4 +373,4 @@ class Ring:
 
     def chain_hash(self, sequence: int) -> bytes:
         """Return the chain hash at a command that is in the ring."""
-        return self.chain_hashes[sequence & (self.capacity - 1)].tobytes()
+        return bytes(self.chain_hashes[sequence & (self.capacity - 1)])

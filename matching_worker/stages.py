@@ -93,7 +93,8 @@ class Outlet(Generic[Result]):
         Returns:
             The last sequence of those taken, 0 when there are none, and the results.
         """
-        done, taken = 0, []
+        done = 0
+        taken: list[Result] = []
         while self._results and self._results[0][0] <= last and len(taken) < at_most:
             done, result = self._results.popleft()
             taken.append(result)

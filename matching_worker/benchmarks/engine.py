@@ -77,7 +77,7 @@ class Bench:
         for _ in range(self._options.runs):
             runs.append(measure())
             self._progress.advance(task)
-        return median(runs)  # type: ignore[no-any-return]
+        return median(runs)
 
     def _once(self, name: str, measure: Callable[[], Figure]) -> Figure:
         """Measure once."""

@@ -123,7 +123,11 @@ def test_nothing_leaves_before_it_is_both_durable_and_matched(slow: str) -> None
 def test_the_engine_matches_while_the_journal_waits_for_the_disk() -> None:
     worker = Worker()
     may_write = threading.Event()
-    worker.before_journal = lambda: may_write.wait(10) and None
+
+    def wait_for_the_disk() -> None:
+        may_write.wait(10)
+
+    worker.before_journal = wait_for_the_disk
 
     def run() -> None:
         put(worker.ring, 1, 20)
