@@ -16,6 +16,7 @@ from matching_worker.book.check import check
 from matching_worker.book.layout import (
     COMMANDS_PER_CALL_MAX,
     COUNT_SHIFT,
+    HAS_TERMS,
     KEY_FLIP,
     NO_SLOT,
     OUT_OF_SEQUENCE,
@@ -251,7 +252,7 @@ class Engine:
         side = Side(side_index + 1)
         key = int(arrays.levels["key"][order["level"]])
         price_ticks = key ^ KEY_FLIP if side == Side.BUY else key
-        hidden = int(terms["hidden_lots"]) if order["special"] else 0
+        hidden = int(terms["hidden_lots"]) if order["special"] & HAS_TERMS else 0
         return OpenOrder(order_id, trader_id, instrument_id, side, price_ticks, lots + hidden)
 
     def waiting(self, instrument_id: int) -> list[int]:

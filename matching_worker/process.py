@@ -9,8 +9,10 @@ it is durable in the WAL. A thread that fails ends the process at once: whatever
 next one, from the WAL and the log.
 """
 
+import gc
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -101,6 +103,10 @@ class WorkerProcess:
         working = self._stages(self.ring)
         self._is_recovered = True
         ticking = self._thread("clock", self._tick)
+        # What recovery has left stays: no collection shall walk through it again while orders wait.
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(stages.SWITCH_SECONDS)
         try:
             working.start()
             stages.pin(stages.RECEIVE, self._cores)

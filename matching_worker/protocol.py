@@ -94,8 +94,8 @@ COMMAND_DTYPE: Final = np.dtype(
 )
 """One command. `price_ticks` is the worst price the taker accepts.
 
-The second half (from `trigger_ticks` on) is read only where `has_terms` is 1, so that a plain command
-costs one cache line. `worst_ticks` is what the order's hold covers, `display_lots` an iceberg's visible
+`flags`, `trigger_source`, `stp` and the second half (from `trigger_ticks` on) are read only where
+`has_terms` is 1, so that a plain command costs one cache line. `worst_ticks` is what the order's hold covers, `display_lots` an iceberg's visible
 part, `quote_lots` the budget of a market buy, `expires_ns` the end of GTD and DAY; 0 is none of each.
 """
 
@@ -282,8 +282,7 @@ class Reason(IntEnum):
     TOO_MANY_POSITIONS = 56
 
 
-_OPTIONS: Final = {"flags", "trigger_source", "stp"}
-_TERMS: Final = {*(COMMAND_DTYPE.names or ())[17:-1]}
+_TERMS: Final = {"flags", "trigger_source", "stp", *(COMMAND_DTYPE.names or ())[17:-1]}
 
 _V1_BYTES_READ: Final = 57
 
@@ -313,7 +312,7 @@ def encode(
     Returns:
         (command_count,) COMMAND_DTYPE, with `version` and `has_terms` set. All single numbers give one row.
     """
-    unknown = terms.keys() - _OPTIONS - _TERMS
+    unknown = terms.keys() - _TERMS
     require(not unknown, f"commands have no {sorted(unknown)}")
     columns = {
         "sequence": sequence,

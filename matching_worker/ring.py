@@ -48,6 +48,8 @@ LOOKS_BEFORE_YIELD: Final = 64
 STAGES_MAX: Final = 16
 CHAIN_HASH_BYTES: Final = 32
 
+_declare: Any = cgutils.get_or_insert_function
+
 # A stage's words in the ring's memory. Sequence and wish stand in cache lines of their own.
 WORDS: Final = 32
 SEQUENCE: Final = 0
@@ -95,7 +97,7 @@ def _rest(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         if _HAS_PAUSE:
             pause = ir.FunctionType(ir.VoidType(), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, pause, "llvm.x86.sse2.pause"), [])
+            builder.call(_declare(builder.module, pause, "llvm.x86.sse2.pause"), [])
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -107,7 +109,7 @@ def _give_way(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         if _CAN_YIELD:
             give_way = ir.FunctionType(ir.IntType(32), [])
-            builder.call(cgutils.get_or_insert_function(builder.module, give_way, "sched_yield"), [])
+            builder.call(_declare(builder.module, give_way, "sched_yield"), [])
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -190,6 +192,15 @@ def _look(memory: int, stage: int, wanted: int, looks: int) -> int:
     return found
 
 
+@entry
+def _move_and_look(memory: int, stage: int, sequence: int, looks: int) -> int:
+    """Do `move`, then look for the next command; return the limit, or minus the stages to wake first."""
+    to_wake = move(memory, stage, sequence)
+    if to_wake > 0:
+        return -to_wake
+    return _look(memory, stage, sequence + 1, looks)
+
+
 class Ring:
     """Commands on their way through the stages of one worker.
 
@@ -221,8 +232,10 @@ class Ring:
         self._is_closed = False
         self._is_broken = False
         self._link(stages, start)
-        for function in (_read, _look):  # compile, or load, before anybody waits
-            function(self.memory, *[0] * (3 if function is _look else 0))
+        # Compile, or load, before anybody waits.
+        _look(self.memory, 0, start, 0)
+        _move(self.memory, 0, start)
+        _move_and_look(self.memory, 0, start, 0)
 
     def _link(self, stages: Mapping[str, Sequence[str]], start: int) -> None:
         """Write down who follows whom."""
@@ -294,6 +307,16 @@ class Ring:
         if to_wake:
             self.wake(to_wake)
 
+    def advance_and_wait(self, stage: int, sequence: int, *, spins: int = SPINS) -> int:
+        """Do `advance`, then `wait` for the next command: one way out of the GIL and back instead of two."""
+        found = _move_and_look(self.memory, stage, sequence, spins)
+        if found < 0:
+            self.wake(-found)
+            return self.wait(stage, sequence + 1, spins=spins)
+        if found <= sequence or self._is_broken:
+            return self._sleep(stage, sequence + 1)
+        return found
+
     def wake(self, stages: int) -> None:
         """Wake stages; a bit for each, as `move` returns them."""
         for number, condition in enumerate(self._conditions):
@@ -350,4 +373,4 @@ class Ring:
 
     def chain_hash(self, sequence: int) -> bytes:
         """Return the chain hash at a command that is in the ring."""
-        return self.chain_hashes[sequence & (self.capacity - 1)].tobytes()
+        return bytes(self.chain_hashes[sequence & (self.capacity - 1)])

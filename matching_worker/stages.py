@@ -41,6 +41,13 @@ JOURNAL_MAX: Final = 1 << 14
 MATCH_MAX: Final = 2_000
 """Commands in one call of the engine, at most."""
 
+SWITCH_SECONDS: Final = 0.0001
+"""How long a thread that wants the GIL waits before it asks for it (`sys.setswitchinterval`).
+
+The match stage leaves and takes the GIL all the time, for moments too short for another thread to wake up in. With
+Python's usual 5 ms the journal, back from its fsync, was kept waiting for just that long.
+"""
+
 Result = TypeVar("Result")
 
 
@@ -86,7 +93,8 @@ class Outlet(Generic[Result]):
         Returns:
             The last sequence of those taken, 0 when there are none, and the results.
         """
-        done, taken = 0, []
+        done = 0
+        taken: list[Result] = []
         while self._results and self._results[0][0] <= last and len(taken) < at_most:
             done, result = self._results.popleft()
             taken.append(result)
@@ -198,14 +206,15 @@ class StageThreads:
         spins = self._spins.get(name, SPINS)
         done = ring.sequence(stage)
         wanted = done + 1
-        while (last := ring.wait(stage, wanted, spins=spins)) >= wanted:
+        last = ring.wait(stage, wanted, spins=spins)
+        while last >= wanted:
             moved = work(done + 1, last)
             if moved > done:
-                done = moved
-                ring.advance(stage, done)
-                wanted = done + 1
+                done, wanted = moved, moved + 1
+                last = ring.advance_and_wait(stage, done, spins=spins)
             else:
                 wanted = last + 1
+                last = ring.wait(stage, wanted, spins=spins)
 
 
 def pin(name: str, cores: Mapping[str, int]) -> None:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from matching_worker.engine import Engine
 from matching_worker.protocol import Rows
 from matching_worker.ring import Ring
-from matching_worker.stages import JOURNAL, MATCH, RECEIVE, Journal, Match, StageThreads
+from matching_worker.stages import JOURNAL, MATCH, RECEIVE, Journal, Match, StageThreads, Work
 from matching_worker.wal import NO_CHAIN_HASH, Wal
 
 SHAPE: Final = {RECEIVE: (), JOURNAL: (RECEIVE,), MATCH: (RECEIVE,)}
@@ -77,7 +77,10 @@ def measure(commands: Rows, preloaded: int, size: int, count: int, folder: Path)
             return engine.apply(rows)
 
     failed: list[str] = []
-    works = {JOURNAL: Journal(ring, write, commands_max=size), MATCH: Match(ring, apply, (), commands_max=size)}
+    works: dict[str, Work] = {
+        JOURNAL: Journal(ring, write, commands_max=size),
+        MATCH: Match(ring, apply, (), commands_max=size),
+    }
     threads = StageThreads(ring, works, on_failure=failed.append)
     offered = commands[preloaded : preloaded + count]
     hashes = list(itertools.repeat(NO_CHAIN_HASH, size))

@@ -7,6 +7,7 @@ run. Each figure is the median of the runs. `Note [Two clocks]` in `latency.py` 
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -32,7 +33,7 @@ from matching_worker.benchmarks import (
 )
 from matching_worker.benchmarks.recorded import Recorded, WorkloadFileError
 from matching_worker.engine import Engine
-from matching_worker.stages import STAGES
+from matching_worker.stages import JOURNAL, MATCH, RECEIVE, STAGES
 
 CALL_SIZES: Final = (1, 10, 100, 1000)
 DURABLE_COMMANDS: Final = {100: 200_000, 1000: 1_000_000}
@@ -76,7 +77,7 @@ class Bench:
         for _ in range(self._options.runs):
             runs.append(measure())
             self._progress.advance(task)
-        return median(runs)  # type: ignore[no-any-return]
+        return median(runs)
 
     def _once(self, name: str, measure: Callable[[], Figure]) -> Figure:
         """Measure once."""
@@ -165,13 +166,19 @@ def own_workload(commands: int) -> Recorded:
 
 
 def line(found: dict[str, Any]) -> str:
-    """Return the figures that others read, as one line of JSON: commands a second, microseconds, seconds."""
+    """Return the figures that others read, as one line of JSON: commands a second, microseconds, seconds.
+
+    `p50`, `p99`, `p999` are from ring entry to matched, `due_*` from the moment the command was due to matched,
+    `durable_*` from ring entry to durable.
+    """
     return json.dumps(
         {
             "calls": {str(size): round(speed) for size, speed in found["calls"].items()},
             "durable": {str(size): round(figure.rate) for size, figure in found["durable"].items()},
             "latency_us": {
-                str(rate): {name: round(getattr(measured.matched, name), 2) for name in ("p50", "p99", "p999")}
+                str(rate): {name: round(getattr(measured.entered, name), 2) for name in ("p50", "p99", "p999")}
+                | {f"due_{name}": round(getattr(measured.matched, name), 2) for name in ("p50", "p99", "p999")}
+                | {f"durable_{name}": round(getattr(measured.durable, name), 2) for name in ("p50", "p99", "p999")}
                 for rate, measured in found["latency"].items()
             },
             "recovery_seconds": round(found["recovery_seconds"], 3),
@@ -179,6 +186,15 @@ def line(found: dict[str, Any]) -> str:
             "reference": round(found["reference"]),
         }
     )
+
+
+def default_cores() -> str:
+    """Return which processors the latency runs use: the match stage has one for itself, if there are two."""
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if len(allowed) <= 1:
+        return ""
+    first, *others, last = allowed
+    return affinity.describe({RECEIVE: first, JOURNAL: (others or [first])[0], MATCH: last})
 
 
 def _arguments() -> argparse.Namespace:
@@ -189,7 +205,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--commands", type=int, default=workload.COMMANDS, help="commands of the own workload")
     parser.add_argument("--runs", type=int, default=RUNS, help="runs of each measurement; the median counts")
     parser.add_argument("--seconds", type=float, default=latency.SECONDS, help="of each latency run")
-    parser.add_argument("--cores", default="", help="processors, as receive=0,journal=0,match=1; default: any")
+    parser.add_argument(
+        "--cores",
+        default=default_cores(),
+        help="processors of the latency runs (default: %(default)s); empty for any",
+    )
     parser.add_argument("--folder", type=Path, default=Path(), help="on the disk that shall hold the WAL")
     return parser.parse_args()
 

@@ -1,18 +1,19 @@
 """Latency at a given load: from the ring to matched, and from the ring to durable, through the worker's own stages.
 
 Note [Open loop]
-    The generator decides beforehand when each command is due (random gaps of the wanted average rate) and never
-    waits for an answer. Latency is counted from the moment a command was due, not from when the generator got
-    round to it: a pause anywhere, in the generator too, is counted in full by everything that it delayed.
+    The generator decides beforehand when each command is due (random gaps of the wanted average rate) and never waits
+    for an answer: while the match stage stands still, commands go on entering, and each one's waiting is counted.
 
 Note [Two clocks]
-    First clock: the moment the command is due to enter the ring; the generator reads CLOCK_MONOTONIC until then,
-    writes the row and moves the ring's sequence. Second clock, "matched": read by the match stage's thread when
-    `Engine.apply` has returned with the events of its call. "Durable": read by the journal stage's thread when
-    the fdatasync has returned. All are the same clock.
+    First clock, "entry": the generator reads CLOCK_MONOTONIC when the row is written, just before it moves the ring's
+    sequence. Second clock, "matched": read by the match stage's thread when `Engine.apply` has returned with the
+    events of its call. "Durable": read by the journal stage's thread when the fdatasync has returned. All three are
+    the same clock. "Due" is stricter than entry: it begins when the command should have entered, and so counts
+    what the generator itself was late, on a processor that it shares with the journal.
 """
 
 import gc
+import sys
 import threading
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,7 +26,7 @@ from matching_worker.book.compiled import entry
 from matching_worker.engine import Engine
 from matching_worker.protocol import COMMAND_BYTES, Rows
 from matching_worker.ring import Ring, limit, move, pause
-from matching_worker.stages import JOURNAL, MATCH, RECEIVE, Journal, Match, StageThreads, Work, pin
+from matching_worker.stages import JOURNAL, MATCH, RECEIVE, SWITCH_SECONDS, Journal, Match, StageThreads, Work, pin
 from matching_worker.wal import NO_CHAIN_HASH, Wal
 
 Times = npt.NDArray[np.int64]
@@ -56,9 +57,9 @@ class Measured(NamedTuple):
     """One run at one rate.
 
     Attributes:
+        entered: From ring entry to matched.
         matched: From due to matched.
-        entered: From the row's real entry to matched: without what the generator was late.
-        durable: From due to durable.
+        durable: From ring entry to durable.
         match_call: The match stage's work on one call.
         sync: The journal stage's work on one commit.
         per_call: Commands in one call of the engine, on average.
@@ -189,6 +190,8 @@ def measure(
     offer(ring.memory, ring.commands.view(np.int64), _as_words(offered), entered[:0], entered, 0, 0)  # compiles it
     gc.collect()
     gc.freeze()
+    switch_seconds = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)  # as the worker does
     threads.start()
     due = now_ns() + LEAD_NS + np.cumsum(gaps).astype(np.int64)
     generator = threading.Thread(target=_generate, args=(ring, offered, due, entered, cores or {}), name="generator")
@@ -197,6 +200,7 @@ def measure(
     ring.close()
     threads.join()
     gc.unfreeze()
+    sys.setswitchinterval(switch_seconds)
     wal.close()
     if failed:
         raise RuntimeError(f"stage {failed[0]} failed")
@@ -207,7 +211,7 @@ def measure(
     return Measured(
         summary(matched - due[warm:]),
         summary(matched - entered[warm:]),
-        summary(durable - due[warm:]),
+        summary(durable - entered[warm:]),
         match.took(start_ns),
         journal.took(start_ns),
         counted / match.calls(start_ns),

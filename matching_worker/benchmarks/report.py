@@ -72,15 +72,15 @@ def _latencies(latencies: dict[int, Measured], cores: dict[str, int]) -> Table:
         "offered/s",
         "until",
         *("average", "P50", "P95", "P99", "P99.9"),
-        caption="First clock: when the command was due on the ring (open loop). Second: after Engine.apply in the match"
-        " thread; after fdatasync in the journal thread. 'from entry': first clock when the row was really written,"
-        f" without what the generator was late. Processors: {affinity.describe(cores) or 'any'}. The match thread looks"
-        f" up to {PATIENT:,} times before it sleeps (the worker's own stages: {SPINS:,}).",
+        caption="First clock: when the row is in the ring, just before its sequence moves (from due: when it should"
+        " have been there; the generator is an open loop). Second: after Engine.apply in the match thread; after"
+        f" fdatasync in the journal thread. Processors: {affinity.describe(cores) or 'any'}. The match thread looks up"
+        f" to {PATIENT:,} times before it sleeps (in the worker: {SPINS:,}).",
     )
     for rate, measured in latencies.items():
         for until, row in (
-            ("matched", measured.matched),
-            ("matched, from entry", measured.entered),
+            ("matched", measured.entered),
+            ("matched, from due", measured.matched),
             ("durable", measured.durable),
         ):
             table.add_row(f"{rate:,}", until, *(f"{value:,.1f}" for value in row))

@@ -21,6 +21,8 @@ from matching_worker.book.layout import (
     DONE,
     FOUND,
     FOUND_DTYPE,
+    HAS_WAITING,
+    HAS_WISHES,
     INDEX,
     INDEX_DTYPE,
     INSTRUMENT_DTYPE,
@@ -37,6 +39,7 @@ from matching_worker.book.layout import (
     POSITION_DTYPE,
     POSITION_SHIFT,
     POSITIONS,
+    RARE_ROAD,
     SIDE_DTYPE,
     SIDES,
     STATE,
@@ -46,10 +49,9 @@ from matching_worker.book.layout import (
 )
 from matching_worker.book.machine import array_at
 from matching_worker.book.match import take
-from matching_worker.book.queue import join
+from matching_worker.book.queue import entry_number, join
 from matching_worker.book.special import apply_special
 from matching_worker.protocol import (
-    INSTRUMENT_ID_MAX,
     NO_LEVEL,
     CommandKind,
     EventKind,
@@ -66,8 +68,8 @@ _AMEND = int(CommandKind.AMEND)
 _BUY = int(Side.BUY)
 _LIMIT = int(OrderType.LIMIT)
 _GTC = int(TimeInForce.GTC)
-_MARKET = int(OrderType.MARKET)
-_IOC = int(TimeInForce.IOC)
+_BAD_ORDER_TYPE = int(Reason.BAD_ORDER_TYPE)
+_BAD_TIME_IN_FORCE = int(Reason.BAD_TIME_IN_FORCE)
 _RESTED = int(EventKind.RESTED)
 _CANCELLED = int(EventKind.CANCELLED)
 _REJECTED = int(EventKind.REJECTED)
@@ -152,6 +154,7 @@ def _execute(  # noqa: PLR0917 - Note [Plain arguments]
             command["order_id"],
             trader_id,
             lots,
+            entry_number(command["sequence"], count - first),
         )
         level_lots = levels[orders[slot]["level"]]["open_lots"]
         kind = _RESTED
@@ -204,25 +207,16 @@ def _reject(event: Any, command: Any, time_ns: int, orders: Rows, slot: Any, rea
 
 
 @inlined
-def _is_usual(command: Any, instruments: Rows, orders: Rows, slot: Any) -> bool:
-    """Tell whether a command takes the usual road; Note [Two roads]."""
-    if command["flags"] | command["trigger_source"] | command["stp"] | command["has_terms"]:
-        return False
-    instrument_id = np.int64(command["instrument_id"])
-    if instrument_id < 0 or instrument_id > INSTRUMENT_ID_MAX:
-        return True
+def _takes_usual_road(command: Any, orders: Rows, slot: Any, reason: int) -> bool:
+    """Tell whether a command without terms, in a book without demands, takes the usual road.
+
+    What version 1 refused for its kind or type, the rarer road may know.
+    """
     kind = command["kind"]
     if kind == _PLACE:
-        is_known = command["order_type"] <= _MARKET and command["time_in_force"] <= _IOC
-        return is_known and not instruments[instrument_id]["is_slow"]
-    if kind > _AMEND:
-        return False
-    if slot == NO_SLOT:
-        return True
-    order = orders[slot]
-    if kind == _AMEND and (order["flags"] | order["stp"]):
-        return False
-    return not order["special"] and not instruments[instrument_id]["is_slow"]
+        return reason not in (_BAD_ORDER_TYPE, _BAD_TIME_IN_FORCE)
+    special = orders[slot]["special"]  # 0 in the row of NO_SLOT
+    return kind <= _AMEND and (special == 0 or (special == HAS_WISHES and kind != _AMEND))
 
 
 @entry
@@ -270,7 +264,14 @@ def apply(commands: Rows, start: int, events: Rows, count: int, addresses: Rows)
             break
         slot = order_index.find(index, orders, command["order_id"])
         first = count
-        usual = not unfinished and _is_usual(command, instruments, orders, slot)
+        usual = command["has_terms"] == 0 and not unfinished
+        road = RARE_ROAD
+        if usual:
+            road = 0
+            reason = refusal(command, state, orders, slot)
+            if reason != _BAD_INSTRUMENT:
+                road = instruments[command["instrument_id"]]["road"]
+            usual = (road & RARE_ROAD) == 0 and _takes_usual_road(command, orders, slot, reason)
         if usual:
             outcome = missing_room(command, len(events) - count, state, sides, orders, levels, nodes, index)
             if outcome != DONE:
@@ -281,7 +282,6 @@ def apply(commands: Rows, start: int, events: Rows, count: int, addresses: Rows)
 
             side = np.int64(command["side"])
             trader_id = command["trader_id"]
-            reason = refusal(command, state, orders, slot)
             incoming = reason == _NONE
             rests = command["order_type"] == _LIMIT and command["time_in_force"] == _GTC
             if reason != _NONE:
@@ -300,7 +300,7 @@ def apply(commands: Rows, start: int, events: Rows, count: int, addresses: Rows)
                     events, count, state_hash, state, instruments, sides, orders, levels, nodes, index,
                     command, time_ns, count - first, side, trader_id, rests,
                 )  # fmt: skip
-                usual = instruments[command["instrument_id"]]["waiting_count"] == 0
+                usual = (road & HAS_WAITING) == 0
                 if not usual:
                     # Its trades may let waiting orders fire: go on as a special command that has done its own step.
                     state["unfinished"] = count - first + 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from matching_worker.book.books import Books, depart, tell, total_lots
+from matching_worker.book.books import Books, depart, has_terms, tell, total_lots
 from matching_worker.book.compiled import called
 from matching_worker.book.emit import emit_fill, fold_sum
 from matching_worker.book.hashing import EVENT_CONSTANTS, MASK
@@ -114,7 +114,7 @@ def _take_off(books: Books, slot: int, lots: int) -> int:
     order = books.orders[slot]
     left = total_lots(books, slot) - lots
     shown = left
-    if order["special"]:
+    if has_terms(order):
         terms = books.terms[slot]
         if terms["display_lots"] > 0:
             shown = min(left, terms["display_lots"])

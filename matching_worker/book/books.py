@@ -6,9 +6,19 @@ import numpy as np
 
 from matching_worker.book.compiled import called, inlined
 from matching_worker.book.emit import emit, fold_sum
-from matching_worker.book.layout import KEY_FLIP, NO_SLOT, TRAILING, TRIGGER_ROWS, TRIGGERS
-from matching_worker.book.queue import join, leave
-from matching_worker.protocol import NO_LEVEL, EventKind, OrderFlag, Reason, Rows, Side, TradingState
+from matching_worker.book.layout import (
+    HAS_TERMS,
+    HAS_WAITING,
+    HAS_WISHES,
+    KEY_FLIP,
+    NO_SLOT,
+    RARE_ROAD,
+    TRAILING,
+    TRIGGER_ROWS,
+    TRIGGERS,
+)
+from matching_worker.book.queue import entry_number, join, leave
+from matching_worker.protocol import NO_LEVEL, EventKind, OrderFlag, Rows, Side, TradingState
 
 _BUY = int(Side.BUY)
 _CANCELLED = int(EventKind.CANCELLED)
@@ -97,6 +107,12 @@ def instrument_of(side_row: int) -> int:
 
 
 @inlined
+def has_terms(order: Any) -> bool:
+    """Tell whether an order has a row of terms."""
+    return (order["special"] & HAS_TERMS) != 0  # type: ignore[no-any-return]
+
+
+@inlined
 def is_waiting(order: Any) -> bool:
     """Tell whether an order waits for its trigger."""
     return order["side_row"] >= TRIGGER_ROWS  # type: ignore[no-any-return]
@@ -106,7 +122,7 @@ def is_waiting(order: Any) -> bool:
 def total_lots(books: Books, slot: int) -> int:
     """Return all open lots of an order, an iceberg's hidden part included."""
     order = books.orders[slot]
-    return order["open_lots"] + (books.terms[slot]["hidden_lots"] if order["special"] else 0)  # type: ignore[no-any-return]
+    return order["open_lots"] + (books.terms[slot]["hidden_lots"] if has_terms(order) else 0)  # type: ignore[no-any-return]
 
 
 @called
@@ -130,10 +146,11 @@ def price_of(books: Books, slot: int) -> int:
 
 @called
 def renew_road(instrument: Any) -> None:
-    """Note whether the instrument's commands must take the rarer road."""
+    """Note whether the instrument's commands must take the rarer road, and whether orders wait there."""
     state = instrument["state"]
     usual = (state in (0, _CONTINUOUS)) and not instrument["is_contract"] and instrument["special_count"] == 0
-    instrument["is_slow"] = np.uint8(0) if usual else _ONE
+    waits = instrument["waiting_count"] > 0
+    instrument["road"] = np.uint8((0 if usual else RARE_ROAD) | (HAS_WAITING if waits else 0))
 
 
 @called
@@ -160,24 +177,29 @@ def enter(books: Books, side_row: int, key: int, shown_lots: int, hidden_lots: i
         taker["order_id"],
         taker["trader_id"],
         shown_lots,
+        np.int64(0),
     )
-    order = books.orders[slot]
+    state, order = books.state[0], books.orders[slot]
+    order["entry"] = entry_number(state["sequence"], state["event_count"] - state["first_event"])
     instrument = books.instruments[taker["instrument_id"]]
     order["stp"] = taker["stp"]
     order["flags"] = taker["flags"]
+    has_wishes = taker["flags"] != 0 or taker["stp"] != 0
+    if has_wishes:
+        order["special"] = np.uint8(HAS_WISHES)
     waits = side_row >= TRIGGER_ROWS
     if waits or taker["display_lots"] > 0 or taker["expires_ns"] > 0 or taker["flags"] & _SIZED:
-        order["special"] = _ONE
+        order["special"] = np.uint8(HAS_TERMS | (HAS_WISHES if has_wishes else 0))
         books.terms[slot] = taker
         books.terms[slot]["hidden_lots"] = hidden_lots
         remember_end(books, taker["expires_ns"])
         if not waits:
             instrument["special_count"] += 1
-            renew_road(instrument)
     if waits:
         instrument["waiting_count"] += 1
         if side_row == TRIGGER_ROWS + TRIGGERS * taker["instrument_id"] + TRAILING:
             instrument["trailing_count"] += 1
+    renew_road(instrument)
     return slot  # type: ignore[no-any-return]
 
 
@@ -189,7 +211,7 @@ def depart(books: Books, slot: int) -> int:
     instrument_id = instrument_of(side_row)
     instrument = books.instruments[instrument_id]
     waits = side_row >= TRIGGER_ROWS
-    was_special = order["special"]
+    was_special = has_terms(order)
     level_lots = leave(
         books.orders, books.levels, books.nodes, books.index, books.state[0], books.sides[side_row], slot
     )
@@ -197,6 +219,7 @@ def depart(books: Books, slot: int) -> int:
         instrument["waiting_count"] -= 1
         if side_row == TRIGGER_ROWS + TRIGGERS * instrument_id + TRAILING:
             instrument["trailing_count"] -= 1
+        renew_road(instrument)
         return NO_LEVEL
     if was_special:
         instrument["special_count"] -= 1

@@ -82,24 +82,22 @@ def sum_command(command: Any, time_ns: int) -> Any:
 
 @inlined
 def sum_terms(command: Any) -> Any:
-    """Sum the words of a command's options and terms; terms that it says it has not are 0."""
+    """Sum the words of a command's options and terms."""
     packed = (
         np.uint64(command["flags"])
         | (np.uint64(command["trigger_source"]) << _SOURCE_SHIFT)
         | (np.uint64(command["stp"]) << _STP_SHIFT)
     )
-    total = packed * T0
-    if command["has_terms"]:
-        total += (
-            np.uint64(command["trigger_ticks"]) * T1
-            + np.uint64(command["worst_ticks"]) * T2
-            + np.uint64(command["display_lots"]) * T3
-            + np.uint64(command["quote_lots"]) * T4
-            + np.uint64(command["expires_ns"]) * T5
-            + np.uint64(command["activation_ticks"]) * T6
-            + np.uint64(np.int64(command["callback_ppm"])) * T7
-        )
-    return total
+    return (
+        packed * T0
+        + np.uint64(command["trigger_ticks"]) * T1
+        + np.uint64(command["worst_ticks"]) * T2
+        + np.uint64(command["display_lots"]) * T3
+        + np.uint64(command["quote_lots"]) * T4
+        + np.uint64(command["expires_ns"]) * T5
+        + np.uint64(command["activation_ticks"]) * T6
+        + np.uint64(np.int64(command["callback_ppm"])) * T7
+    )
 
 
 @inlined

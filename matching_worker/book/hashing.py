@@ -9,7 +9,7 @@ Note [State hash]
     chain hash of the command log. Trade ids are left out and trade numbers are in, because the
     epoch in a trade id is the operator's, not the market's.
 
-    A command with options or terms is folded a second time, with those words, so that plain commands
+    A command that has terms is folded a second time, with those words, so that plain commands
     of all versions give one hash.
 
     Words of a command: sequence, engine time, order id, trader id, price, quantity, and

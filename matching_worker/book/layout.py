@@ -55,7 +55,10 @@ ORDER_DTYPE: Final = np.dtype(
     }
 )
 """A resting or waiting order: one cache line. `open_lots` is what stands in the queue; `level` is 0 in a
-freed row; `entry` counts arrivals in queues; `special` orders have a row of terms, the others have none."""
+freed row; `entry` rises with arrivals in queues; `special` says HAS_TERMS where there is a row of terms, and
+HAS_WISHES where `flags` or `stp` are not 0."""
+HAS_TERMS: Final = 1
+HAS_WISHES: Final = 2
 
 TERMS_DTYPE: Final = np.dtype(
     [
@@ -139,7 +142,7 @@ INSTRUMENT_DTYPE: Final = np.dtype(
             "trailing_count",
             "state",
             "is_contract",
-            "is_slow",
+            "road",
             "mark_ticks",
             "reference_ticks",
             "auction_ticks",
@@ -151,8 +154,10 @@ INSTRUMENT_DTYPE: Final = np.dtype(
         "itemsize": 128,
     }
 )
-"""What a book knows beside its orders, at row `instrument_id`. A state of 0 is CONTINUOUS. `is_slow`: commands take
-the road of special orders (Note [Two roads] in `apply.py`), for the state, contracts or special makers demand it."""
+"""What a book knows beside its orders, at row `instrument_id`. A state of 0 is CONTINUOUS. `road`: RARE_ROAD where the
+state, a contract or special makers demand it (Note [Two roads] in `apply.py`), and HAS_WAITING."""
+RARE_ROAD: Final = 1
+HAS_WAITING: Final = 2
 
 POSITION_DTYPE: Final = np.dtype([("trader_id", "<i8"), ("lots", "<i8"), ("instrument_id", "<u4"), ("is_used", "<u4")])
 """Entry of the open-addressing table of net positions. Entries are never removed."""
@@ -180,7 +185,6 @@ STATE_DTYPE: Final = np.dtype(
         ("node_free", "<u4"),
         ("node_used", "<u4"),
         ("events_wanted", "<i8"),
-        ("entry_count", "<i8"),
         ("position_count", "<i8"),
         ("next_expiry_ns", "<i8"),
         ("event_count", "<i8"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from matching_worker.book.books import Books, cancel, instrument_of
+from matching_worker.book.books import Books, cancel, has_terms, instrument_of
 from matching_worker.book.compiled import called
 from matching_worker.book.layout import NO_SLOT, TRIGGER_ROWS
 from matching_worker.protocol import OrderFlag
@@ -21,7 +21,7 @@ def _is_wanted(books: Books, slot: int, what: int, trader_id: int, instrument_id
     if order["level"] == NO_SLOT:
         return False
     if what == BY_TIME:
-        expires_ns = books.terms[slot]["expires_ns"] if order["special"] else 0
+        expires_ns = books.terms[slot]["expires_ns"] if has_terms(order) else 0
         return 0 < expires_ns <= time_ns  # type: ignore[no-any-return]
     side_row = np.int64(order["side_row"])
     own_instrument = instrument_of(side_row)
@@ -90,7 +90,7 @@ def renew_next_end(books: Books) -> None:
     earliest = np.int64(0)
     for slot in range(1, np.int64(books.state[0]["order_used"]) + 1):
         order = books.orders[slot]
-        if order["level"] != NO_SLOT and order["special"]:
+        if order["level"] != NO_SLOT and has_terms(order):
             expires_ns = books.terms[slot]["expires_ns"]
             if expires_ns > 0 and (earliest == 0 or expires_ns < earliest):
                 earliest = expires_ns

@@ -12,6 +12,14 @@ from matching_worker.protocol import Rows
 
 _PLAIN = np.uint8(0)
 
+ENTRY_SHIFT = 24
+
+
+@inlined
+def entry_number(sequence: Any, number: Any) -> Any:
+    """Return what tells in which order queues were entered: by command, then by event of the command."""
+    return np.int64((sequence << ENTRY_SHIFT) | number)
+
 
 @inlined
 def join(  # noqa: PLR0917 - Note [Plain arguments]
@@ -26,6 +34,7 @@ def join(  # noqa: PLR0917 - Note [Plain arguments]
     order_id: int,
     trader_id: int,
     lots: int,
+    entry: Any,
 ) -> Any:
     """Rest an order at the back of the queue at `key`; there must be room for everything it takes.
 
@@ -55,8 +64,7 @@ def join(  # noqa: PLR0917 - Note [Plain arguments]
     order["previous_slot"] = tail
     order["level"] = level_slot
     order["side_row"] = np.uint32(side_row)
-    state["entry_count"] += 1
-    order["entry"] = state["entry_count"]
+    order["entry"] = entry
     order["stp"] = _PLAIN
     order["flags"] = _PLAIN
     order["special"] = _PLAIN

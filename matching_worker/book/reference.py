@@ -58,7 +58,7 @@ class ReferenceEngine(ReferenceTrading):
         self.sequence += 1
         self.time_ns = max(self.time_ns, command.timestamp_ns)
         self._fold(command.words(self.time_ns), hashing.COMMAND_CONSTANTS)
-        if command.options or command.has_terms:
+        if command.has_terms:
             self._fold(command.terms(), hashing.TERM_CONSTANTS)
         events = []
         for index, event in enumerate(self._outcome(command)):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from matching_worker.book.books import Books, best_price, crosses, is_waiting, side_of
+from matching_worker.book.books import Books, best_price, crosses, has_terms, is_waiting, side_of
 from matching_worker.book.compiled import called
 from matching_worker.book.layout import NO_SLOT
 from matching_worker.book.positions import place_of
@@ -68,7 +68,7 @@ def is_price(ticks: int) -> bool:
 def describe(books: Books, command: Any) -> None:
     """Write the order that a PLACE describes to row 0 of the terms."""
     taker = books.terms[0]
-    has_terms = command["has_terms"] != 0
+    says_terms = command["has_terms"] != 0
     taker["order_id"] = command["order_id"]
     taker["trader_id"] = command["trader_id"]
     taker["price_ticks"] = command["price_ticks"]
@@ -76,20 +76,20 @@ def describe(books: Books, command: Any) -> None:
     taker["order_type"] = command["order_type"]
     taker["time_in_force"] = command["time_in_force"]
     taker["side"] = command["side"]
-    taker["flags"] = command["flags"]
-    taker["stp"] = command["stp"]
-    taker["trigger_source"] = command["trigger_source"]
+    taker["flags"] = command["flags"] if says_terms else np.uint8(0)
+    taker["stp"] = command["stp"] if says_terms else np.uint8(0)
+    taker["trigger_source"] = command["trigger_source"] if says_terms else np.uint8(0)
     taker["hidden_lots"] = 0
     taker["extreme_ticks"] = 0
-    taker["trigger_ticks"] = command["trigger_ticks"] if has_terms else 0
-    taker["worst_ticks"] = command["worst_ticks"] if has_terms else 0
-    taker["display_lots"] = command["display_lots"] if has_terms else 0
-    taker["quote_lots"] = command["quote_lots"] if has_terms else 0
-    taker["expires_ns"] = command["expires_ns"] if has_terms else 0
-    taker["activation_ticks"] = command["activation_ticks"] if has_terms else 0
-    taker["callback_ppm"] = command["callback_ppm"] if has_terms else 0
+    taker["trigger_ticks"] = command["trigger_ticks"] if says_terms else 0
+    taker["worst_ticks"] = command["worst_ticks"] if says_terms else 0
+    taker["display_lots"] = command["display_lots"] if says_terms else 0
+    taker["quote_lots"] = command["quote_lots"] if says_terms else 0
+    taker["expires_ns"] = command["expires_ns"] if says_terms else 0
+    taker["activation_ticks"] = command["activation_ticks"] if says_terms else 0
+    taker["callback_ppm"] = command["callback_ppm"] if says_terms else 0
     lots = command["qty_lots"]
-    if command["flags"] & _CLOSE or (taker["quote_lots"] != 0 and lots == 0):
+    if taker["flags"] & _CLOSE or (taker["quote_lots"] != 0 and lots == 0):
         lots = np.int64(QTY_LOTS_MAX)
     taker["lots"] = lots
 
@@ -99,7 +99,7 @@ def place_refusal(books: Books, command: Any, slot: Any) -> int:  # noqa: PLR091
     """Return why an order cannot be placed, by what version 1 knew."""
     types, times = (7, 5) if command["version"] > 1 else (2, 2)
     taker = books.terms[0]
-    sizes_itself = command["flags"] & _CLOSE or taker["quote_lots"] != 0
+    sizes_itself = taker["flags"] & _CLOSE or taker["quote_lots"] != 0
     if command["side"] != _BUY and command["side"] != _SELL:
         return _BAD_SIDE
     if command["order_type"] < 1 or command["order_type"] > types:
@@ -211,9 +211,9 @@ def amend_refusal(books: Books, command: Any, slot: int) -> int:  # noqa: C901, 
     order = books.orders[slot]
     instrument_id = np.int64(command["instrument_id"])
     instrument = books.instruments[instrument_id]
-    has_terms = command["has_terms"] != 0
-    trigger = command["trigger_ticks"] if has_terms else 0
-    worst = command["worst_ticks"] if has_terms else 0
+    says_terms = command["has_terms"] != 0
+    trigger = command["trigger_ticks"] if says_terms else 0
+    worst = command["worst_ticks"] if says_terms else 0
     if not is_price(command["price_ticks"]):
         return _BAD_PRICE
     if command["qty_lots"] < 1 or command["qty_lots"] > QTY_LOTS_MAX:
@@ -224,7 +224,7 @@ def amend_refusal(books: Books, command: Any, slot: int) -> int:  # noqa: C901, 
             return _BAD_TRIGGER
     if worst != 0 and not is_price(worst):
         return _BAD_WORST
-    if order["special"]:
+    if has_terms(order):
         display = books.terms[slot]["display_lots"]
         if display > 0 and _parts(command["qty_lots"], display) > ICEBERG_TRANCHES_MAX:
             return _BAD_DISPLAY
@@ -251,7 +251,7 @@ def _state_command_refusal(books: Books, command: Any) -> int:
         return _BAD_STATE
     buys, sells = books.sides[2 * instrument_id], books.sides[2 * instrument_id + 1]
     has_orders = instrument["waiting_count"] + buys["order_count"] + sells["order_count"] > 0
-    if command["flags"] & _CONTRACT and not instrument["is_contract"] and has_orders:
+    if command["has_terms"] and command["flags"] & _CONTRACT and not instrument["is_contract"] and has_orders:
         return _BAD_STATE
     if command["kind"] == _UNCROSS:
         return 0 if in_call(instrument["state"]) and not in_call(target) else _BAD_STATE

@@ -16,6 +16,7 @@ from matching_worker.book.books import (
     Books,
     cancel,
     depart,
+    has_terms,
     is_waiting,
     price_of,
     renew_road,
@@ -55,7 +56,6 @@ from matching_worker.book.waiting import bring_back, fire_waiting, next_to_fire,
 from matching_worker.protocol import (
     ENGINE_VERSION,
     INSTRUMENT_ID_MAX,
-    NO_LEVEL,
     CommandKind,
     EventKind,
     OrderFlag,
@@ -172,7 +172,7 @@ def describe_amended(books: Books, command: Any, slot: int) -> None:
     """Describe a resting or waiting order, as an AMEND wants it, as the incoming one."""
     order, taker = books.orders[slot], books.terms[0]
     side = side_of(books, slot)
-    if order["special"]:
+    if has_terms(order):
         books.terms[0] = books.terms[slot]
     else:
         taker["order_type"] = np.uint8(_LIMIT)
@@ -230,7 +230,7 @@ def _shrink(books: Books, slot: int, lots: int) -> None:
     """Take lots off an order that keeps its place: of an iceberg, the hidden part first."""
     order = books.orders[slot]
     shown = lots
-    if order["special"]:
+    if has_terms(order):
         hidden = min(lots, books.terms[slot]["hidden_lots"])
         books.terms[slot]["hidden_lots"] -= hidden
         shown = lots - hidden
@@ -280,7 +280,7 @@ def _system(books: Books, command: Any, found: int) -> None:
     instrument = books.instruments[instrument_id]
     left = np.int64(0)
     if kind == _SET_STATE:
-        if command["flags"] & _CONTRACT:
+        if command["has_terms"] and command["flags"] & _CONTRACT:
             instrument["is_contract"] = np.uint8(1)
         instrument["reference_ticks"] = command["price_ticks"]
         _set_state(books, command)
@@ -397,7 +397,7 @@ def apply_special(books: Books, command: Any) -> int:
     state["time_ns"] = time_ns
     state["first_event"] = state["event_count"]
     state["state_hash"] = fold_sum(state["state_hash"], sum_command(command, time_ns))
-    if command["flags"] | command["trigger_source"] | command["stp"] | command["has_terms"]:
+    if command["has_terms"]:
         state["state_hash"] = fold_sum(state["state_hash"], sum_terms(command))
     if reason != 0:
         _reject(books, command, slot, reason)

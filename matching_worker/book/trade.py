@@ -10,6 +10,7 @@ from matching_worker.book.books import (
     crosses,
     depart,
     enter,
+    has_terms,
     limit_key,
     tell_resting,
     tell_taker,
@@ -88,7 +89,7 @@ def survey(books: Books) -> tuple[int, int]:
         while slot != NO_SLOT and sure < wanted:
             order = books.orders[slot]
             lots, parts = order["open_lots"], 1
-            if order["special"]:
+            if has_terms(order):
                 terms = books.terms[slot]
                 lots += terms["hidden_lots"]
                 if terms["display_lots"] > 0:
@@ -152,7 +153,7 @@ def fill(books: Books, command: Any, slot: int, price_ticks: int, traded: int) -
     level = books.levels[order["level"]]
     level["open_lots"] -= traded
     level_lots = level["open_lots"]
-    hidden = books.terms[slot]["hidden_lots"] if order["special"] else 0
+    hidden = books.terms[slot]["hidden_lots"] if has_terms(order) else 0
     maker_left = order["open_lots"] + hidden
     if maker_left == 0:
         depart(books, slot)
@@ -199,7 +200,7 @@ def prevent(books: Books, command: Any, slot: int, price_ticks: int, lots: int) 
         state["taking_stopped"] = _SELF_TRADE
     if stp != _DECREMENT:
         return
-    hidden = books.terms[slot]["hidden_lots"] if order["special"] else 0
+    hidden = books.terms[slot]["hidden_lots"] if has_terms(order) else 0
     if lots == order["open_lots"] + hidden:
         cancel(books, command, slot, _SELF_TRADE)
     else:

@@ -100,16 +100,13 @@ def random_stream(seed: int, count: int, *, instruments: int, open_ids: int, spr
     )
 
 
-def special_stream(
-    seed: int, count: int, *, instruments: int = 3, open_ids: int = 300, spread: int = 8, contracts: int = 1
-) -> Rows:
+def special_stream(seed: int, count: int, *, instruments: int = 3, spread: int = 8, contracts: int = 1) -> Rows:
     """Return a stream of every kind of command and every type of order, around a price that wanders.
 
     Args:
         seed: Same seed, same stream.
         count: Number of commands.
         instruments: Number of instruments, from 1.
-        open_ids: Order ids are drawn from as many numbers.
         spread: Distance of limit prices from the middle, in ticks.
         contracts: The first so many instruments become contracts.
     """
@@ -133,19 +130,30 @@ def special_stream(
     waits = (order_type >= 3) & (order_type <= 6)
     trails, ends = order_type == 7, (time_in_force == 4) | (time_in_force == 5)
     qty = random.integers(0, 60, count)
-    state = random.choice([2, 2, 2, 6, 6, 1, 3, 4, 5, 0, 7], count)
+    state = random.choice([2, 6, 1, 3, 4, 5, 0, 7], count, p=[0.62, 0.2, 0.08, 0.02, 0.02, 0.02, 0.02, 0.02])
     is_state = (kind == 6) | (kind == 12)
-    is_adjust, is_time = kind == 10, kind == 7
-    qty = np.select([is_state, is_adjust, kind == 11], [state, random.integers(-80, 81, count), 2], qty)
-    flags = random.choice([0, 1, 2, 4, 3, 9], count, p=[0.7, 0.1, 0.12, 0.06, 0.01, 0.01])
+    qty = np.select([is_state, kind == 10, kind == 11], [state, random.integers(-80, 81, count), 2], qty)
+    rests = np.isin(order_type, [1, 4, 6]) & np.isin(time_in_force, [1, 4, 5])
+    flags = random.choice([0, 1, 2, 4], count, p=[0.6, 0.15, 0.15, 0.1])
+    fits = [
+        rests & (order_type == 1),
+        instrument <= contracts,
+        ~np.isin(order_type, [1, 4, 6]) & (instrument <= contracts),
+    ]
+    flags = np.where(
+        np.select([flags == 1, flags == 2, flags == 4], fits, True) | (random.random(count) < 0.01), flags, 0
+    )
     flags = np.where(is_state, 8 * ((instrument <= contracts) & (random.random(count) < 0.9)), flags)
+    # New orders take new ids, changes name recent ones; some do neither.
+    ids = np.arange(count) - np.where(kind == 1, 0, random.geometric(0.08, count))
+    ids = np.where(random.random(count) < 0.03, random.integers(1, count + 1, count), ids)
     time_ns = np.arange(count) * 10
     is_quote = (order_type == 2) & (random.random(count) < 0.4)
     commands = protocol.encode(
         kind=kind,
         instrument_id=np.where((kind == 5) & (random.random(count) < 0.3), 0, instrument),
-        order_id=random.integers(1, open_ids + 1, count) * 0x1E3779B97F4A7C15,
-        trader_id=np.where(random.random(count) < 0.3, 0, random.integers(1, 6, count)),
+        order_id=ids * 0x1E3779B97F4A7C15,
+        trader_id=np.where((kind != 1) & (random.random(count) < 0.7), 0, random.integers(1, 6, count)),
         side=random.integers(1, 3, count),
         order_type=order_type,
         time_in_force=time_in_force,
@@ -160,14 +168,17 @@ def special_stream(
             waits | ((kind == 4) & (random.random(count) < 0.3)), near(spread), some(0.002, near(9))
         ),
         worst_ticks=some(0.15, near(spread)),
-        display_lots=some(0.15, random.integers(1, 20, count)),
-        quote_lots=np.where(is_quote, random.integers(1, 40_000, count), some(0.002, near(9))),
+        display_lots=np.where(rests, some(0.2, random.integers(1, 20, count)), some(0.002, near(9))),
+        quote_lots=np.where(is_quote, random.integers(1, 4_000, count), some(0.002, near(9))),
         expires_ns=np.where(ends, time_ns + random.integers(0, 5_000, count), some(0.002, near(9))),
         callback_ppm=np.where(trails, random.integers(0, 20_000, count), 0),
         activation_ticks=np.where(trails, some(0.5, near(spread)), 0),
     )
     plain = (random.random(count) < 0.3) & (kind <= 4)
-    for name in ("flags", "trigger_source", "stp", "has_terms"):
-        commands[name][plain] = 0
+    commands["has_terms"][plain] = 0
     commands["version"][random.random(count) < 0.01] = 1
+    for number in range(min(contracts, count)):
+        commands[number] = protocol.encode(
+            kind=CommandKind.SET_STATE, instrument_id=number + 1, order_id=0, qty_lots=2, flags=8, sequence=number + 1
+        )[0]
     return commands

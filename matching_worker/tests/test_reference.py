@@ -18,9 +18,15 @@ def agree(engine: Engine, reference: ReferenceEngine) -> None:
     engine.check()
     assert engine.state_hash == reference.state_hash
     assert engine.open_order_count == len(reference.orders)
+    for (trader_id, instrument_id), lots in reference.positions.items():
+        assert engine.position(trader_id, instrument_id) == lots
     for instrument_id, book in reference.books.items():
         assert engine.trade_number(instrument_id) == book.trade_number
         assert engine.last_price_ticks(instrument_id) == book.last_price_ticks
+        assert engine.mark_price_ticks(instrument_id) == book.mark_ticks
+        assert engine.trading_state(instrument_id) == book.state
+        assert engine.indication(instrument_id) == book.indication
+        assert engine.waiting(instrument_id) == sorted(book.waiting, key=lambda one: book.waiting[one].entry)
         for side, levels, expected in zip(
             Side, engine.levels(instrument_id), reference.levels(instrument_id), strict=True
         ):
@@ -83,6 +89,25 @@ def test_both_books_do_the_same_with_every_type_of_order(seed: int) -> None:
         batch = commands[start : start + 500]
         assert same_bytes(engine.apply(batch), reference.apply(batch))
         agree(engine, reference)
+
+
+def test_both_books_do_the_same_with_every_type_of_order_while_every_array_grows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ORDER", "LEVEL", "FOUND"):
+        monkeypatch.setattr(arrays, f"{name}_CAPACITY_START", 2)
+    monkeypatch.setattr(arrays, "NODE_CAPACITY_START", 16)
+    monkeypatch.setattr(arrays, "POSITION_CAPACITY_START", 2)
+    for name, size in (("EVENTS_PER_COMMAND", 0), ("EVENTS_SPARE", 0), ("EVENTS_BLOCK", 1)):
+        monkeypatch.setattr(f"matching_worker.engine.{name}", size)
+    commands = special_stream(16, 4_000)
+    engine, reference = Engine(0, 0), ReferenceEngine(0, 0)
+
+    for start in range(0, len(commands), 40):
+        batch = commands[start : start + 40]
+        assert same_bytes(engine.apply(batch), reference.apply(batch))
+
+    agree(engine, reference)
 
 
 def test_a_changed_field_changes_the_hash() -> None:
