@@ -33,6 +33,7 @@ export function bindKeys(actions) {
     "Shift+O": key(() => actions.type("stop")),
     t: key(() => actions.type("take_profit_limit")),
     "Shift+T": key(() => actions.type("take_profit")),
+    d: key(() => actions.type("trailing_stop")),
     p: key(actions.postOnly),
     v: key(actions.validity),
     a: key(actions.advanced),

@@ -79,8 +79,10 @@ export class OrderTables {
     return grouped(market ? market.price(value) : String(value));
   }
 
-  #major(row) {
-    return this.markets.get(row.symbol)?.price(row.stop_price) ?? String(row.stop_price);
+  /** How the figures of an order's market are written. */
+  #figures(row) {
+    const market = this.markets.get(row.symbol);
+    return { price: (value) => market?.price(value ?? 0) ?? String(value), quantity: (value) => this.#quantity(row, value) };
   }
 
   #quantity(row, value) {
@@ -97,8 +99,8 @@ export class OrderTables {
     const type = { text: (row) => typeWord(row.type) };
     const price = { ...number, text: (row) => this.#price(row, row.price) };
     const filled = { ...number, text: (row) => `${this.#quantity(row, row.filled_quantity)} / ${this.#quantity(row, row.quantity)}` };
-    const trigger = { ...number, text: (row) => (isWaiting(row.type) ? triggerText(row, this.#major(row)) : "–") };
-    const terms = { text: (row) => termsText(row, (value) => this.#quantity(row, value)), className: "terms" };
+    const trigger = { ...number, text: (row) => (isWaiting(row.type) ? triggerText(row, this.#figures(row).price(row.stop_price)) : "–") };
+    const terms = { text: (row) => termsText(row, this.#figures(row)), className: "terms" };
     const status = { text: (row) => [statusWord(row.status), reasonWord(row)].filter(Boolean).join(": "), className: "status" };
     const average = { ...number, text: (row) => (row.avg_price ? this.#price(row, row.avg_price) : "–") };
     const balance = (of) => ({ ...number, text: (row) => grouped(trimmed(of(row))) });

@@ -1,16 +1,23 @@
 /* What the words of an order mean: which types wait, which have a price, what goes with what, and how to say it. */
-import { grouped } from "../numbers.js";
+import Big from "../../vendor/big/big.mjs";
+import { grouped, trimmed } from "../numbers.js";
 
 const LIMITED = new Set(["limit", "stop_limit", "take_profit_limit"]);
-const WAITING = new Set(["stop", "stop_limit", "take_profit", "take_profit_limit"]);
+const STOPPED = new Set(["stop", "stop_limit", "take_profit", "take_profit_limit"]);
 const RESTING = new Set(["gtc", "gtd", "day"]);
 const moment = new Intl.DateTimeFormat(document.documentElement.lang, { month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 /** Whether a type has a price of its own; the others take the market's. */
 export const isLimited = (type) => LIMITED.has(type);
 
-/** Whether a type waits for its stop price before it does anything. */
-export const isWaiting = (type) => WAITING.has(type);
+/** Whether a type wakes at a stop price of its own. */
+export const hasStop = (type) => STOPPED.has(type);
+
+/** Whether a type's stop follows the market at a distance. */
+export const trails = (type) => type === "trailing_stop";
+
+/** Whether a type waits before it does anything. */
+export const isWaiting = (type) => hasStop(type) || trails(type);
 
 /** Whether an order would stay in the book. */
 export const rests = ({ type, time_in_force: time }) => isLimited(type) && RESTING.has(time);
@@ -36,6 +43,7 @@ export const typeWord = (type) => ({
   stop_limit: gettext("Stop limit"),
   take_profit: gettext("Take profit"),
   take_profit_limit: gettext("Take profit limit"),
+  trailing_stop: gettext("Trailing stop"),
 })[type] ?? type;
 
 export const statusWord = (status) => ({
@@ -59,16 +67,18 @@ export const reasonWord = ({ status, reason }) => (["cancelled", "rejected"].inc
   NOT_TRADING: gettext("the market is closed"),
 }[reason] : "") ?? "";
 
-/** "\u2265 61,000.00": the price at which a waiting order wakes, and from which side. */
+/** "≥ 61,000.00": the price at which a waiting order wakes, and from which side; or how far its stop keeps behind. */
 export function triggerText(order, price) {
-  return `${triggerDirection(order) > 0 ? "\u2265" : "\u2264"} ${grouped(price)}`;
+  if (trails(order.type)) return interpolate(gettext("%s%% behind"), [trimmed(new Big(order.callback_rate).times(100).toFixed())]);
+  return `${triggerDirection(order) > 0 ? "≥" : "≤"} ${grouped(price)}`;
 }
 
-/** How long an order stands and what else was asked for: "GTC \u00b7 Post-only". */
-export function termsText(order, quantity) {
+/** How long an order stands and what else was asked for: "GTC · Post-only". */
+export function termsText(order, { quantity, price }) {
   const parts = [order.time_in_force === "day" ? pgettext("time in force", "Day") : order.time_in_force.toUpperCase()];
   if (order.expires_at) parts.push(interpolate(gettext("until %s"), [moment.format(new Date(order.expires_at))]));
+  if (order.activation_price) parts.push(interpolate(gettext("from %s"), [grouped(price(order.activation_price))]));
   if (order.post_only) parts.push(gettext("Post-only"));
   if (order.display_quantity !== null) parts.push(interpolate(gettext("Iceberg %s"), [quantity(order.display_quantity)]));
-  return parts.join(" \u00b7 ");
+  return parts.join(" · ");
 }

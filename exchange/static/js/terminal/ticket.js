@@ -3,15 +3,16 @@ import { call } from "../api.js";
 import { grouped, trimmed } from "../numbers.js";
 import { confirmed } from "./confirm.js";
 import { framed, setText } from "./frame.js";
-import { isLimited, isWaiting, timesAllowed, typeWord } from "./order_words.js";
-import { affordable, amount, bandTexts, faults, preview, referenceOf, stepped, wakesAtOnce, worstPrice } from "./ticket_rules.js";
+import { hasStop, isLimited, isWaiting, timesAllowed, trails, typeWord } from "./order_words.js";
+import { affordable, amount, bandTexts, faults, preview, rateOf, referenceOf, stepped, wakesAtOnce, worstPrice } from "./ticket_rules.js";
 import { TicketTerms, utcText } from "./ticket_terms.js";
 import { announce, toast } from "./toasts.js";
 
 const FIELDS = [
-  "stop_price", "price", "quantity", "time_in_force", "expires_at", "post_only", "display_quantity", "self_trade_prevention",
+  "stop_price", "callback_rate", "activation_price", "price", "quantity", "time_in_force", "expires_at", "post_only", "display_quantity", "self_trade_prevention",
 ];
-const STEPPED = ["stop_price", "price"];
+const STEPPED = ["stop_price", "activation_price", "price"];
+const TYPED = ["price", "stop_price", "callback_rate", "activation_price", "quantity"];
 const idOf = (field) => field.replaceAll("_", "-");
 const byId = (id) => document.getElementById(id);
 
@@ -65,6 +66,7 @@ export class Ticket {
   }
 
   #mainPrice() {
+    if (trails(this.type)) return "activation_price";
     return isLimited(this.type) ? "price" : "stop_price";
   }
 
@@ -154,7 +156,7 @@ export class Ticket {
 
   #draft() {
     const draft = { side: this.side, type: this.type, ...this.terms.read(this.type) };
-    for (const name of ["price", "stop_price", "quantity"]) draft[name] = this.form.elements[name].value.trim();
+    for (const name of TYPED) draft[name] = this.form.elements[name].value.trim();
     return draft;
   }
 
@@ -172,7 +174,7 @@ export class Ticket {
   #dearest() {
     const draft = this.#draft();
     if (isLimited(draft.type)) return draft.price;
-    return worstPrice(this.instrument, "buy", referenceOf(draft, this.market.lastPrice()));
+    return worstPrice(this.instrument, "buy", referenceOf(draft, this.market.lastPrice(), this.instrument));
   }
 
   #show() {
@@ -184,10 +186,11 @@ export class Ticket {
     setText(byId("available"), available ? amount(trimmed(available), asset) : `– ${asset}`);
     this.#showAssets();
     byId("price-field").hidden = !isLimited(draft.type);
-    byId("stop-price-field").hidden = !isWaiting(draft.type);
+    byId("stop-price-field").hidden = !hasStop(draft.type);
+    byId("callback-rate-field").hidden = byId("activation-price-field").hidden = !trails(draft.type);
     this.#showNote(draft);
     const ladder = draft.type === "market" ? this.market.book.ladder(buying ? "sell" : "buy") : [];
-    const cost = preview(draft, this.instrument, ladder);
+    const cost = preview(draft, this.instrument, ladder, this.market.lastPrice());
     setText(byId("preview-notional-label"), this.#valueLabel(draft));
     this.#showBounds(draft);
     setText(byId("preview-notional"), cost ? amount(trimmed(cost.notional), quote) : "–");
@@ -209,6 +212,7 @@ export class Ticket {
     const through = wakesAtOnce(draft, this.market.lastPrice());
     let words = "";
     if (through) words = gettext("The last price is past the stop price already: this order wakes at once.");
+    else if (trails(draft.type)) words = gettext("Its stop follows the price at this distance; when the price turns by so much, it fills at the best prices.");
     else if (isWaiting(draft.type) && isLimited(draft.type)) words = gettext("Waits for the stop price, then stands as a limit order.");
     else if (isWaiting(draft.type)) words = gettext("Waits for the stop price, then fills at the best prices; what cannot fill is cancelled.");
     else if (draft.type === "market" && draft.time_in_force === "fok") words = gettext("Fills whole at the best prices in the book, now, or not at all.");
@@ -220,7 +224,7 @@ export class Ticket {
 
   /** Between which prices a waiting order can trade: its band or worst price, both around its stop price. */
   #showBounds(draft) {
-    const worst = isLimited(draft.type) ? null : worstPrice(this.instrument, draft.side, referenceOf(draft, this.market.lastPrice()));
+    const worst = isLimited(draft.type) ? null : worstPrice(this.instrument, draft.side, referenceOf(draft, this.market.lastPrice(), this.instrument));
     let text = worst === null ? "–" : amount(worst, this.instrument.quote);
     if (isLimited(draft.type)) {
       try {
@@ -308,7 +312,9 @@ export class Ticket {
       client_order_id: this.intent,
     };
     if (isLimited(draft.type)) request.price = this.instrument.wirePrice(draft.price);
-    if (isWaiting(draft.type)) request.stop_price = this.instrument.wirePrice(draft.stop_price);
+    if (trails(draft.type)) request.callback_rate = rateOf(draft.callback_rate);
+    if (trails(draft.type) && draft.activation_price) request.activation_price = this.instrument.wirePrice(draft.activation_price);
+    if (hasStop(draft.type)) request.stop_price = this.instrument.wirePrice(draft.stop_price);
     if (timesAllowed(draft.type).length > 1) request.time_in_force = draft.time_in_force;
     if (draft.expires_at) request.expires_at = utcText(draft.expires_at);
     if (draft.post_only) request.post_only = true;
@@ -341,7 +347,7 @@ export class Ticket {
     const named = error.data.field;
     if (FIELDS.includes(named)) return named;
     const name = error.data.error ?? "";
-    if (/PRICE|BAND/.test(name)) return isLimited(this.type) ? "price" : isWaiting(this.type) ? "stop_price" : "ticket";
+    if (/PRICE|BAND/.test(name)) return isLimited(this.type) ? "price" : hasStop(this.type) ? "stop_price" : "ticket";
     return /FUNDS|NOTIONAL|QUANTITY/.test(name) ? "quantity" : "ticket";
   }
 

@@ -1,10 +1,11 @@
 /* The rules of an order before it is sent: the same ones the exchange applies, read from the market and the schema. */
 import Big from "../../vendor/big/big.mjs";
 import { decimalsOf, grouped } from "../numbers.js";
-import { isLimited, isWaiting, triggerDirection } from "./order_words.js";
+import { hasStop, isLimited, isWaiting, trails, triggerDirection } from "./order_words.js";
 import { utcText } from "./ticket_terms.js";
 
-const ICEBERG_PARTS_MAX = 1000; // the exchange's, trading/services/terms.py
+const ICEBERG_PARTS_MAX = 1000; // these two are the exchange's, trading/services/terms.py
+const CALLBACK_PERCENT = { step: "0.0001", most: "50" };
 const UP = 3;
 const DOWN = 0;
 
@@ -41,8 +42,26 @@ export class OrderForm {
   }
 }
 
-/** The price that band, bound and value of an order refer to: a waiting order's own stop price, else the last trade. */
-export const referenceOf = (draft, lastPrice) => (isWaiting(draft.type) ? draft.stop_price : lastPrice);
+/**
+ * The price that band, bound and value of an order refer to: where a waiting order wakes, at worst; else the last trade.
+ * A trailing stop wakes at worst one callback behind where it begins, rounded away from the market.
+ */
+export function referenceOf(draft, lastPrice, instrument) {
+  if (hasStop(draft.type)) return draft.stop_price;
+  if (!trails(draft.type)) return lastPrice;
+  const begins = draft.activation_price || lastPrice || instrument.referencePrice;
+  const buying = draft.side === "buy";
+  try {
+    const way = new Big(begins).times(rateOf(draft.callback_rate)).times(buying ? 1 : -1);
+    const ticks = new Big(begins).plus(way).div(instrument.tickSize).round(0, buying ? UP : DOWN);
+    return (ticks.lt(1) ? new Big(1) : ticks).times(instrument.tickSize).toFixed(instrument.priceDecimals);
+  } catch {
+    return "";
+  }
+}
+
+/** A percentage as it is typed, as the API's part of one. */
+export const rateOf = (percent) => new Big(percent).div(100).toFixed();
 
 /** Faults of a draft by field, in words; empty when it may be sent. */
 export function faults(draft, instrument, form, lastPrice) {
@@ -51,8 +70,15 @@ export function faults(draft, instrument, form, lastPrice) {
     if (fault && !found[field]) found[field] = fault;
   };
   const limited = isLimited(draft.type);
-  if (isWaiting(draft.type)) note("stop_price", numberFault("stop_price", draft.stop_price, instrument.tickSize, form));
-  const reference = found.stop_price ? null : referenceOf(draft, lastPrice);
+  if (hasStop(draft.type)) note("stop_price", numberFault("stop_price", draft.stop_price, instrument.tickSize, form));
+  if (trails(draft.type)) {
+    note("callback_rate", numberFault("callback_rate", draft.callback_rate, CALLBACK_PERCENT.step, form));
+    if (!found.callback_rate && new Big(draft.callback_rate).gt(CALLBACK_PERCENT.most)) {
+      note("callback_rate", interpolate(gettext("This must be at most %s."), [CALLBACK_PERCENT.most]));
+    }
+    if (draft.activation_price) note("activation_price", numberFault("activation_price", draft.activation_price, instrument.tickSize, form));
+  }
+  const reference = Object.keys(found).length ? null : referenceOf(draft, lastPrice, instrument);
   if (limited) {
     note("price", numberFault("price", draft.price, instrument.tickSize, form));
     if (!found.price && !found.stop_price) note("price", bandFault(draft.price, instrument, reference));
@@ -75,6 +101,7 @@ export function faults(draft, instrument, form, lastPrice) {
 const MISSING = {
   price: () => gettext("Enter a price."),
   stop_price: () => gettext("Enter a stop price."),
+  callback_rate: () => gettext("Enter a distance in percent."),
   quantity: () => gettext("Enter a quantity."),
 };
 
@@ -121,10 +148,10 @@ export function bandTexts(instrument, reference) {
 }
 
 /** Cost and fee of a draft, rounded as the exchange does: fees up. Null while it cannot be told. */
-export function preview(draft, instrument, ladder) {
+export function preview(draft, instrument, ladder, lastPrice) {
   let notional;
   if (isLimited(draft.type)) notional = product(draft.price, draft.quantity);
-  else if (isWaiting(draft.type)) notional = product(worstPrice(instrument, draft.side, draft.stop_price), draft.quantity);
+  else if (isWaiting(draft.type)) notional = product(worstPrice(instrument, draft.side, referenceOf(draft, lastPrice, instrument)), draft.quantity);
   else notional = walked(draft.quantity, instrument, ladder);
   if (!notional) return null;
   const rate = takerRate(instrument);
@@ -205,7 +232,7 @@ export function worstPrice(instrument, side, reference) {
 
 /** Whether the last trade is past the stop price already, so that the order would wake on arrival. */
 export function wakesAtOnce(draft, lastPrice) {
-  if (!isWaiting(draft.type) || lastPrice === null) return false;
+  if (!hasStop(draft.type) || lastPrice === null) return false;
   try {
     return new Big(lastPrice).minus(draft.stop_price).times(triggerDirection(draft)).gte(0);
   } catch {

@@ -38,7 +38,7 @@ export class TicketTerms {
     byId("validity-field").hidden = allowed.length < 2;
     byId("expires-at-field").hidden = field.value !== "gtd";
     const terms = { type, time_in_force: field.value };
-    this.fields.post_only.disabled = !mayPostOnly(terms);
+    this.fields.post_only.disabled = byId("post-only-field").hidden = !mayPostOnly(terms);
     byId("display-quantity-field").hidden = !rests(terms);
     this.#summarize(type);
   }
@@ -50,7 +50,7 @@ export class TicketTerms {
     if (post) words.push(gettext("Post-only"));
     if (part) words.push(interpolate(gettext("Iceberg %s"), [part]));
     if (own !== "none") words.push(this.fields.self_trade_prevention.selectedOptions[0].textContent);
-    setText(byId("advanced-summary"), words.join(" \u00b7 "));
+    setText(byId("advanced-summary"), words.join(" · "));
   }
 
   /** Choose the next time in force that is offered. @returns its field */
