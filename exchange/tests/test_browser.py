@@ -286,3 +286,75 @@ def test_two_tabs_of_one_account_agree(open_context) -> None:
     expect(second.locator("#pane-open tbody tr")).to_have_count(1)
     second.locator("#pane-open button.cancel").click()
     expect(first.locator("#open-count")).to_have_text("0")
+
+
+def test_a_stop_order_waits_in_sight_with_its_hold_and_can_be_cancelled(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900})
+    open_demo_account(page)
+    open_terminal(page)
+    last = float(page.locator("#price").input_value())
+    page.get_by_role("radio", name="Stop", exact=True).check()
+    expect(page.locator("#price")).to_be_hidden()
+    expect(page.locator("#time-in-force")).to_be_hidden()
+
+    page.get_by_role("button", name="Buy BTC").click()
+    expect(page.locator("#stop-price-error")).to_have_text("Enter a stop price.")
+    page.locator("#stop-price").fill(f"{last * 1.2:.0f}")
+    page.locator("#quantity").fill("0.01")
+    expect(page.locator("#preview-bounds")).to_have_text(f"{round(last * 1.2) * 1.05:,.2f} USDT")
+    expect(page.locator("#preview-total")).to_contain_text("USDT")
+    at_most, _ = page.locator("#preview-total").inner_text().split()
+    page.get_by_role("button", name="Buy BTC").click()
+
+    row = page.locator("#pane-open tbody tr")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("Untriggered")
+    expect(row.locator("td").nth(6)).to_have_text(f"≥ {round(last * 1.2):,}.00")
+    in_orders = page.locator("#assets tr").nth(1).locator("td").nth(2)
+    expect(in_orders).to_have_text(at_most)
+    row.get_by_role("button").click()
+    expect(row).to_have_count(0)
+    expect(in_orders).to_have_text("0")
+
+
+def test_a_post_only_order_that_would_take_is_rejected_in_words(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900})
+    open_demo_account(page)
+    open_terminal(page)
+    best_ask = page.locator("#asks tr[data-price]").last.get_attribute("data-price")
+    page.keyboard.press("p")
+    expect(page.locator("#advanced-summary")).to_have_text("Post-only")
+
+    fill(page, price=f"{float(best_ask) * 1.02:.0f}", quantity="0.01")
+    page.get_by_role("button", name="Buy BTC").click()
+
+    words = "A post-only order was rejected: it would have traded at once."
+    expect(page.locator(".toast", has_text=words)).to_be_visible()
+    page.get_by_role("tab", name="Order history").click()
+    expect(page.locator("#pane-history tbody tr")).to_contain_text("Rejected: would have traded at once")
+
+
+def test_an_iceberg_until_a_date_says_so_and_wrong_terms_are_told_where_they_stand(open_context) -> None:
+    page = open_context(viewport={"width": 1440, "height": 900}, timezone_id="Asia/Taipei")
+    bodies: list[dict[str, object]] = []
+    page.on("request", lambda request: bodies.append(request.post_data_json) if request.method == "POST" else None)
+    open_demo_account(page)
+    open_terminal(page)
+    bodies.clear()
+    fill(page, price=f"{float(page.locator('#price').input_value()) * 0.9:.0f}", quantity="0.02")
+    page.locator("#time-in-force").select_option("gtd")
+    page.locator("#expires-at").fill("2020-01-01T08:00")
+    page.get_by_text("Advanced", exact=True).click()
+    page.locator("#display-quantity").fill("0.03")
+    page.get_by_text("Advanced", exact=True).click()
+
+    page.get_by_role("button", name="Buy BTC").click()
+    expect(page.locator("#expires-at-error")).to_have_text("This must be in the future.")
+    expect(page.locator("#display-quantity-error")).to_have_text("This must not be more than the quantity.")
+    assert bodies == []
+    page.locator("#expires-at").fill("2099-01-01T08:00")
+    page.locator("#display-quantity").fill("0.005")
+    page.get_by_role("button", name="Buy BTC").click()
+
+    expect(page.locator("#pane-open tbody tr")).to_contain_text("GTD · until 01/01, 08:00 · Iceberg 0.0050")
+    assert [body["expires_at"] for body in bodies] == ["2099-01-01T00:00:00.000Z"]

@@ -96,7 +96,7 @@ export class OrderTables {
     const when = { text: (row) => time(row.created_at) };
     const market = { text: (row) => row.symbol };
     const side = { text: (row) => sideWord(row.side), className: tone };
-    const type = { text: (row) => typeWord(row.type) };
+    const type = { text: (row) => typeWord(row.type), className: "type" };
     const price = { ...number, text: (row) => this.#price(row, row.price) };
     const filled = { ...number, text: (row) => `${this.#quantity(row, row.filled_quantity)} / ${this.#quantity(row, row.quantity)}` };
     const trigger = { ...number, text: (row) => (isWaiting(row.type) ? triggerText(row, this.#figures(row).price(row.stop_price)) : "–") };

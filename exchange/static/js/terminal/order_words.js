@@ -69,7 +69,7 @@ export const reasonWord = ({ status, reason }) => (["cancelled", "rejected"].inc
 
 /** "≥ 61,000.00": the price at which a waiting order wakes, and from which side; or how far its stop keeps behind. */
 export function triggerText(order, price) {
-  if (trails(order.type)) return interpolate(gettext("%s%% behind"), [trimmed(new Big(order.callback_rate).times(100).toFixed())]);
+  if (trails(order.type)) return interpolate(gettext("%s behind"), [`${trimmed(new Big(order.callback_rate).times(100).toFixed())}%`]);
   return `${triggerDirection(order) > 0 ? "≥" : "≤"} ${grouped(price)}`;
 }
 
