@@ -85,10 +85,11 @@ COMMAND_DTYPE: Final = np.dtype(
             "expires_ns",
             "activation_ticks",
             "callback_ppm",
+            "expected_lots",
             "reserved_terms",
         ],
-        "formats": ["<i8"] * 6 + ["<i4"] + ["u1"] * 9 + [("u1", (3,))] + ["<i8"] * 6 + ["<i4", ("u1", (12,))],
-        "offsets": [0, 8, 16, 24, 32, 40, 48, *range(52, 62), 64, 72, 80, 88, 96, 104, 112, 116],
+        "formats": ["<i8"] * 6 + ["<i4"] + ["u1"] * 9 + [("u1", (3,))] + ["<i8"] * 6 + ["<i4", "<i8", ("u1", (4,))],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, *range(52, 62), 64, 72, 80, 88, 96, 104, 112, 120, 116],
         "itemsize": COMMAND_BYTES,
     }
 )
@@ -280,6 +281,7 @@ class Reason(IntEnum):
     NOT_IN_AUCTION = 54
     TOO_MANY_TRAILING_STOPS = 55
     TOO_MANY_POSITIONS = 56
+    ORDER_CHANGED = 57
 
 
 _TERMS: Final = {"flags", "trigger_source", "stp", *(COMMAND_DTYPE.names or ())[17:-1]}

@@ -22,6 +22,22 @@ def fee_total(accrued: int) -> int:
     return ceil_div(accrued, RATE_SCALE)
 
 
+def amend_hold(needed_now: int, needed_then: int, needed_if_filled: int) -> int:
+    """Return what an amend must add to a hold, so that it covers the order before and after, whatever trades meanwhile.
+
+    Until the engine has seen the amend, fills may shrink both the order as it is and the order as it will be. What is
+    missing then is greatest either at once or when all that is open has traded. Two quanta cover the fees' rounding.
+
+    Args:
+        needed_now: The hold of what is open, at the present price.
+        needed_then: The hold of what will be open, at the new price.
+        needed_if_filled: The hold of what the amend adds, at the new price: what is left of it if all that is open
+            trades first.
+    """
+    missing = max(needed_then - needed_now, needed_if_filled)
+    return missing + 2 if missing > 0 else 0
+
+
 def buy_hold(worst_notional: int, rate: int, *, accrued: int = 0) -> int:
     """Return the hold of a buy order, in quote quanta.
 

@@ -121,3 +121,28 @@ class OrderPendingReviewError(DomainError):
     name = "ORDER_PENDING_REVIEW"
     status = 409
     message = gettext_noop("Order %(order_id)s waits for review; it can be cancelled.")
+
+
+class AmendPendingError(DomainError):
+    """The engine has not answered the last amend of this order yet."""
+
+    code = 3015
+    name = "AMEND_PENDING"
+    status = 409
+    message = gettext_noop("Order %(order_id)s is being amended already.")
+
+
+class AmendNotAllowedError(DomainError):
+    """Only limit orders that are in the book can be amended."""
+
+    code = 3016
+    name = "AMEND_NOT_ALLOWED"
+    message = gettext_noop("Only limit orders in the book can be amended.")
+
+
+class AmendEmptyError(DomainError):
+    """The amend changes nothing, or leaves nothing open."""
+
+    code = 3017
+    name = "AMEND_EMPTY"
+    message = gettext_noop("Give a new price or a new quantity above what has filled (%(filled)s).")

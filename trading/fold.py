@@ -17,55 +17,11 @@ from ledger.posting_rules import EventKind, draft
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind, Reason, Rows, Side
 from matching_worker.protocol import EventKind as EngineEvent
-from risk.spot_hold import buy_hold, fee_total
-from trading.models import Order, OrderStatus
+from trading.models import OrderStatus
+from trading.order_state import OrderState
 
 OF_NO_ORDER = {EngineEvent.STATE_CHANGED, EngineEvent.AUCTION_PRICE, EngineEvent.APPLIED, EngineEvent.LEVEL}
 """Events that concern an instrument or a command, not an order."""
-
-
-@dataclass(slots=True)
-class OrderState:
-    """An order as settlement moves it. Amounts in quanta; rates in 10^-8; `fee_accrued` in quanta x 10^8."""
-
-    row: Order
-    """The loaded row; this module writes only its status, reason, sequence and times."""
-    id: int
-    user_id: int
-    spec: InstrumentSpec
-    is_buy: bool
-    trace: str
-    worst_ticks: int
-    lots: int
-    left_lots: int
-    filled_notional: int
-    fee_accrued: int
-    maker_rate: int
-    taker_rate: int
-    hold: int
-    changed: bool = False
-
-    @property
-    def fee(self) -> int:
-        """What has been charged: Note [Running fee]."""
-        return fee_total(self.fee_accrued)
-
-    @property
-    def hold_asset(self) -> str:
-        """The asset of the hold."""
-        return self.spec.quote if self.is_buy else self.spec.base
-
-    @property
-    def hold_decimals(self) -> int:
-        """The decimals of the hold's asset."""
-        return self.spec.quote_decimals if self.is_buy else self.spec.base_decimals
-
-    def hold_needed(self) -> int:
-        """Return what must stay in hold for what is left."""
-        if not self.is_buy:
-            return self.spec.base_quanta(self.left_lots)
-        worst = self.spec.notional_quanta(self.worst_ticks, self.left_lots)
-        return buy_hold(worst, max(self.maker_rate, self.taker_rate), accrued=self.fee_accrued)
 
 
 @dataclass(slots=True)
@@ -135,7 +91,7 @@ class SettlementFold:
             events: (m,) EVENT_DTYPE, all events of exactly these commands.
         """
         self._first_sequence = int(commands[0]["sequence"])
-        self._kinds = commands["kind"]
+        self._commands = commands
         handlers = {
             int(EngineEvent.FILL): self._fill,
             int(EngineEvent.RESTED): self._rested,
@@ -143,6 +99,7 @@ class SettlementFold:
             int(EngineEvent.REDUCED): self._reduced,
             int(EngineEvent.REJECTED): self._rejected,
             int(EngineEvent.TRIGGERED): self._triggered,
+            int(EngineEvent.AMENDED): self._amended,
         }
         names = events.dtype.names or ()
         for row in events.tolist():
@@ -188,6 +145,9 @@ class SettlementFold:
         self._holding(seller).sell(quantity)
         self.outcome.trades.append(trade)
         self.outcome.entries.append(_spot_fill(trade, hold_share, quantity, taker.trace))
+        for order in (taker, maker):
+            if not order.left_lots:
+                self._end_amend(order, event, at)
 
     @staticmethod
     def _take_part(
@@ -230,7 +190,36 @@ class SettlementFold:
         order.row.reason = Reason(event["reason"]).name
         order.row.cancelled_at = at
         self._release(order, order.hold, f"order:{order.id}:unfreeze", at)
+        self._end_amend(order, event, at)
         _touch(order, event, at)
+
+    def _amended(self, event: dict[str, Any]) -> None:
+        """The order has its new price and quantity; the hold is trimmed to what that needs."""
+        order = self.orders[event["order_id"]]
+        at = from_ns(event["timestamp_ns"])
+        order.lots += event["left_lots"] - order.left_lots
+        order.left_lots = event["left_lots"]
+        order.worst_ticks = int(self._command(event)["price_ticks"])
+        order.row.price = order.row.worst_price = order.spec.ticks_to_price(order.worst_ticks)
+        order.hold, order.amend_hold = order.hold + order.amend_hold, 0
+        order.row.amend_requested_at = None
+        surplus = order.hold - order.hold_needed()
+        self._release(order, surplus, f"command:{event['sequence']}:{event['index']}:unfreeze", at)
+        _touch(order, event, at)
+
+    def _end_amend(self, order: OrderState, event: dict[str, Any], at: datetime) -> None:
+        """Give back what was held for an amend that will not happen any more."""
+        if order.row.amend_requested_at is None:
+            return
+        surplus, order.amend_hold = order.amend_hold, 0
+        order.row.amend_requested_at = None
+        order.hold += surplus
+        self._release(order, surplus, f"command:{event['sequence']}:{event['index']}:{order.id}:amend", at)
+        _touch(order, event, at)
+
+    def _command(self, event: dict[str, Any]) -> Any:
+        """Return the command that caused an event."""
+        return self._commands[event["sequence"] - self._first_sequence]
 
     def _reduced(self, event: dict[str, Any]) -> None:
         """Less is open: the hold of what was taken off goes back."""
@@ -246,10 +235,12 @@ class SettlementFold:
 
     def _rejected(self, event: dict[str, Any]) -> None:
         """The engine refused a command. A refused new order ends; a cancel that came too late changes nothing."""
-        if self._kinds[event["sequence"] - self._first_sequence] != CommandKind.PLACE:
+        kind = self._command(event)["kind"]
+        order, at = self.orders.get(event["order_id"]), from_ns(event["timestamp_ns"])
+        if kind == CommandKind.AMEND and order is not None:
+            self._end_amend(order, event, at)
+        if kind != CommandKind.PLACE or order is None:
             return
-        order = self.orders[event["order_id"]]
-        at = from_ns(event["timestamp_ns"])
         order.row.status, order.row.reason = OrderStatus.REJECTED, Reason(event["reason"]).name
         self._release(order, order.hold, f"order:{order.id}:unfreeze", at)
         _touch(order, event, at)

@@ -85,7 +85,8 @@ def _amount(**options: object) -> models.DecimalField:  # type: ignore[type-arg]
 class Order(models.Model):
     """What a trader asked for, and what has become of it.
 
-    `hold_remaining` is exactly what the trader's order_hold wallet keeps for this order. The fee is charged on the
+    `hold_remaining` is exactly what the trader's order_hold wallet keeps for this order; `amend_hold` is the part of it
+    that is there for an amend the engine has not answered yet. The fee is charged on the
     running sum: `fee` is `fee_accrued` rounded up to the quote asset's quantum.
     """
 
@@ -117,6 +118,7 @@ class Order(models.Model):
     taker_fee_rate = models.DecimalField(max_digits=12, decimal_places=8)
     hold_asset = models.CharField(max_length=16)
     hold_remaining = _amount()
+    amend_hold = _amount()
     status = models.CharField(max_length=16, choices=OrderStatus.choices)
     reason = models.CharField(max_length=40)
     client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 -- NULL is "none given"
@@ -124,6 +126,7 @@ class Order(models.Model):
     sequence = models.BigIntegerField()
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
+    amend_requested_at = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
     triggered_at = models.DateTimeField(null=True)
     filled_at = models.DateTimeField(null=True)

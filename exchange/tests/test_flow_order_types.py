@@ -6,9 +6,10 @@ from decimal import Decimal
 import pytest
 
 from exchange.kernel.clock import utc_now
+from risk.services.checks import InsufficientFundsError
 from trading import audit, errors
 from trading.services import expiry, orders
-from trading.services.requests import PlaceOrder
+from trading.services.requests import AmendOrder, PlaceOrder, Submission
 from trading.tests.road import fresh, limit, make_instrument, market, place, run_worker_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
@@ -249,3 +250,97 @@ def test_a_market_order_may_be_fok(traders) -> None:
     run_worker_once()
 
     assert (fresh(order).reason, fresh(plain).reason) == ("FOK_UNFILLED", "IOC_REMAINDER")
+
+
+def _amend(owner_id: int, order, **changes):
+    request = AmendOrder(order.id, **{name: Decimal(value) for name, value in changes.items()})
+    [result] = orders.submit([Submission(owner_id, request)], now=utc_now())
+    return result
+
+
+def test_an_amend_to_more_holds_more_at_once_and_is_trimmed_by_settlement(traders) -> None:
+    alice, _ = traders
+    before = alice.balances("USDT")["available"]
+    [order] = place(alice.id, limit("BTCUSDT", "buy", "0.0100", "49000"))
+    run_worker_once()
+
+    assert _amend(alice.id, order, price="49500", quantity="0.0200").id == order.id
+    # 990 and its fee 0.198 instead of 490 and 0.098, and two quanta until the engine has answered
+    assert alice.balances("USDT")["order_hold"] == Decimal("990.198") + Decimal("0.000002")
+    assert isinstance(_amend(alice.id, order, price="49600"), errors.AmendPendingError)
+    run_worker_once()
+
+    order = fresh(order)
+    assert (order.price, order.quantity, order.amend_hold, order.amend_requested_at) == (
+        49500,
+        Decimal("0.02"),
+        0,
+        None,
+    )
+    assert alice.balances("USDT") == {"available": before - Decimal("990.198"), "order_hold": Decimal("990.198")}
+
+
+def test_an_amend_to_less_gives_back_what_is_not_needed(traders) -> None:
+    alice, bob = traders
+    [order] = place(alice.id, limit("BTCUSDT", "sell", "0.0100", "51000"))
+    place(bob.id, limit("BTCUSDT", "buy", "0.0030", "51000"))
+    run_worker_once()
+
+    _amend(alice.id, order, quantity="0.0050")
+    run_worker_once()
+
+    assert (fresh(order).quantity, fresh(order).filled_quantity) == (Decimal("0.0050"), Decimal("0.0030"))
+    assert alice.balances("BTC")["order_hold"] == Decimal("0.0020")
+
+
+def test_an_amend_that_crosses_trades(traders) -> None:
+    alice, bob = traders
+    place(bob.id, limit("BTCUSDT", "sell", "0.0100", "50100"))
+    [order] = place(alice.id, limit("BTCUSDT", "buy", "0.0100", "49000"))
+    run_worker_once()
+
+    _amend(alice.id, order, price="50200")
+    run_worker_once()
+
+    assert (fresh(order).status, fresh(order).filled_notional) == ("filled", Decimal(501))
+    assert alice.balances("USDT")["order_hold"] == 0
+
+
+@pytest.mark.parametrize("filled", ["0.0040", "0.0100"])
+def test_an_amend_that_a_fill_overtook_is_refused_and_gives_its_hold_back(traders, filled: str) -> None:
+    alice, bob = traders
+    [order] = place(alice.id, limit("BTCUSDT", "buy", "0.0100", "49000"))
+    run_worker_once()
+    place(bob.id, limit("BTCUSDT", "sell", filled, "49000"))
+
+    _amend(alice.id, order, price="49500", quantity="0.0300")
+    run_worker_once()
+
+    order = fresh(order)
+    left = Decimal("0.0100") - Decimal(filled)
+    assert (order.price, order.quantity - order.filled_quantity) == (49000, left)
+    assert (order.amend_hold, order.amend_requested_at) == (0, None)
+    assert alice.balances("USDT")["order_hold"] == order.hold_remaining
+
+
+def test_an_amend_without_funds_changes_nothing(traders) -> None:
+    alice, _ = traders
+    [order] = place(alice.id, limit("BTCUSDT", "buy", "0.0100", "49000"))
+    run_worker_once()
+    before = alice.balances("USDT")
+
+    assert isinstance(_amend(alice.id, order, quantity="3.0000"), InsufficientFundsError)
+
+    assert alice.balances("USDT") == before
+    assert fresh(order).amend_requested_at is None
+
+
+def test_an_amend_of_nothing_or_of_what_cannot_be_amended_is_refused(traders) -> None:
+    alice, bob = traders
+    [order] = place(alice.id, limit("BTCUSDT", "buy", "0.0100", "49000"))
+    [stop] = place(alice.id, _order("stop", "buy", "0.0100", stop_price="51000"))
+    run_worker_once()
+
+    assert isinstance(_amend(alice.id, order, price="49000"), errors.AmendEmptyError)
+    assert isinstance(_amend(alice.id, stop, quantity="0.0200"), errors.AmendNotAllowedError)
+    assert isinstance(_amend(bob.id, order, price="49500"), errors.OrderNotFoundError)

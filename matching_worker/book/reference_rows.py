@@ -33,6 +33,7 @@ class Command(NamedTuple):
     expires_ns: int
     activation_ticks: int
     callback_ppm: int
+    expected_lots: int
     reserved_terms: object
 
     @property

@@ -167,6 +167,7 @@ def amend_refusal(command: Command, book: Book, order: Order) -> Reason:
     takes = bool(order.flags & OrderFlag.POST_ONLY) and book.state == TradingState.CONTINUOUS and would_take
     return first_reason(
         [
+            (command.expected_lots in {0, order.open_lots}, Reason.ORDER_CHANGED),
             (trigger_fits, Reason.BAD_TRIGGER),
             (command.worst_ticks == 0 or is_price(command.worst_ticks), Reason.BAD_WORST_PRICE),
             (not too_thin, Reason.BAD_DISPLAY),

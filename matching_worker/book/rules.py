@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from matching_worker.book.books import Books, best_price, crosses, has_terms, is_waiting, side_of
+from matching_worker.book.books import Books, best_price, crosses, has_terms, is_waiting, side_of, total_lots
 from matching_worker.book.compiled import called
 from matching_worker.book.layout import NO_SLOT
 from matching_worker.book.positions import place_of
@@ -54,6 +54,7 @@ _BAD_FLAGS, _BAD_STP, _BAD_TRIGGER = int(Reason.BAD_FLAGS), int(Reason.BAD_STP),
 _BAD_DISPLAY, _BAD_QUOTE, _BAD_WORST = int(Reason.BAD_DISPLAY), int(Reason.BAD_QUOTE), int(Reason.BAD_WORST_PRICE)
 _BAD_EXPIRY, _BAD_CALLBACK, _BAD_STATE = int(Reason.BAD_EXPIRY), int(Reason.BAD_CALLBACK), int(Reason.BAD_STATE)
 _BAD_INSTRUMENT, _NOT_TRADING = int(Reason.BAD_INSTRUMENT), int(Reason.NOT_TRADING)
+_CHANGED = int(Reason.ORDER_CHANGED)
 _NOT_IN_AUCTION, _WOULD_TAKE = int(Reason.NOT_IN_AUCTION), int(Reason.POST_ONLY_WOULD_TAKE)
 _TOO_MANY_TRAILING, _TOO_MANY_POSITIONS = int(Reason.TOO_MANY_TRAILING_STOPS), int(Reason.TOO_MANY_POSITIONS)
 
@@ -218,6 +219,8 @@ def amend_refusal(books: Books, command: Any, slot: int) -> int:  # noqa: C901, 
         return _BAD_PRICE
     if command["qty_lots"] < 1 or command["qty_lots"] > QTY_LOTS_MAX:
         return _BAD_QTY
+    if says_terms and command["expected_lots"] != 0 and command["expected_lots"] != total_lots(books, slot):
+        return _CHANGED
     if trigger != 0:
         may_move = is_waiting(order) and books.terms[slot]["order_type"] != _TRAILING_STOP
         if not may_move or not is_price(trigger):

@@ -10,6 +10,8 @@ ALTER TABLE orders
     ADD COLUMN callback_rate numeric(12,8) CHECK (callback_rate > 0 AND callback_rate <= 0.5),
     ADD COLUMN activation_price numeric(38,18) CHECK (activation_price > 0),
     ADD COLUMN triggered_at timestamptz,
+    ADD COLUMN amend_hold numeric(38,18) NOT NULL DEFAULT 0 CHECK (amend_hold >= 0 AND amend_hold <= hold_remaining),
+    ADD COLUMN amend_requested_at timestamptz,
     DROP CONSTRAINT orders_type_check,
     DROP CONSTRAINT orders_time_in_force_check,
     DROP CONSTRAINT orders_status_check,

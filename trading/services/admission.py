@@ -22,11 +22,11 @@ from marketdata.units import InstrumentSpec
 from matching_worker import protocol
 from risk.services import checks
 from risk.services.limits import TraderLimits
-from trading import errors
-from trading.models import Order, OrderStatus, OrderType, PrivateChannel, SelfTradePrevention, TimeInForce
+from trading import errors, order_state
+from trading.models import LIMIT_TYPES, Order, OrderStatus, OrderType, PrivateChannel, SelfTradePrevention, TimeInForce
 from trading.services import terms
 from trading.services.command_log import CommandRow
-from trading.services.requests import CancelOrder, OrderRequest, PlaceOrder, ReduceOrder
+from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, PlaceOrder, ReduceOrder
 from trading.wire import balance_fields, order_fields
 
 PPM_DECIMALS = 6
@@ -71,6 +71,7 @@ class Decisions:
     entries: list[EntryDraft] = field(default_factory=list)
     commands: dict[int, list[CommandRow]] = field(default_factory=dict)
     cancels_requested: list[Order] = field(default_factory=list)
+    amends_requested: list[Order] = field(default_factory=list)
     released: list[Order] = field(default_factory=list)
     private: list[tuple[int, PrivateChannel, dict[str, object]]] = field(default_factory=list)
     outbox: list[tuple[str, str, str, dict[str, object]]] = field(default_factory=list)
@@ -90,6 +91,7 @@ class Admission:
             PlaceOrder: self._place,  # type: ignore[dict-item]
             CancelOrder: self._cancel,  # type: ignore[dict-item]
             ReduceOrder: self._reduce,  # type: ignore[dict-item]
+            AmendOrder: self._amend,  # type: ignore[dict-item]
         }
         try:
             result: Order | DomainError = deciders[type(request)](owner_id, request)
@@ -123,7 +125,7 @@ class Admission:
         hold = from_quanta(worth.hold, worth.hold_decimals)
         if wallet["available"] < hold:
             return self._reject_for_funds(order, spec, request, required=hold, available=wallet["available"])
-        self._freeze(order, hold, wallet)
+        self._freeze(order, hold, wallet, key=f"order:{order.id}:freeze")
         if limits.needs_review(spec.quote, spec.ticks_to_price(worth.worst_ticks) * order.quantity):
             order.status = OrderStatus.PENDING_REVIEW
         else:
@@ -181,6 +183,7 @@ class Admission:
             taker_fee_rate=spec.taker_fee_rate,
             hold_asset=worth.hold_asset,
             hold_remaining=Decimal(0),
+            amend_hold=Decimal(0),
             status=OrderStatus.NEW,
             reason="",
             client_order_id=request.client_order_id,
@@ -218,15 +221,15 @@ class Admission:
         )
         raise checks.InsufficientFundsError(**details)
 
-    def _freeze(self, order: Order, hold: Decimal, wallet: dict[str, Decimal]) -> None:
-        """Move the hold from available to order_hold."""
-        order.hold_remaining = hold
+    def _freeze(self, order: Order, hold: Decimal, wallet: dict[str, Decimal], *, key: str) -> None:
+        """Move a hold from available to order_hold."""
+        order.hold_remaining += hold
         wallet["available"] -= hold
         wallet["order_hold"] += hold
         self.decisions.entries.append(
             draft(
                 EventKind.ORDER_FREEZE,
-                key=f"order:{order.id}:freeze",
+                key=key,
                 effective_at=self.now,
                 trace=order.trace,
                 roles={"user": order.user_id},
@@ -312,6 +315,54 @@ class Admission:
             raise errors.ReduceTooLargeError(order_id=order.id, open=plain(still_open))
         self._queue(spec, order, kind=protocol.CommandKind.REDUCE, qty_lots=lots)
         return order
+
+    def _amend(self, owner_id: int, request: AmendOrder) -> Order:
+        """Add what an amend may need to the hold, and queue it; settlement trims to what the engine says remains."""
+        order = self._own_open(owner_id, request.order_id)
+        if order.amend_requested_at is not None:
+            raise errors.AmendPendingError(order_id=order.id)
+        if order.type not in LIMIT_TYPES or order.status not in {OrderStatus.NEW, OrderStatus.PARTIAL_FILLED}:
+            raise errors.AmendNotAllowedError(order_id=order.id)
+        spec = instruments.instrument_by_id(order.instrument_id)
+        price, quantity = request.price or order.price, request.quantity or order.quantity
+        if price is None or quantity <= order.filled_quantity or (price, quantity) == (order.price, order.quantity):
+            raise errors.AmendEmptyError(filled=plain(order.filled_quantity))
+        ticks, lots = spec.price_to_ticks(price), spec.qty_to_lots(quantity)
+        checks.require_trading(spec)
+        checks.order_terms(
+            spec, side=order.side, lots=lots, limit_ticks=ticks, last_price=self.book.last_prices[spec.id]
+        )
+        self._hold_for_amend(order, spec, ticks, lots)
+        order.amend_requested_at = self.now
+        self.decisions.amends_requested.append(order)
+        filled = spec.qty_to_lots(order.filled_quantity) if order.filled_quantity else 0
+        self._queue(
+            spec,
+            order,
+            kind=protocol.CommandKind.AMEND,
+            price_ticks=ticks,
+            qty_lots=lots - filled,
+            expected_lots=spec.qty_to_lots(order.quantity) - filled,
+        )
+        return order
+
+    def _hold_for_amend(self, order: Order, spec: InstrumentSpec, ticks: int, lots: int) -> None:
+        """Freeze what the amended order may need beyond its present hold.
+
+        Raises:
+            InsufficientFundsError: The wallet cannot cover it; nothing changes.
+        """
+        state = order_state.of_row(order, spec)
+        extra = from_quanta(order_state.amend_extra(state, ticks, lots), state.hold_decimals)
+        wallet = self.book.wallets[order.user_id, order.hold_asset]
+        if wallet["available"] < extra:
+            raise checks.InsufficientFundsError(
+                order_id=order.id, asset=order.hold_asset, required=plain(extra), available=plain(wallet["available"])
+            )
+        if extra:
+            order.amend_hold = extra
+            self._freeze(order, extra, wallet, key=f"order:{order.id}:amend:{to_ns(self.now)}")
+            self._tell_balance(order.user_id, order.hold_asset)
 
     def release(self, order: Order, spec: InstrumentSpec, *, status: OrderStatus, reason: str) -> None:
         """End an order that waits for review, giving back its whole hold."""

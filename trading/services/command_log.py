@@ -46,6 +46,7 @@ class CommandRow(NamedTuple):
     stp: int = 0
     callback_ppm: int = 0
     activation_ticks: int = 0
+    expected_lots: int = 0
 
 
 def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:

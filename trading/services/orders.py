@@ -15,7 +15,7 @@ from ledger.services.accounts import AccountKey
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from risk.services import limits
-from trading.models import Order, OrderStatus
+from trading.models import Order
 from trading.services import command_log, private_events
 from trading.services.admission import WALLETS, Admission, AdmissionBook, Decisions
 from trading.services.requests import CancelOrder, PlaceOrder, Submission
@@ -52,6 +52,11 @@ _INSERT_KEYS = (
     " SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bytea[])"
 )
 _CANCEL_REQUESTED = "UPDATE orders SET cancel_requested_at = %s WHERE id = ANY(%s) AND created_at = ANY(%s)"
+_AMEND_REQUESTED = """
+UPDATE orders o SET amend_requested_at = %s, hold_remaining = g.hold, amend_hold = g.amend_hold
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[]) AS g(id, created_at, hold, amend_hold)
+WHERE o.id = g.id AND o.created_at = g.created_at
+"""
 _RELEASED = """
 UPDATE orders o SET hold_remaining = 0, status = g.status, reason = g.reason, cancelled_at = g.cancelled_at,
     cancel_requested_at = g.cancel_requested_at, updated_at = %s
@@ -149,7 +154,7 @@ def _load(submissions: Sequence[Submission]) -> AdmissionBook:
 
 
 def load_orders(owners: Sequence[int], order_ids: Sequence[int]) -> AdmissionBook:
-    """Lock the gates of these traders, then read these orders and the wallets of those that wait for review."""
+    """Lock the gates of these traders, then read these orders and the wallets of their holds."""
     return _read(owners, keyed=[], order_ids=order_ids, fresh=0, pairs=set(), specs={})
 
 
@@ -171,11 +176,12 @@ def _read(
         (_IDS, (fresh,)),
     )
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
-    waiting = {(o.user_id, o.hold_asset) for o in orders.values() if o.status == OrderStatus.PENDING_REVIEW}
-    last_trades = instruments.states([spec.id for spec in specs.values()])
+    held = {(order.user_id, order.hold_asset) for order in orders.values() if order.hold_remaining}
+    concerned = {spec.id for spec in specs.values()} | {order.instrument_id for order in orders.values()}
+    last_trades = instruments.states(sorted(concerned))
     return AdmissionBook(
         specs=specs,
-        wallets=_wallets(pairs | waiting),
+        wallets=_wallets(pairs | held),
         limits=limits.from_rows(limit_rows),
         keys={(row[0], row[1]): (bytes(row[2]), Order.from_db(None, ORDER_COLUMNS, row[3:])) for row in key_rows},
         orders=orders,
@@ -206,6 +212,9 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
     if decisions.cancels_requested:
         asked = [(order.id, order.created_at) for order in decisions.cancels_requested]
         database.execute(_CANCEL_REQUESTED, now, *database.columns(asked, 2))
+    if decisions.amends_requested:
+        amended = [(o.id, o.created_at, o.hold_remaining, o.amend_hold) for o in decisions.amends_requested]
+        database.execute(_AMEND_REQUESTED, now, *database.columns(amended, 4))
     if decisions.released:
         released = [
             (o.id, o.created_at, str(o.status), o.reason, o.cancelled_at, o.cancel_requested_at)

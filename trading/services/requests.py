@@ -55,7 +55,16 @@ class ReduceOrder:
     quantity: Decimal
 
 
-OrderRequest = PlaceOrder | CancelOrder | ReduceOrder
+@dataclass(frozen=True, slots=True)
+class AmendOrder:
+    """Give an order a new price, a new total quantity, or both; what has filled counts against the quantity."""
+
+    order_id: int
+    price: Decimal | None = None
+    quantity: Decimal | None = None
+
+
+OrderRequest = PlaceOrder | CancelOrder | ReduceOrder | AmendOrder
 
 
 @dataclass(frozen=True, slots=True)

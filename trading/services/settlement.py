@@ -23,15 +23,15 @@ from marketdata import selectors as instruments
 from marketdata.services import candles
 from marketdata.services.candles import TradeRow
 from matching_worker.protocol import Rows
-from trading.fold import HoldingState, OrderState, Outcome, SettlementFold, TradeFact
+from trading import order_state
+from trading.fold import HoldingState, Outcome, SettlementFold, TradeFact
 from trading.models import Order, PrivateChannel
+from trading.order_state import OrderState
 from trading.services import private_events
 from trading.services.admission import WALLETS
 from trading.services.orders import ORDER_COLUMNS, WALLET_CODES, store_outbox
 from trading.services.private_events import PrivateFact
 from trading.wire import balance_fields, moment, order_fields
-
-RATE_DECIMALS = 8
 
 LONG_EVENTS = 64
 """A lone command with more events than this cannot be cut, and may take the time that it needs."""
@@ -53,12 +53,13 @@ _UPDATE_ORDERS = """
 UPDATE orders o SET quantity = g.quantity, filled_quantity = g.filled, filled_notional = g.notional, fee = g.fee,
     fee_accrued = g.accrued, hold_remaining = g.hold, status = g.status, reason = g.reason, sequence = g.sequence,
     updated_at = g.updated_at, filled_at = g.filled_at, cancelled_at = g.cancelled_at,
-    triggered_at = g.triggered_at
+    triggered_at = g.triggered_at, price = g.price, worst_price = g.worst, amend_hold = g.amend_hold,
+    amend_requested_at = g.amend_requested_at
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[],
     %s::numeric[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
-    %s::timestamptz[])
+    %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::timestamptz[])
     AS g(id, created_at, quantity, filled, notional, fee, accrued, hold, status, reason, sequence, updated_at,
-         filled_at, cancelled_at, triggered_at)
+         filled_at, cancelled_at, triggered_at, price, worst, amend_hold, amend_requested_at)
 WHERE o.id = g.id AND o.created_at = g.created_at
 """
 _INSERT_TRADES = """
@@ -129,7 +130,8 @@ def _load(events: Rows) -> tuple[dict[int, OrderState], dict[tuple[int, int], Ho
     """Read the orders and holdings that these events touch."""
     ids = np.unique(np.concatenate([events["order_id"], events["maker_order_id"]])).tolist()
     [rows] = database.fetch((_ORDERS, (ids,)))
-    orders = {row[0]: _state(Order.from_db(None, ORDER_COLUMNS, row)) for row in rows}
+    found = [Order.from_db(None, ORDER_COLUMNS, row) for row in rows]
+    orders = {row.id: order_state.of_row(row, instruments.instrument_by_id(row.instrument_id)) for row in found}
     pairs = sorted({(order.user_id, order.spec.id) for order in orders.values()})
     [held] = database.fetch((_HOLDINGS, database.columns(pairs, 2)))
     holdings = {}
@@ -139,41 +141,6 @@ def _load(events: Rows) -> tuple[dict[int, OrderState], dict[tuple[int, int], Ho
             to_quanta(quantity, spec.base_decimals), to_quanta(cost, spec.quote_decimals)
         )
     return orders, holdings
-
-
-def _state(row: Order) -> OrderState:
-    """Turn a row into integers."""
-    spec = instruments.instrument_by_id(row.instrument_id)
-    lots = spec.qty_to_lots(row.quantity)
-    is_buy = row.side == "buy"
-    return OrderState(
-        row=row,
-        id=row.id,
-        user_id=row.user_id,
-        spec=spec,
-        is_buy=is_buy,
-        trace=row.trace,
-        worst_ticks=spec.price_to_ticks(row.worst_price),
-        lots=lots,
-        left_lots=lots - (spec.qty_to_lots(row.filled_quantity) if row.filled_quantity else 0),
-        filled_notional=to_quanta(row.filled_notional, spec.quote_decimals),
-        fee_accrued=to_quanta(row.fee_accrued, spec.quote_decimals + RATE_DECIMALS),
-        maker_rate=to_quanta(row.maker_fee_rate, RATE_DECIMALS),
-        taker_rate=to_quanta(row.taker_fee_rate, RATE_DECIMALS),
-        hold=to_quanta(row.hold_remaining, spec.quote_decimals if is_buy else spec.base_decimals),
-    )
-
-
-def _to_row(state: OrderState) -> Order:
-    """Write an order's new integers back into its row."""
-    row, spec = state.row, state.spec
-    row.quantity = spec.lots_to_qty(state.lots)
-    row.filled_quantity = spec.lots_to_qty(state.lots - state.left_lots)
-    row.filled_notional = from_quanta(state.filled_notional, spec.quote_decimals)
-    row.fee = from_quanta(state.fee, spec.quote_decimals)
-    row.fee_accrued = from_quanta(state.fee_accrued, spec.quote_decimals + RATE_DECIMALS)
-    row.hold_remaining = from_quanta(state.hold, state.hold_decimals)
-    return row
 
 
 def _account_codes() -> tuple[str, ...]:
@@ -221,9 +188,9 @@ def _write(
     Returns:
         When the door was asked for, by `time.perf_counter`.
     """
-    changed = [_to_row(order) for order in fold.orders.values() if order.changed]
+    changed = [order_state.to_row(order) for order in fold.orders.values() if order.changed]
     if changed:
-        database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 15))
+        database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 19))
     if outcome.trades:
         _write_trades(outcome.trades, shard)
         _write_holdings(fold.holdings, now)
@@ -256,6 +223,10 @@ def _order_row(order: Order) -> tuple[Any, ...]:
         order.filled_at,
         order.cancelled_at,
         order.triggered_at,
+        order.price,
+        order.worst_price,
+        order.amend_hold,
+        order.amend_requested_at,
     )
 
 

@@ -1,0 +1,110 @@
+"""An order as integers: what it holds, what it needs to hold, and the way from and to its row. Pure."""
+
+from dataclasses import dataclass
+
+from exchange.kernel.money import from_quanta, to_quanta
+from marketdata.units import InstrumentSpec
+from risk.spot_hold import amend_hold, buy_hold, fee_total
+from trading.models import Order
+
+RATE_DECIMALS = 8
+
+
+@dataclass(slots=True)
+class OrderState:
+    """An order as settlement moves it. Amounts in quanta; rates in 10^-8; `fee_accrued` in quanta x 10^8."""
+
+    row: Order
+    """The loaded row; this module writes only its status, reason, sequence and times."""
+    id: int
+    user_id: int
+    spec: InstrumentSpec
+    is_buy: bool
+    trace: str
+    worst_ticks: int
+    lots: int
+    left_lots: int
+    filled_notional: int
+    fee_accrued: int
+    maker_rate: int
+    taker_rate: int
+    hold: int
+    amend_hold: int
+    """What is held besides, for an amend that the engine has not answered yet."""
+    changed: bool = False
+
+    @property
+    def fee(self) -> int:
+        """What has been charged: Note [Running fee]."""
+        return fee_total(self.fee_accrued)
+
+    @property
+    def hold_asset(self) -> str:
+        """The asset of the hold."""
+        return self.spec.quote if self.is_buy else self.spec.base
+
+    @property
+    def hold_decimals(self) -> int:
+        """The decimals of the hold's asset."""
+        return self.spec.quote_decimals if self.is_buy else self.spec.base_decimals
+
+    def hold_needed(self) -> int:
+        """Return what must stay in hold for what is left."""
+        return self.hold_for(self.worst_ticks, self.left_lots)
+
+    def hold_for(self, worst_ticks: int, lots: int) -> int:
+        """Return what must be in hold for so many lots at that worst price, after what has traded."""
+        if not self.is_buy:
+            return self.spec.base_quanta(lots)
+        worst = self.spec.notional_quanta(worst_ticks, lots)
+        return buy_hold(worst, max(self.maker_rate, self.taker_rate), accrued=self.fee_accrued)
+
+
+def of_row(row: Order, spec: InstrumentSpec) -> OrderState:
+    """Turn a row into integers."""
+    lots = spec.qty_to_lots(row.quantity)
+    is_buy = row.side == "buy"
+    hold_decimals = spec.quote_decimals if is_buy else spec.base_decimals
+    return OrderState(
+        row=row,
+        id=row.id,
+        user_id=row.user_id,
+        spec=spec,
+        is_buy=is_buy,
+        trace=row.trace,
+        worst_ticks=spec.price_to_ticks(row.worst_price),
+        lots=lots,
+        left_lots=lots - (spec.qty_to_lots(row.filled_quantity) if row.filled_quantity else 0),
+        filled_notional=to_quanta(row.filled_notional, spec.quote_decimals),
+        fee_accrued=to_quanta(row.fee_accrued, spec.quote_decimals + RATE_DECIMALS),
+        maker_rate=to_quanta(row.maker_fee_rate, RATE_DECIMALS),
+        taker_rate=to_quanta(row.taker_fee_rate, RATE_DECIMALS),
+        hold=to_quanta(row.hold_remaining - row.amend_hold, hold_decimals),
+        amend_hold=to_quanta(row.amend_hold, hold_decimals),
+    )
+
+
+def to_row(state: OrderState) -> Order:
+    """Write an order's new integers back into its row."""
+    row, spec = state.row, state.spec
+    row.quantity = spec.lots_to_qty(state.lots)
+    row.filled_quantity = spec.lots_to_qty(state.lots - state.left_lots)
+    row.filled_notional = from_quanta(state.filled_notional, spec.quote_decimals)
+    row.fee = from_quanta(state.fee, spec.quote_decimals)
+    row.fee_accrued = from_quanta(state.fee_accrued, spec.quote_decimals + RATE_DECIMALS)
+    row.hold_remaining = from_quanta(state.hold + state.amend_hold, state.hold_decimals)
+    row.amend_hold = from_quanta(state.amend_hold, state.hold_decimals)
+    return row
+
+
+def amend_extra(state: OrderState, worst_ticks: int, lots: int) -> int:
+    """Return what an amend must add to an order's hold, in quanta: `risk.spot_hold.amend_hold`.
+
+    Args:
+        lots: The new total, what has filled included.
+    """
+    open_then = lots - (state.lots - state.left_lots)
+    added = max(0, open_then - state.left_lots)
+    return amend_hold(
+        state.hold_needed(), state.hold_for(worst_ticks, open_then), state.hold_for(worst_ticks, added) if added else 0
+    )
