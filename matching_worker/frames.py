@@ -112,8 +112,9 @@ def pack_frame(shard: int, epoch: int, commands: Rows, chain_hash: bytes, durabl
         COMMAND_BYTES,
         chain_hash,
     )
-    checked = header[_FRAME_CHECKED_FROM:] + payload
-    return _FRAME_MAGIC + _CHECKSUM.pack(google_crc32c.value(checked)) + checked
+    checked = header[_FRAME_CHECKED_FROM:]
+    checksum = google_crc32c.extend(google_crc32c.value(checked), payload)
+    return b"".join((_FRAME_MAGIC, _CHECKSUM.pack(checksum), checked, payload))
 
 
 def _frame_at(path: Path, content: bytes, offset: int, shard: int) -> _Frame | None:

@@ -282,6 +282,7 @@ class WorkerProcess:
             "settled": self.shard.settled,
             "open_orders": self.shard.engine.open_order_count,
             "stages": self.ring.sequences() if hasattr(self, "ring") else {},
+            "snapshot": self.shard.snapshotter.describe(),
         }
 
 

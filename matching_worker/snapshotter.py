@@ -202,6 +202,15 @@ class Snapshotter:
         except OSError as error:
             logger.error("snapshot_answer_failed", detail=str(error))  # noqa: TRY400 -- the failure itself is logged
 
+    def describe(self) -> dict[str, Any]:
+        """Return what /health says of snapshots; `failure` is empty when the last one was written."""
+        last = self.last
+        return {
+            "sequence": last.sequence if last else 0,
+            "pause_ms": round(1000 * last.pause_seconds, 3) if last else 0,
+            "failure": self.failure,
+        }
+
     def close(self) -> None:
         """Stop watching, after a snapshot that is being written is there."""
         self._stopping.set()

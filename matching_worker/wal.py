@@ -277,7 +277,7 @@ class Wal:
         if not self._pending:
             return
         self._failed = True
-        whole = b"".join(self._pending)
+        whole = b"".join(self._pending) if len(self._pending) > 1 else self._pending[0]
         self._write(whole)
         self._written_bytes += len(whole)
         self._written.append(self.tail)  # after the bytes: what a syncing thread finds here has been written

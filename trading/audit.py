@@ -11,10 +11,13 @@ from ledger import audit
 from ledger.audit import BROKEN_SHOWN_MAX, Invariant
 from marketdata import selectors as instruments
 from matching_worker.engine import Engine
-from matching_worker.protocol import EventKind, Rows
+from matching_worker.protocol import EventKind, Rows, trade_id_base
 from trading.services import command_log
 
 REPLAY_BATCH = 10_000
+
+EPOCH_STEP = trade_id_base(1, 0)
+"""What an epoch adds to a trade's id; the rest counts within the shard."""
 
 CHECKS: dict[str, str] = {
     "open holds equal the order_hold wallets": """
@@ -135,19 +138,25 @@ def _replay(shard: int, epoch: int, head: int, settled: int, state_hash: Decimal
         fills = engine.apply(commands)
         fills = fills[fills["kind"] == EventKind.FILL]
         trades += len(fills)
-        broken += _compare_trades(fills, shard)
+        broken += _compare_trades(fills, shard, epoch)
     if settled and engine.state_hash != state_hash:
         broken.append(f"hash {engine.state_hash:016x} where {int(state_hash):016x} was settled at command {settled}")
     broken += _compare_open_orders(engine, shard, head)
     return Invariant(name, not broken, "; ".join(broken[:BROKEN_SHOWN_MAX]) or f"{settled} commands, {trades} trades")
 
 
-def _compare_trades(fills: Rows, shard: int) -> list[str]:
-    """Compare the engine's fills with the stored trades of the same ids."""
+def _compare_trades(fills: Rows, shard: int, epoch: int) -> list[str]:
+    """Compare the engine's fills with the stored trades of the same ids.
+
+    A trade keeps the epoch in which it was settled; the replay gives all of them the log's epoch of now.
+    """
     if not len(fills):
         return []
-    [rows] = database.fetch((_TRADES, (fills["trade_id"].tolist(), shard)))
-    stored = {row[0]: row[1:] for row in rows}
+    ids = [
+        made % EPOCH_STEP + number * EPOCH_STEP for made in fills["trade_id"].tolist() for number in range(epoch + 1)
+    ]
+    [rows] = database.fetch((_TRADES, (ids, shard)))
+    stored = {row[0] % EPOCH_STEP: row[1:] for row in rows}
     broken = []
     for fill in fills:
         spec = instruments.instrument_by_id(int(fill["instrument_id"]))
@@ -161,8 +170,9 @@ def _compare_trades(fills: Rows, shard: int) -> list[str]:
             spec.ticks_to_price(fill["price_ticks"]),
             spec.lots_to_qty(fill["qty_lots"]),
         )
-        if stored.get(int(fill["trade_id"])) != made:
-            broken.append(f"trade {fill['trade_id']} is {stored.get(int(fill['trade_id']))}, was made as {made}")
+        found = stored.get(int(fill["trade_id"]) % EPOCH_STEP)
+        if found != made:
+            broken.append(f"trade {fill['trade_id']} is {found}, was made as {made}")
     return broken
 
 

@@ -107,11 +107,9 @@ class Bench:
             "recovery_seconds": self._recovery(),
         }
 
-    def _calls(self, size: int) -> float:
+    def _calls(self, size: int) -> book.Speed:
         """Return commands a second at calls of a size."""
-        return self._repeat(
-            f"calls of {size:,}", lambda: book.measure_engine(self._commands, size, self._preloaded)[0].wall
-        )
+        return self._repeat(f"calls of {size:,}", lambda: book.measure_engine(self._commands, size, self._preloaded)[0])
 
     def _ceiling(self) -> float:
         """Return the minimal loop's commands a second, after checking that it trades the same."""
@@ -173,7 +171,7 @@ def line(found: dict[str, Any]) -> str:
     """
     return json.dumps(
         {
-            "calls": {str(size): round(speed) for size, speed in found["calls"].items()},
+            "calls": {str(size): round(speed.wall) for size, speed in found["calls"].items()},
             "durable": {str(size): round(figure.rate) for size, figure in found["durable"].items()},
             "latency_us": {
                 str(rate): {name: round(getattr(measured.entered, name), 2) for name in ("p50", "p99", "p999")}

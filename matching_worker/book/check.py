@@ -10,8 +10,17 @@ import numpy as np
 
 from exchange.kernel.errors import require
 from matching_worker.book.arrays import BookArrays
+from matching_worker.book.check_special import SpecialCheck
 from matching_worker.book.index import tag_of
-from matching_worker.book.layout import FANOUT, FANOUT_BITS, HEIGHT_MAX, KEY_BITS, NO_SLOT
+from matching_worker.book.layout import (
+    FANOUT,
+    FANOUT_BITS,
+    HEIGHT_MAX,
+    KEY_BITS,
+    NO_SLOT,
+    TRIGGER_ROWS,
+    TRIGGERS,
+)
 from matching_worker.protocol import OPEN_ORDERS_MAX, QTY_LOTS_MAX, Rows
 
 _NOTHING: Final = int(NO_SLOT)
@@ -38,9 +47,17 @@ class BookCheck:
         Raises:
             InvariantViolationError: The first difference, in words.
         """
-        for side_row in np.flatnonzero(self.arrays.sides["root"]).tolist():
-            self._check_side(side_row)
-        empty = self.arrays.sides[self.arrays.sides["root"] == _NOTHING]
+        books = self.arrays.sides[:TRIGGER_ROWS]
+        waiting_rows = [
+            TRIGGER_ROWS + TRIGGERS * instrument_id + kind
+            for instrument_id in np.flatnonzero(self.arrays.instruments["waiting_count"]).tolist()
+            for kind in range(TRIGGERS)
+        ]
+        rows = [*np.flatnonzero(books["root"]).tolist(), *waiting_rows]
+        for side_row in rows:
+            if self.arrays.sides[side_row]["root"] != _NOTHING:
+                self._check_side(side_row)
+        empty = books[books["root"] == _NOTHING]
         for name in ("best_level", "height", "level_count", "order_count"):
             require(not empty[name].any(), f"a side without levels has {name}")
         state = self.arrays.state[0]
@@ -53,6 +70,7 @@ class BookCheck:
             self._check_free_list(name, seen, rows)
         require(len(self.orders_seen) <= OPEN_ORDERS_MAX, "more open orders than allowed")
         self._check_index()
+        SpecialCheck(self.arrays, self.orders_seen).run()
 
     def _check_free_list(self, name: str, seen: set[int], rows: Rows) -> None:
         """Every slot ever used is either in a book or in the free list, once."""
@@ -64,6 +82,9 @@ class BookCheck:
             require(slot not in free, f"{name} slot {slot} is in the free list twice")
             require(slot not in seen, f"{name} slot {slot} is free and in a book")
             free.add(slot)
+            require(
+                name != "order" or int(rows[slot]["level"]) == _NOTHING, f"order slot {slot} is free and has a level"
+            )
             slot = int(rows[slot]["next_slot"])
         require(used < len(rows), f"{name} slots were used beyond the array")
         require(free | seen == set(range(1, used + 1)), f"{name} slots are lost")

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from exchange.kernel.errors import InvariantViolationError
+from matching_worker import protocol
 from matching_worker.book.arrays import BookArrays
 from matching_worker.engine import Engine
+from matching_worker.protocol import OrderType, TimeInForce
 from matching_worker.tests.strategies import commands_of
 
 
@@ -16,7 +18,28 @@ def book() -> Engine:
     buys = [(1, 7, order_id, 1, 1, 1, 1, price, 10, 0) for order_id, price in ((1, 100), (2, 100), (3, 99), (4, 1))]
 
     sells = [(1, 7, order_id, 1, 2, 1, 1, price, 10, 0) for order_id, price in ((5, 200), (6, 1 << 39))]
-    engine.apply(commands_of([*buys, *sells, (2, 7, 6, 1, 0, 0, 0, 0, 0, 0)]))
+    engine.apply(commands_of([*buys, *sells]))
+    special = protocol.encode(
+        kind=1,
+        instrument_id=7,
+        order_id=[7, 8],
+        trader_id=1,
+        side=2,
+        order_type=[1, OrderType.STOP],
+        time_in_force=[TimeInForce.GTD, 1],
+        price_ticks=[300, 20],
+        qty_lots=10,
+        display_lots=[4, 0],
+        expires_ns=[99, 0],
+        trigger_ticks=[0, 30],
+        stp=[0, 1],
+        sequence=[7, 8],
+    )
+    contract = protocol.encode(kind=6, instrument_id=9, order_id=0, qty_lots=2, flags=8, sequence=9)
+    adjusted = protocol.encode(kind=10, instrument_id=9, order_id=0, trader_id=3, qty_lots=5, sequence=10)
+    cancelled = protocol.encode(kind=2, instrument_id=7, order_id=6, trader_id=1, sequence=11)
+    for commands in (special, contract, adjusted, cancelled):
+        engine.apply(commands)
     engine.check()
     return engine
 
@@ -68,6 +91,16 @@ def same_id_twice(arrays: BookArrays) -> None:
     arrays.orders["order_id"][slot_of(arrays, 2)] = 1
 
 
+def same_entry_twice(arrays: BookArrays) -> None:
+    arrays.orders["entry"][slot_of(arrays, 1)] = arrays.orders["entry"][slot_of(arrays, 2)]
+
+
+def move_position_entry(arrays: BookArrays) -> None:
+    place = arrays.positions["is_used"].tolist().index(1)
+    arrays.positions[place - 100] = arrays.positions[place]
+    arrays.positions["is_used"][place] = 0
+
+
 def leave_best_behind(arrays: BookArrays) -> None:
     arrays.sides["best_level"][14] = level_of(arrays, 3)
 
@@ -91,14 +124,29 @@ BREAKS: dict[str, tuple[Callable[[BookArrays], None], str]] = {
     "levels of a side": (add("sides", "level_count", lambda _: 14), "level_count is not 3"),
     "orders of a side": (add("sides", "order_count", lambda _: 14), "order_count is not 4"),
     "an empty side": (add("sides", "order_count", lambda _: 40), "a side without levels has order_count"),
-    "orders of the shard": (add("state", "order_count", lambda _: 0), "order_count is not 5"),
-    "levels of the shard": (add("state", "level_count", lambda _: 0), "level_count is not 4"),
+    "orders of the shard": (add("state", "order_count", lambda _: 0), "order_count is not 7"),
+    "levels of the shard": (add("state", "level_count", lambda _: 0), "level_count is not 6"),
     "nodes of the shard": (add("state", "node_count", lambda _: 0), "node_count is not"),
     "a lost slot": (lose_free_order, "order slots are lost"),
     "a slot freed while in use": (free_a_resting_order, "is free and in a book"),
     "an id that is not found": (clear_index_entry, "the table's orders differ"),
     "an id in the wrong place": (move_index_entry, "ends before it is found"),
     "a wrong tag": (add("index", "tag", lambda a: a.index["slot"].tolist().index(slot_of(a, 1))), "another tag"),
+    "an order that hides too much": (add("terms", "hidden_lots", lambda a: slot_of(a, 7), -7), "hides -1 lots"),
+    "an order that shows too much": (add("terms", "display_lots", lambda a: slot_of(a, 7), -1), "shows more than 3"),
+    "terms of another trader": (add("terms", "trader_id", lambda a: slot_of(a, 8)), "terms have another trader_id"),
+    "another trigger": (add("terms", "trigger_ticks", lambda a: slot_of(a, 8)), "waits at another trigger"),
+    "another price watched": (add("terms", "trigger_source", lambda a: slot_of(a, 8)), "watches another price"),
+    "waiting orders": (add("instruments", "waiting_count", lambda _: 7), "waiting_count is not"),
+    "special orders": (add("instruments", "special_count", lambda _: 7), "special_count is not"),
+    "trailing stops": (add("instruments", "trailing_count", lambda _: 7), "trailing_count is not"),
+    "the road": (add("instruments", "road", lambda _: 7), "takes the wrong road"),
+    "the wishes": (add("orders", "stp", lambda a: slot_of(a, 7)), "HAS_WISHES is wrong"),
+    "the first end": (add("state", "next_expiry_ns", lambda _: 0), "ends at 99, before 100"),
+    "an unfinished command": (add("state", "unfinished", lambda _: 0), "a command is unfinished"),
+    "two entries": (same_entry_twice, "two orders entered as one"),
+    "the number of positions": (add("state", "position_count", lambda _: 0), "position_count is not 1"),
+    "a position in the wrong place": (move_position_entry, "a probe for the position"),
     "two orders with one id": (same_id_twice, "two resting orders have one id"),
 }
 

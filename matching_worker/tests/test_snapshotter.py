@@ -131,9 +131,11 @@ def test_a_snapshot_that_cannot_be_written_is_told_to_who_asked_and_the_next_one
         assert answer is not None
         assert "path" not in answer
         assert answer["error"] == taker.failure == "OSError: [Errno 28] No space left on device"
+        assert taker.describe() == {"sequence": 0, "pause_ms": 0, "failure": taker.failure}
 
         assert taker.take(engine)
-        assert taker.failure == ""
+        told = taker.describe()
+        assert (told["sequence"], told["failure"], told["pause_ms"] > 0) == (1000, "", True)
     assert recovery.newest_sequence(tmp_path, at_most=5000) == 1000
 
 

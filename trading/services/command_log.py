@@ -19,6 +19,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from exchange import database
+from exchange.kernel.errors import require
 from matching_worker import protocol
 
 _READ = """
@@ -75,6 +76,18 @@ def stream_head(shard: int) -> tuple[int, int]:
     """Return the log's epoch and last sequence."""
     [[row]] = database.fetch(("SELECT epoch, sequence FROM command_stream WHERE shard = %s", (shard,)))
     return row[0], row[1]
+
+
+def raise_epoch(shard: int) -> int:
+    """Begin a new epoch of the log, because trades of the old one were declared void: their ids must never come again.
+
+    Returns:
+        The new epoch, part of the id of every trade from now on.
+    """
+    [[row]] = database.fetch(("UPDATE command_stream SET epoch = epoch + 1 WHERE shard = %s RETURNING epoch", (shard,)))
+    epoch: int = row[0]
+    require(epoch <= protocol.EPOCH_MAX, f"shard {shard} has no epoch left after {protocol.EPOCH_MAX}")
+    return epoch
 
 
 def chain_hash(shard: int, sequence: int) -> bytes | None:

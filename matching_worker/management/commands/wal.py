@@ -138,16 +138,20 @@ class Command(BaseCommand):
                 raise CommandError(f"the command log has no command {after}")
             name = f"after-{after}-{utc_now():%Y%m%dT%H%M%S}"
             stream_epoch, _head = command_log.stream_head(shard)
+            # First the epoch: were it raised after the cut, a crash between would let void ids come again. What was
+            # matched and not settled before the cut is settled with ids of the new epoch, too.
+            raised = command_log.raise_epoch(shard)
             report = wal_cut.cut(folder, shard=shard, after=Tail(after, found), name=name, stream_epoch=stream_epoch)
         finally:
             lease.give_back(shard, epoch)
         if json:
-            self._say(report._asdict() | {"folder": str(report.folder)})
+            self._say(report._asdict() | {"folder": str(report.folder), "stream_epoch": raised})
             return
         void = "unknown how many" if report.void_trades < 0 else f"{report.void_trades:,}"
         self.stdout.write(
             f"cut {report.commands:,} commands and {report.snapshots} snapshots after command {after}; kept in "
-            f"{report.folder}. {void} trades are void: {wal_cut.VOID_TRADES} there lists them."
+            f"{report.folder}. {void} trades are void: {wal_cut.VOID_TRADES} there lists them. New trades "
+            f"have ids of epoch {raised}."
         )
 
     def _confirm(self, folder: Path, after: int, settled: int, *, yes: bool) -> None:
