@@ -49,7 +49,7 @@ export class TicketTerms {
     const words = [];
     if (post) words.push(gettext("Post-only"));
     if (part) words.push(interpolate(gettext("Iceberg %s"), [part]));
-    if (own !== "none") words.push(this.fields.self_trade_prevention.selectedOptions[0].textContent);
+    if (own !== "none") words.push(interpolate(gettext("Own order: %s"), [this.fields.self_trade_prevention.selectedOptions[0].textContent]));
     setText(byId("advanced-summary"), words.join(" · "));
   }
 
