@@ -14,14 +14,16 @@ from exchange.api.envelope import SUCCESS, ApiResponse, as_refusal, refusal_data
 from exchange.api.pagination import decode_cursor, page
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError
+from exchange.kernel.money import plain
 from exchange.observability import metrics
 from marketdata import selectors as instruments
 from trading import selectors
-from trading.errors import OrderNotFoundError, OrderNotOpenError
+from trading.errors import AmendOvertakenError, OrderNotFoundError, OrderNotOpenError
 from trading.models import ID_MAX, OPEN_STATUSES, Order, OrderStatus, Side, Trade
 from trading.serializers import (
     ORDER_EXAMPLES,
     AccountResponse,
+    AmendRequest,
     CancelAllResponse,
     CancelResponse,
     FillPageQuery,
@@ -40,7 +42,7 @@ from trading.serializers import (
     TradesQuery,
 )
 from trading.services import gathering
-from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
+from trading.services.requests import AmendOrder, CancelOrder, PlaceOrder, ReduceOrder, Submission
 from trading.wire import order_fields
 
 CANCEL_WAIT_S = 1.0
@@ -201,6 +203,38 @@ class OrderView(APIView):
             return ApiResponse(_cancel_shape(order), status=202, message=_("cancel pending"))
         return _ended(order)
 
+    @extend_schema(
+        operation_id="order_amend",
+        request=AmendRequest,
+        responses={
+            200: OrderResponse,
+            202: OpenApiResponse(OrderResponse, description="The engine has not answered within a second."),
+        },
+    )
+    def put(self, request: Request, order_id: int) -> ApiResponse:
+        """Amend an order's price, its total quantity, or both, in place; waits up to a second for the engine.
+
+        A new price or more quantity goes to the back of the queue; less quantity keeps its place. If a fill comes first
+        the amend is refused by the engine, and the order stays as it is.
+        """
+        form = AmendRequest(data=request.data)
+        form.is_valid(raise_exception=True)
+        owner_id = customer_id(request)
+        wanted = Submission(owner_id, _amend_request(owner_id, order_id, form))
+        [result] = gathering.submit([wanted], now=utc_now())
+        _accepted(result)
+        order = selectors.wait_amended(owner_id, order_id, CANCEL_WAIT_S)
+        if order.amend_requested_at is not None:
+            return ApiResponse(_shape(order), status=202, message=_("amend pending"))
+        if not _is_amended(order, wanted.request):
+            raise AmendOvertakenError(order_id=order_id, filled=plain(order.filled_quantity))
+        return ApiResponse(_shape(order), message=_("order amended"))
+
+
+def _is_amended(order: Order, request: Any) -> bool:
+    """Tell whether an order is as an amend wanted it."""
+    return request.price in {None, order.price} and request.quantity in {None, order.quantity}
+
 
 def _fill(trade: Trade, side: str) -> dict[str, Any]:
     """Return a trade as one of its two sides sees it: its own fee and role, nothing of the other side."""
@@ -228,6 +262,18 @@ def _ended(order: Order) -> ApiResponse:
         status=error.status,
         message=refusal_message(error),
         code=error.code,
+    )
+
+
+def _amend_request(owner_id: int, order_id: int, form: AmendRequest) -> AmendOrder:
+    """Read an amend's numbers as the order's instrument writes them."""
+    order = selectors.order(owner_id, _known(order_id))
+    spec = instruments.instrument_by_id(order.instrument_id)
+    price, quantity = form.validated_data.get("price"), form.validated_data.get("quantity")
+    return AmendOrder(
+        order_id=order_id,
+        price=None if price is None else spec.parse_price(price),
+        quantity=None if quantity is None else spec.parse_qty(quantity),
     )
 
 

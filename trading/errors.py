@@ -146,3 +146,12 @@ class AmendEmptyError(DomainError):
     code = 3017
     name = "AMEND_EMPTY"
     message = gettext_noop("Give a new price or a new quantity above what has filled (%(filled)s).")
+
+
+class AmendOvertakenError(DomainError):
+    """A fill came before the amend; the order stays as it is."""
+
+    code = 3018
+    name = "AMEND_OVERTAKEN"
+    status = 409
+    message = gettext_noop("Order %(order_id)s was not amended: it changed first; %(filled)s of it has filled.")

@@ -159,6 +159,16 @@ def wait_final(owner_id: int, order_id: int, timeout_seconds: float) -> Order:
         time.sleep(POLL_SECONDS)
 
 
+def wait_amended(owner_id: int, order_id: int, timeout_seconds: float) -> Order:
+    """Wait until the engine has answered an order's amend, at most so long; return the order as it then is."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        found = order(owner_id, order_id)
+        if found.amend_requested_at is None or time.monotonic() >= deadline:
+            return found
+        time.sleep(POLL_SECONDS)
+
+
 def account(owner_id: int, today: date) -> AccountSummary:
     """Return a trader's balances, by asset, and the use of today's order limit."""
     wallets: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))

@@ -214,6 +214,13 @@ class OrderBatchRequest(StrictSerializer):
     orders = OrderRequestsField(min_length=1, max_length=BATCH_ORDERS_MAX, allow_empty=False)
 
 
+class AmendRequest(StrictSerializer):
+    """A new price, a new total quantity, or both."""
+
+    price = AmountField(required=False, help_text="A whole number of ticks.")
+    quantity = AmountField(required=False, help_text="The new total; what has filled counts against it.")
+
+
 class ReduceRequest(StrictSerializer):
     """Takes a quantity off what is still open of an order."""
 

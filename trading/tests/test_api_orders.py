@@ -356,3 +356,47 @@ def test_a_retry_with_other_terms_is_another_order(alice: Api) -> None:
     assert alice.post("/orders", body).status == 201
     assert alice.post("/orders", body).status == 200
     assert alice.post("/orders", {**body, "post_only": False}).error == "DUPLICATE_CLIENT_ORDER_ID"
+
+
+def test_an_amend_is_pending_until_the_engine_answers(alice: Api) -> None:
+    order_id = alice.post("/orders", BUY).data["order_id"]
+    run_worker_once()
+
+    answer = alice.put(f"/orders/{order_id}", {"price": "49000", "quantity": "0.002"})
+    again = alice.put(f"/orders/{order_id}", {"price": "48000"})
+    run_worker_once()
+
+    assert (answer.status, answer.body["message"]) == (202, "amend pending")
+    assert (again.status, again.error) == (409, "AMEND_PENDING")
+    shown = alice.get(f"/orders/{order_id}").data
+    assert (shown["price"], shown["quantity"], shown["status"]) == ("49000", "0.002", "new")
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ({}, "AMEND_EMPTY"),
+        ({"price": "50000"}, "AMEND_EMPTY"),
+        ({"price": "50000.001"}, "PRICE_OFF_TICK"),
+        ({"price": 50000}, "NUMBER_FORMAT"),
+        ({"quantity": "0.00015"}, "QUANTITY_OFF_LOT"),
+        ({"price": "10"}, "PRICE_OUTSIDE_BAND"),
+        ({"quantity": "5000"}, "INSUFFICIENT_FUNDS"),
+        ({"side": "sell"}, "INVALID_FIELDS"),
+    ],
+)
+def test_a_faulty_amend_changes_nothing(alice: Api, body: dict[str, Any], error: str) -> None:
+    order_id = alice.post("/orders", BUY).data["order_id"]
+    run_worker_once()
+    before = alice.get(f"/orders/{order_id}").data
+
+    assert alice.put(f"/orders/{order_id}", body).error == error
+
+    assert alice.get(f"/orders/{order_id}").data == before
+    assert Command.objects.count() == 1
+
+
+def test_another_traders_order_cannot_be_amended(alice: Api, bob: Api) -> None:
+    order_id = alice.post("/orders", BUY).data["order_id"]
+
+    assert bob.put(f"/orders/{order_id}", {"price": "49000"}).status == 404

@@ -87,6 +87,10 @@ class Api:
         """POST."""
         return self.send("POST", path, {} if body is None else body, headers=headers)
 
+    def put(self, path: str, body: Any = None, **headers: str) -> Answer:
+        """PUT."""
+        return self.send("PUT", path, {} if body is None else body, headers=headers)
+
     def delete(self, path: str, **headers: str) -> Answer:
         """DELETE."""
         return self.send("DELETE", path, headers=headers)
