@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -30,13 +31,10 @@ def traders(customer):
 NUMBERS = {"price", "stop_price", "display_quantity", "callback_rate", "activation_price"}
 
 
-def _order(kind: str, side: str, quantity: str, **fields) -> PlaceOrder:
-    numbers = {name: Decimal(value) for name, value in fields.items() if name in NUMBERS}
-    words = {name: value for name, value in fields.items() if name not in numbers}
-    default = "gtc" if kind in {"limit", "stop_limit", "take_profit_limit"} else "ioc"
-    return PlaceOrder(
-        "BTCUSDT", side, kind, Decimal(quantity), time_in_force=words.pop("time_in_force", default), **numbers, **words
-    )
+def _order(kind: str, side: str, quantity: str, **fields: Any) -> PlaceOrder:
+    values: dict[str, Any] = {name: Decimal(value) if name in NUMBERS else value for name, value in fields.items()}
+    values.setdefault("time_in_force", "gtc" if kind in {"limit", "stop_limit", "take_profit_limit"} else "ioc")
+    return PlaceOrder("BTCUSDT", side, kind, Decimal(quantity), **values)
 
 
 def test_a_stop_waits_with_its_hold_and_trades_at_the_market_when_the_price_gets_there(traders) -> None:
@@ -196,6 +194,7 @@ def test_a_gtd_order_ends_when_it_says_and_a_day_order_with_the_day(traders) -> 
     run_worker_once()
     assert (fresh(gtd).status, fresh(gtd).reason) == ("expired", "EXPIRED")
     midnight = fresh(day).expires_at
+    assert midnight is not None
     assert (midnight.hour, midnight.minute, midnight.date()) == (0, 0, (now + timedelta(days=1)).date())
 
     assert expiry.tell_time(0, now=max(midnight, ends) + timedelta(seconds=1))

@@ -75,6 +75,7 @@ def test_requests_are_published_as_strictly_as_they_are_checked() -> None:
     requests = {name for name in schemas if name.endswith("Request")}
 
     assert requests == {
+        "AmendRequest",
         "FaucetRequest",
         "OrderBatchRequest",
         "OrderRequest",
