@@ -81,11 +81,11 @@ class FlagField(serializers.BooleanField):
 class RateField(AmountField):
     """A part of one, as a decimal string."""
 
-    def to_internal_value(self, data: Any) -> Decimal:
+    def to_internal_value(self, data: Any) -> str:
         """Refuse JSON numbers: a rate is no price."""
         if not isinstance(data, str):
             self.fail("form")
-        return Decimal(super().to_internal_value(data))
+        return str(super().to_internal_value(data))
 
 
 class MomentField(serializers.DateTimeField):
@@ -157,6 +157,8 @@ class OrderRequest(StrictSerializer):
             if name in attrs:
                 values[name] = spec.parse_qty(attrs[name])
                 spec.qty_to_lots(values[name])
+        if "callback_rate" in attrs:
+            values["callback_rate"] = Decimal(attrs["callback_rate"])
         for name in ("price", "stop_price", "activation_price"):
             if name in attrs:
                 values[name] = spec.parse_price(attrs[name])

@@ -34,9 +34,9 @@ PPM_DECIMALS = 6
 WALLETS = ("available", "order_hold", "withdraw_hold")
 
 SIDES = {"buy": protocol.Side.BUY, "sell": protocol.Side.SELL}
-TYPES = {word: protocol.OrderType[word.name] for word in OrderType}
-TIMES_IN_FORCE = {word: protocol.TimeInForce[word.name] for word in TimeInForce}
-SELF_TRADE = {word: protocol.SelfTrade[word.name] for word in SelfTradePrevention}
+TYPES = {str(word): protocol.OrderType[word.name] for word in OrderType}
+TIMES_IN_FORCE = {str(word): protocol.TimeInForce[word.name] for word in TimeInForce}
+SELF_TRADE = {str(word): protocol.SelfTrade[word.name] for word in SelfTradePrevention}
 
 
 @dataclass(slots=True)
