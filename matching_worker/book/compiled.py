@@ -43,6 +43,11 @@ def _use_cache_of_this_source() -> None:
 _use_cache_of_this_source()
 
 
+def is_cached() -> bool:
+    """Tell whether machine code of these sources is kept already; without it the first engine compiles for long."""
+    return any(Path(str(numba.config.CACHE_DIR)).rglob("*.nbc"))  # type: ignore[attr-defined]
+
+
 def entry(function: _Function) -> _Function:
     """Compile a loop that Python calls: cached on disk, releasing the GIL while it runs."""
     return cast("_Function", njit(cache=True, **_OPTIONS)(function))

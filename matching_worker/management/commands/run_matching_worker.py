@@ -11,6 +11,7 @@ from django.core.management import BaseCommand, CommandError
 from setproctitle import setproctitle
 
 from matching_worker import affinity
+from matching_worker.book import compiled
 from matching_worker.process import WorkerProcess
 from matching_worker.protocol import SHARD_MAX
 from matching_worker.shard import LogMismatchError
@@ -45,6 +46,9 @@ class Command(BaseCommand):
             cores = affinity.parse(options["cores"], STAGES)
         except affinity.AffinityError as error:
             raise CommandError(str(error)) from error
+        if not compiled.is_cached():
+            self.stdout.write("Compiling the matching engine: half a minute or so, once for this version.")
+            self.stdout.flush()
         process = WorkerProcess(
             number,
             wal_dir=settings.WAL_DIR / f"shard-{number}",
