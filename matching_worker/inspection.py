@@ -19,8 +19,10 @@ from matching_worker.protocol import (
     EventKind,
     OrderType,
     Rows,
+    SelfTrade,
     Side,
     TimeInForce,
+    TriggerSource,
 )
 from matching_worker.segments import read, read_segments, segment_paths
 
@@ -33,7 +35,13 @@ ENTRY_TYPES: Final[dict[int, str]] = {
 """Names of commands in a dump; the others are called as `CommandKind` calls them, in lower case."""
 
 TRADE: Final = "trade"
-_CHOICES: Final[dict[str, type[IntEnum]]] = {"side": Side, "order_type": OrderType, "time_in_force": TimeInForce}
+_CHOICES: Final[dict[str, type[IntEnum]]] = {
+    "side": Side,
+    "order_type": OrderType,
+    "time_in_force": TimeInForce,
+    "trigger_source": TriggerSource,
+    "stp": SelfTrade,
+}
 _LEFT_OUT: Final = {"timestamp_ns", "version", "kind", "has_terms"}
 _COMMAND_FIELDS: Final = tuple(
     name for name in COMMAND_DTYPE.names or () if name not in _LEFT_OUT and not name.startswith("reserved")

@@ -289,14 +289,18 @@ class WorkerProcess:
 def _count(batch: Batch) -> None:
     """Feed the metrics that the mission names, once a batch."""
     commands, events = batch.commands, batch.events
-    for instrument_id in np.unique(commands["instrument_id"]).tolist():
-        symbol = instruments.instrument_by_id(instrument_id).symbol
+    for instrument_id in np.unique(events["instrument_id"]).tolist():
         own = events[events["instrument_id"] == instrument_id]
         fills = own[own["kind"] == EventKind.FILL]
         placed = commands[(commands["instrument_id"] == instrument_id) & (commands["kind"] == CommandKind.PLACE)]
         cancelled = own[(own["kind"] == EventKind.CANCELLED) & (own["reason"] == Reason.USER)]
-        metrics.ORDERS_PROCESSED.labels(symbol).inc(len(placed))
-        metrics.ORDERS_CANCELLED.labels(symbol).inc(len(cancelled))
-        metrics.TRADES_EXECUTED.labels(symbol).inc(len(fills))
-        lot = instruments.instrument_by_id(instrument_id).lot_size
-        metrics.TRADE_VOLUME.labels(symbol).inc(float(lot) * int(fills["qty_lots"].sum()))
+        if not len(fills) + len(placed) + len(cancelled):  # a command of the system's, perhaps for all instruments
+            continue
+        try:
+            spec = instruments.instrument_by_id(instrument_id)
+        except instruments.UnknownInstrumentError:  # the order was refused for it
+            continue
+        metrics.ORDERS_PROCESSED.labels(spec.symbol).inc(len(placed))
+        metrics.ORDERS_CANCELLED.labels(spec.symbol).inc(len(cancelled))
+        metrics.TRADES_EXECUTED.labels(spec.symbol).inc(len(fills))
+        metrics.TRADE_VOLUME.labels(spec.symbol).inc(float(spec.lot_size) * int(fills["qty_lots"].sum()))

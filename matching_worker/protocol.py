@@ -61,32 +61,11 @@ Rows = npt.NDArray[Any]
 COMMAND_DTYPE: Final = np.dtype(
     {
         "names": [
-            "sequence",
-            "timestamp_ns",
-            "order_id",
-            "trader_id",
-            "price_ticks",
-            "qty_lots",
-            "instrument_id",
-            "version",
-            "kind",
-            "side",
-            "order_type",
-            "time_in_force",
-            "flags",
-            "trigger_source",
-            "stp",
-            "has_terms",
-            "reserved",
-            "trigger_ticks",
-            "worst_ticks",
-            "display_lots",
-            "quote_lots",
-            "expires_ns",
-            "activation_ticks",
-            "callback_ppm",
-            "expected_lots",
-            "reserved_terms",
+            *("sequence", "timestamp_ns", "order_id", "trader_id", "price_ticks", "qty_lots", "instrument_id"),
+            *("version", "kind", "side", "order_type", "time_in_force"),
+            *("flags", "trigger_source", "stp", "has_terms", "reserved"),
+            *("trigger_ticks", "worst_ticks", "display_lots", "quote_lots", "expires_ns", "activation_ticks"),
+            *("callback_ppm", "expected_lots", "reserved_terms"),
         ],
         "formats": ["<i8"] * 6 + ["<i4"] + ["u1"] * 9 + [("u1", (3,))] + ["<i8"] * 6 + ["<i4", "<i8", ("u1", (4,))],
         "offsets": [0, 8, 16, 24, 32, 40, 48, *range(52, 62), 64, 72, 80, 88, 96, 104, 112, 120, 116],
@@ -95,9 +74,9 @@ COMMAND_DTYPE: Final = np.dtype(
 )
 """One command. `price_ticks` is the worst price the taker accepts.
 
-`flags`, `trigger_source`, `stp` and the second half (from `trigger_ticks` on) are read only where
-`has_terms` is 1, so that a plain command costs one cache line. `worst_ticks` is what the order's hold covers, `display_lots` an iceberg's visible
-part, `quote_lots` the budget of a market buy, `expires_ns` the end of GTD and DAY; 0 is none of each.
+`flags`, `trigger_source`, `stp` and the second half (from `trigger_ticks` on) are read only where `has_terms` is 1, so
+that a plain command costs one cache line. `worst_ticks` is what the order's hold covers, `display_lots` an iceberg's
+visible part, `quote_lots` the budget of a market buy, `expires_ns` the end of GTD and DAY; 0 is none of each.
 """
 
 EVENT_DTYPE: Final = np.dtype(

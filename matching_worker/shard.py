@@ -163,6 +163,8 @@ class Shard:
         for commands, _ in recovery.blocks(self._wal_dir, after=self.engine.sequence):
             self._replay(commands, now=now)
             replayed += len(commands)
+        if self.engine.sequence < self.settled:
+            logger.warning("wal_ends_before_books", shard=self.number, wal=self.engine.sequence, books=self.settled)
         while self.engine.sequence < self.settled:
             done = self.step(now=now)
             if not done:

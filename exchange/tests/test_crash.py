@@ -17,6 +17,7 @@ from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError
 from ledger.audit import Invariant
 from ledger.services import accounts, transfers
+from matching_worker import snapshotter
 from trading import audit, selectors
 from trading.models import Order, Trade
 from trading.services import orders
@@ -106,6 +107,7 @@ def _feed_until_dead(dying: subprocess.Popen[bytes], owner: int) -> None:
 
 def test_a_worker_killed_at_random_moments_loses_nothing_and_settles_nothing_twice(scratch: Scratch) -> None:
     rng = random.Random(SEED)
+    scratch.env["EXCHANGE_SNAPSHOT_COMMANDS"] = "100"
     make_instrument()
     traders = [_trader(f"trader-{number}") for number in range(4)]
     acknowledged: list[int] = []
@@ -137,7 +139,13 @@ def test_a_worker_killed_at_random_moments_loses_nothing_and_settles_nothing_twi
     finally:
         stopping.set()
         feeding.join()
+    last = scratch.start_worker()
+    scratch.wait_settled()
+    assert "path" in (snapshotter.ask(scratch.folder / "wal" / "shard-0", "test", wait_seconds=60) or {})
+    last.kill()
+    last.wait()
     scratch.start_worker()
+    place(traders[0], _order(rng))
     scratch.wait_settled()
 
     assert _broken() == []
@@ -145,6 +153,9 @@ def test_a_worker_killed_at_random_moments_loses_nothing_and_settles_nothing_twi
     known = set(Order.objects.filter(id__in=acknowledged).values_list("id", flat=True))
     assert known == set(acknowledged)
     assert Trade.objects.count() > 0
+    said = (scratch.folder / "worker.log").read_text()
+    assert "snapshot_loaded" in said
+    assert "snapshot_unusable" not in said
 
 
 def test_a_worker_that_was_stopped_and_replaced_writes_nothing_when_it_wakes(scratch: Scratch) -> None:

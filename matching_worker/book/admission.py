@@ -116,7 +116,7 @@ def _place_refusal(command: Any, state: Any, slot: Any) -> int:  # noqa: PLR0911
 
 
 @inlined
-def _change_refusal(command: Any, orders: Rows, slot: Any) -> int:
+def _change_refusal(command: Any, orders: Rows, slot: Any) -> int:  # noqa: PLR0911 - one for each reason
     """Return why a resting order cannot be changed, or 0."""
     kind = command["kind"]
     if kind not in (_CANCEL, _REDUCE, _AMEND):

@@ -207,7 +207,7 @@ def _reject(event: Any, command: Any, time_ns: int, orders: Rows, slot: Any, rea
 
 
 @inlined
-def _takes_usual_road(command: Any, orders: Rows, slot: Any, reason: int) -> bool:
+def _takes_usual_road(command: Any, orders: Rows, slot: Any, reason: int) -> Any:
     """Tell whether a command without terms, in a book without demands, takes the usual road.
 
     What version 1 refused for its kind or type, the rarer road may know.
@@ -219,8 +219,74 @@ def _takes_usual_road(command: Any, orders: Rows, slot: Any, reason: int) -> boo
     return kind <= _AMEND and (special == 0 or (special == HAS_WISHES and kind != _AMEND))
 
 
+@inlined
+def _carry_out(  # noqa: PLR0917 - Note [Plain arguments]
+    events: Rows,
+    count: int,
+    state_hash: Any,
+    state: Any,
+    instruments: Rows,
+    sides: Rows,
+    orders: Rows,
+    levels: Rows,
+    nodes: Rows,
+    index: Rows,
+    command: Any,
+    time_ns: int,
+    slot: Any,
+    reason: int,
+) -> tuple[int, Any, bool]:
+    """Carry out a command on the usual road, or tell its refusal.
+
+    Returns:
+        The new event count, the new running hash, and whether it may have traded.
+    """
+    first = count
+    side = np.int64(command["side"])
+    trader_id = command["trader_id"]
+    incoming = reason == _NONE
+    rests = command["order_type"] == _LIMIT and command["time_in_force"] == _GTC
+    if reason != _NONE:
+        total = _reject(events[count], command, time_ns, orders, slot, reason)
+        state_hash = fold_sum(state_hash, total)
+        count += 1
+    elif command["kind"] != _PLACE:
+        total, trader_id, side, incoming = change(
+            events[count], command, time_ns, state, sides, orders, levels, nodes, index, slot
+        )
+        state_hash = fold_sum(state_hash, total)
+        count += 1
+        rests = True
+    if incoming:
+        count, state_hash = _execute(
+            events, count, state_hash, state, instruments, sides, orders, levels, nodes, index,
+            command, time_ns, count - first, side, trader_id, rests,
+        )  # fmt: skip
+    return count, state_hash, incoming
+
+
+@inlined
+def _books_at(addresses: Rows, events: Rows) -> Books:
+    """Return the arrays that lie at the addresses, and the room for events; Note [Addresses]."""
+    return Books(
+        array_at(addresses[STATE, 0], addresses[STATE, 1], STATE_DTYPE),
+        array_at(addresses[INSTRUMENTS, 0], addresses[INSTRUMENTS, 1], INSTRUMENT_DTYPE),
+        array_at(addresses[SIDES, 0], addresses[SIDES, 1], SIDE_DTYPE),
+        array_at(addresses[ORDERS, 0], addresses[ORDERS, 1], ORDER_DTYPE),
+        array_at(addresses[LEVELS, 0], addresses[LEVELS, 1], LEVEL_DTYPE),
+        array_at(addresses[NODES, 0], addresses[NODES, 1], NODE_DTYPE),
+        array_at(addresses[INDEX, 0], addresses[INDEX, 1], INDEX_DTYPE),
+        array_at(addresses[TERMS, 0], addresses[TERMS, 1], TERMS_DTYPE),
+        array_at(addresses[POSITIONS, 0], addresses[POSITIONS, 1], POSITION_DTYPE),
+        array_at(addresses[FOUND, 0], addresses[FOUND, 1], FOUND_DTYPE),
+        events,
+    )
+
+
 @entry
-def apply(commands: Rows, start: int, events: Rows, count: int, addresses: Rows) -> int:
+def apply(  # noqa: C901 - what decides between the roads stands together
+    commands: Rows, start: int, events: Rows, count: int, addresses: Rows
+) -> int:
     """Apply commands from `start` on, until all are done or something has to grow.
 
     Args:
@@ -233,26 +299,10 @@ def apply(commands: Rows, start: int, events: Rows, count: int, addresses: Rows)
     Returns:
         Event count << COUNT_SHIFT | commands applied << POSITION_SHIFT | DONE or what is wanted.
     """
-    state = array_at(addresses[STATE, 0], addresses[STATE, 1], STATE_DTYPE)[0]
-    instruments = array_at(addresses[INSTRUMENTS, 0], addresses[INSTRUMENTS, 1], INSTRUMENT_DTYPE)
-    sides = array_at(addresses[SIDES, 0], addresses[SIDES, 1], SIDE_DTYPE)
-    orders = array_at(addresses[ORDERS, 0], addresses[ORDERS, 1], ORDER_DTYPE)
-    levels = array_at(addresses[LEVELS, 0], addresses[LEVELS, 1], LEVEL_DTYPE)
-    nodes = array_at(addresses[NODES, 0], addresses[NODES, 1], NODE_DTYPE)
-    index = array_at(addresses[INDEX, 0], addresses[INDEX, 1], INDEX_DTYPE)
-    books = Books(
-        array_at(addresses[STATE, 0], addresses[STATE, 1], STATE_DTYPE),
-        instruments,
-        sides,
-        orders,
-        levels,
-        nodes,
-        index,
-        array_at(addresses[TERMS, 0], addresses[TERMS, 1], TERMS_DTYPE),
-        array_at(addresses[POSITIONS, 0], addresses[POSITIONS, 1], POSITION_DTYPE),
-        array_at(addresses[FOUND, 0], addresses[FOUND, 1], FOUND_DTYPE),
-        events,
-    )
+    books = _books_at(addresses, events)
+    state = books.state[0]
+    instruments, sides, orders = books.instruments, books.sides, books.orders
+    levels, nodes, index = books.levels, books.nodes, books.ids
     state_hash, sequence, time_ns = state["state_hash"], state["sequence"], state["time_ns"]
     position = start
     outcome = DONE
@@ -280,26 +330,11 @@ def apply(commands: Rows, start: int, events: Rows, count: int, addresses: Rows)
             time_ns = max(time_ns, command["timestamp_ns"])
             state_hash = fold_sum(state_hash, sum_command(command, time_ns))
 
-            side = np.int64(command["side"])
-            trader_id = command["trader_id"]
-            incoming = reason == _NONE
-            rests = command["order_type"] == _LIMIT and command["time_in_force"] == _GTC
-            if reason != _NONE:
-                total = _reject(events[count], command, time_ns, orders, slot, reason)
-                state_hash = fold_sum(state_hash, total)
-                count += 1
-            elif command["kind"] != _PLACE:
-                total, trader_id, side, incoming = change(
-                    events[count], command, time_ns, state, sides, orders, levels, nodes, index, slot
-                )
-                state_hash = fold_sum(state_hash, total)
-                count += 1
-                rests = True
+            count, state_hash, incoming = _carry_out(
+                events, count, state_hash, state, instruments, sides, orders, levels, nodes, index,
+                command, time_ns, slot, reason,
+            )  # fmt: skip
             if incoming:
-                count, state_hash = _execute(
-                    events, count, state_hash, state, instruments, sides, orders, levels, nodes, index,
-                    command, time_ns, count - first, side, trader_id, rests,
-                )  # fmt: skip
                 usual = (road & HAS_WAITING) == 0
                 if not usual:
                     # Its trades may let waiting orders fire: go on as a special command that has done its own step.

@@ -9,7 +9,7 @@ from matching_worker.book.compiled import called
 from matching_worker.book.emit import emit_fill, fold_sum
 from matching_worker.book.hashing import EVENT_CONSTANTS, MASK
 from matching_worker.book.layout import KEY_FLIP, NO_SLOT
-from matching_worker.book.positions import move_position
+from matching_worker.book.positions import int64, move_position
 from matching_worker.book.reading import next_level
 from matching_worker.protocol import NO_LEVEL, EventKind, Reason, Side
 
@@ -21,24 +21,24 @@ _REASON_SUM = np.uint64((_AUCTION << 48) * EVENT_CONSTANTS[-1] & MASK)
 
 
 @called
-def _lots_at(books: Books, level_slot: int, has_special: bool) -> int:  # noqa: FBT001 - compiled
+def _lots_at(books: Books, level_slot: int, has_special: bool) -> Any:  # noqa: FBT001 - compiled
     """Return what stands at a level, hidden parts included."""
     if not has_special:
-        return books.levels[level_slot]["open_lots"]  # type: ignore[no-any-return]
-    lots = np.int64(0)
+        return books.levels[level_slot]["open_lots"]
+    lots = int64(0)
     slot = books.levels[level_slot]["head"]
     while slot != NO_SLOT:
         lots += total_lots(books, slot)
         slot = books.orders[slot]["next_slot"]
-    return lots  # type: ignore[return-value]
+    return lots
 
 
 @called
-def _price_at(books: Books, level_slot: int, flip: int) -> int:
+def _price_at(books: Books, level_slot: int, flip: int) -> Any:
     """Return a level's price; beyond the last level of the bids 0, of the asks a price that nothing reaches."""
     if level_slot == NO_SLOT:
         return 0 if flip != 0 else _FAR
-    return books.levels[level_slot]["key"] ^ flip  # type: ignore[no-any-return]
+    return books.levels[level_slot]["key"] ^ flip
 
 
 @called
@@ -54,9 +54,9 @@ def uncrossing(books: Books, instrument_id: int, reference_ticks: int) -> tuple[
     has_special = books.instruments[instrument_id]["special_count"] > 0
     bid = books.sides[2 * instrument_id]["best_level"]
     ask = books.sides[2 * instrument_id + 1]["best_level"]
-    volume, lowest, highest = np.int64(0), 0, 0
-    bid_lots = _lots_at(books, bid, has_special) if bid != NO_SLOT else np.int64(0)
-    ask_lots = _lots_at(books, ask, has_special) if ask != NO_SLOT else np.int64(0)
+    volume, lowest, highest = int64(0), 0, 0
+    bid_lots = _lots_at(books, bid, has_special) if bid != NO_SLOT else int64(0)
+    ask_lots = _lots_at(books, ask, has_special) if ask != NO_SLOT else int64(0)
     while _price_at(books, bid, KEY_FLIP) >= _price_at(books, ask, 0):
         lowest, highest = _price_at(books, ask, 0), _price_at(books, bid, KEY_FLIP)
         lots = min(bid_lots, ask_lots)
@@ -65,19 +65,19 @@ def uncrossing(books: Books, instrument_id: int, reference_ticks: int) -> tuple[
         ask_lots -= lots
         if bid_lots == 0:
             bid = next_level(books.nodes, books.levels, bid)
-            bid_lots = _lots_at(books, bid, has_special) if bid != NO_SLOT else np.int64(0)
+            bid_lots = _lots_at(books, bid, has_special) if bid != NO_SLOT else int64(0)
         if ask_lots == 0:
             ask = next_level(books.nodes, books.levels, ask)
-            ask_lots = _lots_at(books, ask, has_special) if ask != NO_SLOT else np.int64(0)
+            ask_lots = _lots_at(books, ask, has_special) if ask != NO_SLOT else int64(0)
     if volume == 0:
         return 0, 0, 0
     next_bid, next_ask = _price_at(books, bid, KEY_FLIP), _price_at(books, ask, 0)
     after_bid = _price_at(books, next_level(books.nodes, books.levels, bid) if bid != NO_SLOT else bid, KEY_FLIP)
     after_ask = _price_at(books, next_level(books.nodes, books.levels, ask) if ask != NO_SLOT else ask, 0)
     # Three ranges of prices: nothing left over, the next bid left over, the next ask left over.
-    price, surplus = -1, np.int64(0)
+    price, surplus = -1, int64(0)
     for choice in range(3):
-        low, high, left = max(lowest, next_bid + 1), min(highest, next_ask - 1), np.int64(0)
+        low, high, left = max(lowest, next_bid + 1), min(highest, next_ask - 1), int64(0)
         if choice == 1:
             low, high, left = max(lowest, after_bid + 1), min(highest, next_bid), bid_lots
         elif choice == 2:  # noqa: PLR2004 - the third
@@ -93,7 +93,7 @@ def uncrossing(books: Books, instrument_id: int, reference_ticks: int) -> tuple[
             or (abs(left) == abs(surplus) and (is_nearer or (is_as_near and nearest < price)))
         ):
             price, surplus = nearest, left
-    return price, volume, surplus  # type: ignore[return-value]
+    return price, volume, surplus
 
 
 @called
@@ -109,7 +109,7 @@ def _tell_level(books: Books, command: Any, side: int, price_ticks: int, level_l
 
 
 @called
-def _take_off(books: Books, slot: int, lots: int) -> int:
+def _take_off(books: Books, slot: int, lots: int) -> Any:
     """Take traded lots off an order that stays in its place; returns what is left of it."""
     order = books.orders[slot]
     left = total_lots(books, slot) - lots
@@ -121,7 +121,7 @@ def _take_off(books: Books, slot: int, lots: int) -> int:
         terms["hidden_lots"] = left - shown
     books.levels[order["level"]]["open_lots"] += shown - order["open_lots"]
     order["open_lots"] = shown
-    return left  # type: ignore[no-any-return]
+    return left
 
 
 @called

@@ -17,6 +17,7 @@ from matching_worker.book.layout import (
     TRIGGER_ROWS,
     TRIGGERS,
 )
+from matching_worker.book.positions import int64
 from matching_worker.book.queue import entry_number, join, leave
 from matching_worker.protocol import NO_LEVEL, EventKind, OrderFlag, Rows, Side, TradingState
 
@@ -36,7 +37,7 @@ class Books(NamedTuple):
     orders: Rows
     levels: Rows
     nodes: Rows
-    index: Rows
+    ids: Rows
     terms: Rows
     positions: Rows
     found: Rows
@@ -44,7 +45,7 @@ class Books(NamedTuple):
 
 
 @called
-def tell(
+def tell(  # noqa: PLR0917 - Note [Plain arguments] in `emit.py`
     books: Books,
     command: Any,
     kind: int,
@@ -87,7 +88,7 @@ def tell_command(books: Books, command: Any, kind: int, reason: int, qty_lots: i
         books,
         command,
         kind,
-        np.int64(command["side"]),
+        int64(command["side"]),
         reason,
         command["order_id"],
         command["trader_id"],
@@ -99,7 +100,7 @@ def tell_command(books: Books, command: Any, kind: int, reason: int, qty_lots: i
 
 
 @inlined
-def instrument_of(side_row: int) -> int:
+def instrument_of(side_row: int) -> Any:
     """Return the instrument of a row of `sides`."""
     if side_row < TRIGGER_ROWS:
         return side_row >> 1
@@ -107,41 +108,41 @@ def instrument_of(side_row: int) -> int:
 
 
 @inlined
-def has_terms(order: Any) -> bool:
+def has_terms(order: Any) -> Any:
     """Tell whether an order has a row of terms."""
-    return (order["special"] & HAS_TERMS) != 0  # type: ignore[no-any-return]
+    return (order["special"] & HAS_TERMS) != 0
 
 
 @inlined
-def is_waiting(order: Any) -> bool:
+def is_waiting(order: Any) -> Any:
     """Tell whether an order waits for its trigger."""
-    return order["side_row"] >= TRIGGER_ROWS  # type: ignore[no-any-return]
+    return order["side_row"] >= TRIGGER_ROWS
 
 
 @called
-def total_lots(books: Books, slot: int) -> int:
+def total_lots(books: Books, slot: int) -> Any:
     """Return all open lots of an order, an iceberg's hidden part included."""
     order = books.orders[slot]
-    return order["open_lots"] + (books.terms[slot]["hidden_lots"] if has_terms(order) else 0)  # type: ignore[no-any-return]
+    return order["open_lots"] + (books.terms[slot]["hidden_lots"] if has_terms(order) else 0)
 
 
 @called
-def side_of(books: Books, slot: int) -> int:
+def side_of(books: Books, slot: int) -> Any:
     """Return the side of a resting or waiting order."""
-    side_row = np.int64(books.orders[slot]["side_row"])
+    side_row = int64(books.orders[slot]["side_row"])
     if side_row < TRIGGER_ROWS:
-        return (side_row & 1) + 1  # type: ignore[no-any-return]
-    return np.int64(books.terms[slot]["side"])  # type: ignore[return-value]
+        return (side_row & 1) + 1
+    return int64(books.terms[slot]["side"])
 
 
 @called
-def price_of(books: Books, slot: int) -> int:
+def price_of(books: Books, slot: int) -> Any:
     """Return the price of a resting or waiting order."""
     order = books.orders[slot]
     if is_waiting(order):
-        return books.terms[slot]["price_ticks"]  # type: ignore[no-any-return]
-    flip = KEY_FLIP if np.int64(order["side_row"]) & 1 == 0 else 0
-    return books.levels[order["level"]]["key"] ^ flip  # type: ignore[no-any-return]
+        return books.terms[slot]["price_ticks"]
+    flip = KEY_FLIP if int64(order["side_row"]) & 1 == 0 else 0
+    return books.levels[order["level"]]["key"] ^ flip
 
 
 @called
@@ -162,14 +163,14 @@ def remember_end(books: Books, expires_ns: int) -> None:
 
 
 @called
-def enter(books: Books, side_row: int, key: int, shown_lots: int, hidden_lots: int) -> int:
+def enter(books: Books, side_row: int, key: int, shown_lots: int, hidden_lots: int) -> Any:
     """Put the incoming order (row 0 of the terms) at the back of a queue. Returns its slot."""
     taker = books.terms[0]
     slot = join(
         books.orders,
         books.levels,
         books.nodes,
-        books.index,
+        books.ids,
         books.state[0],
         books.sides[side_row],
         side_row,
@@ -177,7 +178,7 @@ def enter(books: Books, side_row: int, key: int, shown_lots: int, hidden_lots: i
         taker["order_id"],
         taker["trader_id"],
         shown_lots,
-        np.int64(0),
+        int64(0),
     )
     state, order = books.state[0], books.orders[slot]
     order["entry"] = entry_number(state["sequence"], state["event_count"] - state["first_event"])
@@ -200,21 +201,19 @@ def enter(books: Books, side_row: int, key: int, shown_lots: int, hidden_lots: i
         if side_row == TRIGGER_ROWS + TRIGGERS * taker["instrument_id"] + TRAILING:
             instrument["trailing_count"] += 1
     renew_road(instrument)
-    return slot  # type: ignore[no-any-return]
+    return slot
 
 
 @called
-def depart(books: Books, slot: int) -> int:
+def depart(books: Books, slot: int) -> Any:
     """Take an order out of its queue. Returns what stands at its price then, NO_LEVEL where it waited."""
     order = books.orders[slot]
-    side_row = np.int64(order["side_row"])
+    side_row = int64(order["side_row"])
     instrument_id = instrument_of(side_row)
     instrument = books.instruments[instrument_id]
     waits = side_row >= TRIGGER_ROWS
     was_special = has_terms(order)
-    level_lots = leave(
-        books.orders, books.levels, books.nodes, books.index, books.state[0], books.sides[side_row], slot
-    )
+    level_lots = leave(books.orders, books.levels, books.nodes, books.ids, books.state[0], books.sides[side_row], slot)
     if waits:
         instrument["waiting_count"] -= 1
         if side_row == TRIGGER_ROWS + TRIGGERS * instrument_id + TRAILING:
@@ -224,14 +223,14 @@ def depart(books: Books, slot: int) -> int:
     if was_special:
         instrument["special_count"] -= 1
         renew_road(instrument)
-    return level_lots  # type: ignore[no-any-return]
+    return level_lots
 
 
 @called
 def cancel(books: Books, command: Any, slot: int, reason: int) -> None:
     """Cancel a resting or waiting order, whatever its instrument."""
     order = books.orders[slot]
-    instrument_id = instrument_of(np.int64(order["side_row"]))
+    instrument_id = instrument_of(int64(order["side_row"]))
     order_id, trader_id = order["order_id"], order["trader_id"]
     side, price_ticks, lots = side_of(books, slot), price_of(books, slot), total_lots(books, slot)
     level_lots = depart(books, slot)
@@ -266,7 +265,7 @@ def tell_taker(books: Books, command: Any, kind: int, reason: int, qty_lots: int
         books,
         command,
         kind,
-        np.int64(taker["side"]),
+        int64(taker["side"]),
         reason,
         taker["order_id"],
         taker["trader_id"],
@@ -278,31 +277,31 @@ def tell_taker(books: Books, command: Any, kind: int, reason: int, qty_lots: int
 
 
 @called
-def best_price(books: Books, side_row: int) -> int:
+def best_price(books: Books, side_row: int) -> Any:
     """Return the price a taker meets first on a side, 0 where the side is empty."""
     side = books.sides[side_row]
     if side["best_level"] == NO_SLOT:
         return 0
-    return side["best_key"] ^ (KEY_FLIP if side_row & 1 == 0 else 0)  # type: ignore[no-any-return]
+    return side["best_key"] ^ (KEY_FLIP if side_row & 1 == 0 else 0)
 
 
 @called
-def limit_key(books: Books) -> int:
+def limit_key(books: Books) -> Any:
     """Return the worst price the incoming order may trade at, as a key of the makers' side."""
     taker = books.terms[0]
     limit = taker["price_ticks"]
     if taker["side"] == _BUY:
         if taker["worst_ticks"] > 0:
             limit = min(limit, taker["worst_ticks"])
-        return limit  # type: ignore[no-any-return]
+        return limit
     if taker["worst_ticks"] > 0:
         limit = max(limit, taker["worst_ticks"])
-    return limit ^ KEY_FLIP  # type: ignore[no-any-return]
+    return limit ^ KEY_FLIP
 
 
 @called
-def crosses(books: Books) -> bool:
+def crosses(books: Books) -> Any:
     """Tell whether the incoming order would trade on arrival."""
     taker = books.terms[0]
-    maker_side = books.sides[(2 * np.int64(taker["instrument_id"]) + taker["side"] - 1) ^ 1]
-    return maker_side["best_level"] != NO_SLOT and maker_side["best_key"] <= limit_key(books)  # type: ignore[no-any-return]
+    maker_side = books.sides[(2 * int64(taker["instrument_id"]) + taker["side"] - 1) ^ 1]
+    return maker_side["best_level"] != NO_SLOT and maker_side["best_key"] <= limit_key(books)

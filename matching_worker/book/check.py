@@ -53,8 +53,7 @@ class BookCheck:
             for instrument_id in np.flatnonzero(self.arrays.instruments["waiting_count"]).tolist()
             for kind in range(TRIGGERS)
         ]
-        rows = [*np.flatnonzero(books["root"]).tolist(), *waiting_rows]
-        for side_row in rows:
+        for side_row in [*np.flatnonzero(books["root"]).tolist(), *waiting_rows]:
             if self.arrays.sides[side_row]["root"] != _NOTHING:
                 self._check_side(side_row)
         empty = books[books["root"] == _NOTHING]

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
 from matching_worker.book.books import Books, cancel, has_terms, instrument_of
 from matching_worker.book.compiled import called
 from matching_worker.book.layout import NO_SLOT, TRIGGER_ROWS
+from matching_worker.book.positions import int64
 from matching_worker.protocol import OrderFlag
 
 BY_TRADER, BY_TIME, BY_POSITION = range(3)
@@ -15,18 +14,18 @@ _SIZED = int(OrderFlag.REDUCE_ONLY | OrderFlag.CLOSE_POSITION)
 
 
 @called
-def _is_wanted(books: Books, slot: int, what: int, trader_id: int, instrument_id: int, time_ns: int) -> bool:
+def _is_wanted(books: Books, slot: int, what: int, trader_id: int, instrument_id: int, time_ns: int) -> Any:
     """Tell whether a search wants an order."""
     order = books.orders[slot]
     if order["level"] == NO_SLOT:
         return False
     if what == BY_TIME:
         expires_ns = books.terms[slot]["expires_ns"] if has_terms(order) else 0
-        return 0 < expires_ns <= time_ns  # type: ignore[no-any-return]
-    side_row = np.int64(order["side_row"])
+        return 0 < expires_ns <= time_ns
+    side_row = int64(order["side_row"])
     own_instrument = instrument_of(side_row)
     if what == BY_POSITION:
-        return own_instrument == instrument_id and side_row < TRIGGER_ROWS and (order["flags"] & _SIZED) != 0  # type: ignore[no-any-return]
+        return own_instrument == instrument_id and side_row < TRIGGER_ROWS and (order["flags"] & _SIZED) != 0
     return (trader_id in (0, order["trader_id"])) and (instrument_id in (0, own_instrument))
 
 
@@ -49,7 +48,7 @@ def _sift(books: Books, root: int, count: int) -> None:
 
 
 @called
-def search(books: Books, what: int, trader_id: int, instrument_id: int, time_ns: int) -> int:
+def search(books: Books, what: int, trader_id: int, instrument_id: int, time_ns: int) -> Any:
     """Find orders and sort them by their entry; nothing changes.
 
     Looks at every order row, in memory order: faster than following queues, and bounded by OPEN_ORDERS_MAX.
@@ -59,7 +58,7 @@ def search(books: Books, what: int, trader_id: int, instrument_id: int, time_ns:
     """
     found = books.found
     count = 0
-    for slot in range(1, np.int64(books.state[0]["order_used"]) + 1):
+    for slot in range(1, int64(books.state[0]["order_used"]) + 1):
         if _is_wanted(books, slot, what, trader_id, instrument_id, time_ns):
             if count < len(found):
                 found[count]["entry"] = books.orders[slot]["entry"]
@@ -87,8 +86,8 @@ def cancel_found(books: Books, command: Any, count: int, reason: int) -> None:
 @called
 def renew_next_end(books: Books) -> None:
     """Find the earliest end of any order, after some have ended."""
-    earliest = np.int64(0)
-    for slot in range(1, np.int64(books.state[0]["order_used"]) + 1):
+    earliest = int64(0)
+    for slot in range(1, int64(books.state[0]["order_used"]) + 1):
         order = books.orders[slot]
         if order["level"] != NO_SLOT and has_terms(order):
             expires_ns = books.terms[slot]["expires_ns"]

@@ -7,7 +7,7 @@ import numpy as np
 from matching_worker.book.books import Books, best_price, crosses, has_terms, is_waiting, side_of, total_lots
 from matching_worker.book.compiled import called
 from matching_worker.book.layout import NO_SLOT
-from matching_worker.book.positions import place_of
+from matching_worker.book.positions import int64, place_of
 from matching_worker.book.trade import in_call, rests
 from matching_worker.book.waiting import is_continuous
 from matching_worker.protocol import (
@@ -60,7 +60,7 @@ _TOO_MANY_TRAILING, _TOO_MANY_POSITIONS = int(Reason.TOO_MANY_TRAILING_STOPS), i
 
 
 @called
-def is_price(ticks: int) -> bool:
+def is_price(ticks: int) -> Any:
     """Tell whether a number is a price."""
     return 1 <= ticks <= PRICE_TICKS_MAX
 
@@ -91,12 +91,12 @@ def describe(books: Books, command: Any) -> None:
     taker["callback_ppm"] = command["callback_ppm"] if says_terms else 0
     lots = command["qty_lots"]
     if taker["flags"] & _CLOSE or (taker["quote_lots"] != 0 and lots == 0):
-        lots = np.int64(QTY_LOTS_MAX)
+        lots = int64(QTY_LOTS_MAX)
     taker["lots"] = lots
 
 
 @called
-def place_refusal(books: Books, command: Any, slot: Any) -> int:  # noqa: PLR0911 - one for each reason
+def place_refusal(books: Books, command: Any, slot: Any) -> Any:  # noqa: PLR0911 - one for each reason
     """Return why an order cannot be placed, by what version 1 knew."""
     types, times = (7, 5) if command["version"] > 1 else (2, 2)
     taker = books.terms[0]
@@ -119,7 +119,7 @@ def place_refusal(books: Books, command: Any, slot: Any) -> int:  # noqa: PLR091
 
 
 @called
-def _flags_fit(books: Books) -> bool:
+def _flags_fit(books: Books) -> Any:
     """Tell whether the incoming order's flags, type and instrument go together."""
     taker = books.terms[0]
     flags = taker["flags"]
@@ -132,7 +132,7 @@ def _flags_fit(books: Books) -> bool:
 
 
 @called
-def terms_refusal(books: Books, command: Any, time_ns: int) -> int:  # noqa: C901, PLR0911, PLR0912 - one for each
+def terms_refusal(books: Books, command: Any, time_ns: int) -> Any:  # noqa: C901, PLR0911, PLR0912 - one for each
     """Return which of an incoming order's terms is wrong."""
     taker = books.terms[0]
     waits = taker["order_type"] > _MARKET
@@ -177,16 +177,16 @@ def terms_refusal(books: Books, command: Any, time_ns: int) -> int:  # noqa: C90
 
 
 @called
-def _parts(lots: int, display_lots: int) -> int:
+def _parts(lots: int, display_lots: int) -> Any:
     """Return in how many parts an iceberg shows its lots."""
     return (lots - 1) // display_lots + 1
 
 
 @called
-def state_refusal(books: Books) -> int:
+def state_refusal(books: Books) -> Any:
     """Return why an instrument does not take the incoming order, itself sound, now."""
     taker = books.terms[0]
-    instrument_id = np.int64(taker["instrument_id"])
+    instrument_id = int64(taker["instrument_id"])
     instrument = books.instruments[instrument_id]
     calls = in_call(instrument["state"])
     if not calls and not is_continuous(instrument):
@@ -207,10 +207,10 @@ def state_refusal(books: Books) -> int:
 
 
 @called
-def amend_refusal(books: Books, command: Any, slot: int) -> int:  # noqa: C901, PLR0911 - one for each reason
+def amend_refusal(books: Books, command: Any, slot: int) -> Any:  # noqa: C901, PLR0911 - one for each reason
     """Return why an order cannot become what an AMEND says."""
     order = books.orders[slot]
-    instrument_id = np.int64(command["instrument_id"])
+    instrument_id = int64(command["instrument_id"])
     instrument = books.instruments[instrument_id]
     says_terms = command["has_terms"] != 0
     trigger = command["trigger_ticks"] if says_terms else 0
@@ -243,9 +243,9 @@ def amend_refusal(books: Books, command: Any, slot: int) -> int:  # noqa: C901, 
 
 
 @called
-def _state_command_refusal(books: Books, command: Any) -> int:
+def _state_command_refusal(books: Books, command: Any) -> Any:
     """Return why a SET_STATE or UNCROSS cannot be carried out."""
-    instrument_id = np.int64(command["instrument_id"])
+    instrument_id = int64(command["instrument_id"])
     instrument = books.instruments[instrument_id]
     if command["price_ticks"] < 0 or command["price_ticks"] > PRICE_TICKS_MAX:
         return _BAD_PRICE
@@ -264,7 +264,7 @@ def _state_command_refusal(books: Books, command: Any) -> int:
 
 
 @called
-def system_refusal(books: Books, command: Any) -> int:  # noqa: PLR0911 - one for each reason
+def system_refusal(books: Books, command: Any) -> Any:  # noqa: PLR0911 - one for each reason
     """Return why a command about no single order cannot be carried out."""
     kind, lots = command["kind"], command["qty_lots"]
     if kind in (_MARK_PRICE, _LAST_PRICE):
@@ -275,14 +275,14 @@ def system_refusal(books: Books, command: Any) -> int:  # noqa: PLR0911 - one fo
         return _BAD_QTY if lots < 1 else 0
     if kind != _ADJUST:
         return 0
-    instrument_id = np.int64(command["instrument_id"])
+    instrument_id = int64(command["instrument_id"])
     if not books.instruments[instrument_id]["is_contract"]:
         return _BAD_INSTRUMENT
     if lots < -POSITION_LOTS_MAX or lots > POSITION_LOTS_MAX:
         return _BAD_QTY
     place = place_of(books.positions, command["trader_id"], instrument_id)
     is_known = books.positions[place]["is_used"] != 0
-    now = books.positions[place]["lots"] if is_known else np.int64(0)
+    now = books.positions[place]["lots"] if is_known else int64(0)
     if abs(now + lots) > POSITION_LOTS_MAX:
         return _BAD_QTY
     return _TOO_MANY_POSITIONS if not is_known and books.state[0]["position_count"] >= POSITIONS_MAX else 0

@@ -42,7 +42,7 @@ from matching_worker.book.layout import (
     WANTS_POSITIONS,
 )
 from matching_worker.book.many import BY_POSITION, BY_TIME, BY_TRADER, cancel_found, renew_next_end, search
-from matching_worker.book.positions import move_position
+from matching_worker.book.positions import int64, move_position
 from matching_worker.book.rules import (
     amend_refusal,
     describe,
@@ -82,7 +82,7 @@ _REDUCE_ONLY = int(Reason.REDUCE_ONLY)
 
 
 @called
-def special_refusal(books: Books, command: Any, slot: Any, time_ns: int) -> int:  # noqa: PLR0911 - one for each
+def special_refusal(books: Books, command: Any, slot: Any, time_ns: int) -> Any:  # noqa: PLR0911 - one for each
     """Return why a command must be refused, or 0; describes the order of a PLACE on the way."""
     kind = command["kind"]
     if command["instrument_id"] < 0 or command["instrument_id"] > INSTRUMENT_ID_MAX:
@@ -108,15 +108,15 @@ def special_refusal(books: Books, command: Any, slot: Any, time_ns: int) -> int:
 
 
 @called
-def _instrument_at(books: Books, slot: int) -> int:
+def _instrument_at(books: Books, slot: int) -> Any:
     """Return the instrument of a resting or waiting order."""
     if is_waiting(books.orders[slot]):
-        return np.int64(books.terms[slot]["instrument_id"])  # type: ignore[return-value]
-    return np.int64(books.orders[slot]["side_row"]) >> 1  # type: ignore[return-value]
+        return int64(books.terms[slot]["instrument_id"])
+    return int64(books.orders[slot]["side_row"]) >> 1
 
 
 @called
-def room_for(books: Books, events_wanted: int) -> int:
+def room_for(books: Books, events_wanted: int) -> Any:  # noqa: PLR0911 - one for each array
     """Return what must grow before a step that causes so many events and rests one order, or DONE."""
     state = books.state[0]
     if len(books.events) - state["event_count"] < events_wanted:
@@ -128,7 +128,7 @@ def room_for(books: Books, events_wanted: int) -> int:
         return WANTS_LEVELS
     if state["node_count"] + NODES_PER_LEVEL_MAX + 1 > len(books.nodes):
         return WANTS_NODES
-    if 2 * (state["order_count"] + 1) > len(books.index):
+    if 2 * (state["order_count"] + 1) > len(books.ids):
         return WANTS_INDEX
     if 2 * (state["position_count"] + 1) > len(books.positions):
         return WANTS_POSITIONS
@@ -136,21 +136,21 @@ def room_for(books: Books, events_wanted: int) -> int:
 
 
 @called
-def _search_for(books: Books, command: Any, time_ns: int) -> int:
+def _search_for(books: Books, command: Any, time_ns: int) -> Any:
     """Find the orders that a CANCEL_ALL, TIME or UNCROSS cancels; returns how many."""
-    kind, instrument_id = command["kind"], np.int64(command["instrument_id"])
+    kind, instrument_id = command["kind"], int64(command["instrument_id"])
     if kind == _CANCEL_ALL:
-        return search(books, BY_TRADER, command["trader_id"], instrument_id, 0)  # type: ignore[no-any-return]
+        return search(books, BY_TRADER, command["trader_id"], instrument_id, 0)
     if kind == _TIME:
         soonest = books.state[0]["next_expiry_ns"]
         return search(books, BY_TIME, 0, 0, time_ns) if 0 < soonest <= time_ns else 0
     if kind == _UNCROSS and books.instruments[instrument_id]["is_contract"]:
-        return search(books, BY_POSITION, 0, instrument_id, 0)  # type: ignore[no-any-return]
+        return search(books, BY_POSITION, 0, instrument_id, 0)
     return 0
 
 
 @called
-def room_for_step(books: Books, command: Any, slot: int, found: int) -> int:
+def room_for_step(books: Books, command: Any, slot: int, found: int) -> Any:
     """Return what must grow before the command itself can be carried out, or DONE."""
     kind = command["kind"]
     if found > len(books.found):
@@ -162,9 +162,9 @@ def room_for_step(books: Books, command: Any, slot: int, found: int) -> int:
         describe_amended(books, command, slot)
         events += survey(books)[1]
     elif kind == _UNCROSS:
-        first = 2 * np.int64(command["instrument_id"])
-        events += 2 * (np.int64(books.sides[first]["order_count"]) + np.int64(books.sides[first + 1]["order_count"]))
-    return room_for(books, events)  # type: ignore[no-any-return]
+        first = 2 * int64(command["instrument_id"])
+        events += 2 * (int64(books.sides[first]["order_count"]) + int64(books.sides[first + 1]["order_count"]))
+    return room_for(books, events)
 
 
 @called
@@ -241,7 +241,7 @@ def _shrink(books: Books, slot: int, lots: int) -> None:
 @called
 def _uncross(books: Books, command: Any, found: int) -> None:
     """End a call auction: trade at one price, then change the state."""
-    instrument_id = np.int64(command["instrument_id"])
+    instrument_id = int64(command["instrument_id"])
     instrument = books.instruments[instrument_id]
     cancel_found(books, command, found, _REDUCE_ONLY)
     reference = command["price_ticks"]
@@ -260,9 +260,9 @@ def _uncross(books: Books, command: Any, found: int) -> None:
 def _set_state(books: Books, command: Any) -> None:
     """Change what an instrument allows; what a call auction indicated is forgotten."""
     instrument = books.instruments[command["instrument_id"]]
-    before = np.int64(instrument["state"])
+    before = int64(instrument["state"])
     if before == 0:
-        before = np.int64(_CONTINUOUS)
+        before = int64(_CONTINUOUS)
     tell_command(books, command, _STATE_CHANGED, 0, command["qty_lots"], before)
     instrument["state"] = np.uint8(command["qty_lots"])
     instrument["auction_ticks"] = 0
@@ -276,9 +276,9 @@ def _system(books: Books, command: Any, found: int) -> None:
     """Carry out a command about no single order."""
     kind = command["kind"]
     state = books.state[0]
-    instrument_id = np.int64(command["instrument_id"])
+    instrument_id = int64(command["instrument_id"])
     instrument = books.instruments[instrument_id]
-    left = np.int64(0)
+    left = int64(0)
     if kind == _SET_STATE:
         if command["has_terms"] and command["flags"] & _CONTRACT:
             instrument["is_contract"] = np.uint8(1)
@@ -307,7 +307,7 @@ def _carry_out(books: Books, command: Any, slot: int, found: int) -> None:
     kind = command["kind"]
     if kind == _PLACE:
         taker = books.terms[0]
-        instrument_id = np.int64(taker["instrument_id"])
+        instrument_id = int64(taker["instrument_id"])
         if books.instruments[instrument_id]["is_contract"]:
             move_position(books.positions, books.state[0], taker["trader_id"], instrument_id, 0)
         if taker["order_type"] > _MARKET:
@@ -328,7 +328,7 @@ def _carry_out(books: Books, command: Any, slot: int, found: int) -> None:
 @called
 def _reject(books: Books, command: Any, slot: int, reason: int) -> None:
     """Tell the refusal of a command; a resting order that it names keeps its lots."""
-    left = np.int64(0)
+    left = int64(0)
     names_order = reason not in (_UNKNOWN_ORDER, _BAD_INSTRUMENT, _NOT_OWNER) and slot != NO_SLOT
     if command["kind"] != _PLACE and names_order:
         left = total_lots(books, slot)
@@ -336,10 +336,10 @@ def _reject(books: Books, command: Any, slot: int, reason: int) -> None:
 
 
 @called
-def go_on(books: Books, command: Any) -> int:
+def go_on(books: Books, command: Any) -> Any:
     """Let triggered orders fire, one after the other; then tell a call auction's price if it has changed."""
     state = books.state[0]
-    instrument_id = np.int64(command["instrument_id"])
+    instrument_id = int64(command["instrument_id"])
     if not 0 <= instrument_id <= INSTRUMENT_ID_MAX:
         return DONE
     instrument = books.instruments[instrument_id]
@@ -349,7 +349,7 @@ def go_on(books: Books, command: Any) -> int:
         outcome = room_for(books, survey(books)[1] + EVENTS_BESIDE_MAKERS)
         if outcome != DONE:
             state["unfinished"] = state["event_count"] - state["first_event"] + 1
-            return outcome  # type: ignore[no-any-return]
+            return outcome
         fire_waiting(books, command, slot)
         slot = next_to_fire(books, instrument_id)
     if instrument["state"] == _AUCTION:
@@ -370,7 +370,7 @@ def go_on(books: Books, command: Any) -> int:
 
 
 @called
-def apply_special(books: Books, command: Any) -> int:
+def apply_special(books: Books, command: Any) -> Any:
     """Apply one command of the rarer road, or go on with it where it had to stop for room.
 
     Returns:
@@ -380,11 +380,11 @@ def apply_special(books: Books, command: Any) -> int:
     if state["unfinished"] > 0:
         state["first_event"] = state["event_count"] - (state["unfinished"] - 1)
         state["unfinished"] = 0
-        return go_on(books, command)  # type: ignore[no-any-return]
+        return go_on(books, command)
     time_ns = max(state["time_ns"], command["timestamp_ns"])
-    slot = np.int64(order_index.find(books.index, books.orders, command["order_id"]))
+    slot = int64(order_index.find(books.ids, books.orders, command["order_id"]))
     reason = special_refusal(books, command, slot, time_ns)
-    found = np.int64(0)
+    found = int64(0)
     outcome = room_for(books, EVENTS_BESIDE_MAKERS)
     if reason == 0:
         if command["kind"] == _BARRIER and command["qty_lots"] > ENGINE_VERSION:
@@ -392,7 +392,7 @@ def apply_special(books: Books, command: Any) -> int:
         found = _search_for(books, command, time_ns)
         outcome = room_for_step(books, command, slot, found)
     if outcome != DONE:
-        return outcome  # type: ignore[no-any-return]
+        return outcome
     state["sequence"] += 1
     state["time_ns"] = time_ns
     state["first_event"] = state["event_count"]
@@ -405,4 +405,4 @@ def apply_special(books: Books, command: Any) -> int:
     _carry_out(books, command, slot, found)
     if command["kind"] in (_CANCEL_ALL, _TIME, _BARRIER, _ADJUST):
         return DONE
-    return go_on(books, command)  # type: ignore[no-any-return]
+    return go_on(books, command)

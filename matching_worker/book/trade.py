@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from matching_worker.book.books import (
     Books,
     cancel,
@@ -18,7 +16,7 @@ from matching_worker.book.books import (
 from matching_worker.book.compiled import called, inlined
 from matching_worker.book.emit import emit_fill, fold_sum
 from matching_worker.book.layout import KEY_FLIP, NO_SLOT
-from matching_worker.book.positions import move_position, reducible
+from matching_worker.book.positions import int64, move_position, reducible
 from matching_worker.book.reading import next_level
 from matching_worker.protocol import (
     EventKind,
@@ -50,23 +48,23 @@ EVENTS_BESIDE_MAKERS = 8
 
 
 @inlined
-def rests(taker: Any) -> bool:
+def rests(taker: Any) -> Any:
     """Tell whether what an order does not trade joins the book."""
     is_limit = taker["order_type"] in (_LIMIT, _STOP_LIMIT, _TAKE_PROFIT_LIMIT)
     return is_limit and taker["time_in_force"] != _FOK and taker["time_in_force"] != _IOC
 
 
 @called
-def in_call(state: int) -> bool:
+def in_call(state: int) -> Any:
     """Tell whether orders rest without matching."""
     return state in (_PRE_OPEN, _AUCTION)
 
 
 @called
-def can_reduce(books: Books, slot: int) -> int:
+def can_reduce(books: Books, slot: int) -> Any:
     """Return how many lots a resting order can close of its trader's position."""
     order = books.orders[slot]
-    side_row = np.int64(order["side_row"])
+    side_row = int64(order["side_row"])
     return reducible(books.positions, order["trader_id"], side_row >> 1, side_row & 1 == 1)
 
 
@@ -81,9 +79,9 @@ def survey(books: Books) -> tuple[int, int]:
     if in_call(books.instruments[taker["instrument_id"]]["state"]):
         return 0, EVENTS_BESIDE_MAKERS
     limit = limit_key(books)
-    wanted, found, sure, met = taker["lots"], np.int64(0), np.int64(0), 0
+    wanted, found, sure, met = taker["lots"], int64(0), int64(0), 0
     is_blocked = False
-    level_slot = books.sides[(2 * np.int64(taker["instrument_id"]) + taker["side"] - 1) ^ 1]["best_level"]
+    level_slot = books.sides[(2 * int64(taker["instrument_id"]) + taker["side"] - 1) ^ 1]["best_level"]
     while level_slot != NO_SLOT and books.levels[level_slot]["key"] <= limit and sure < wanted:
         slot = books.levels[level_slot]["head"]
         while slot != NO_SLOT and sure < wanted:
@@ -145,7 +143,7 @@ def refill(books: Books, command: Any, slot: int) -> None:
 def fill(books: Books, command: Any, slot: int, price_ticks: int, traded: int) -> None:
     """Trade the incoming order against a maker, the first of its queue."""
     state, taker, order = books.state[0], books.terms[0], books.orders[slot]
-    instrument_id = np.int64(taker["instrument_id"])
+    instrument_id = int64(taker["instrument_id"])
     instrument = books.instruments[instrument_id]
     give(books, traded, price_ticks)
     maker_id, maker_trader = order["order_id"], order["trader_id"]
@@ -170,7 +168,7 @@ def fill(books: Books, command: Any, slot: int, price_ticks: int, traded: int) -
         command,
         state["time_ns"],
         count - state["first_event"],
-        np.int64(taker["side"]),
+        int64(taker["side"]),
         taker["order_id"],
         taker["trader_id"],
         maker_id,
@@ -218,7 +216,7 @@ def prevent(books: Books, command: Any, slot: int, price_ticks: int, lots: int) 
 def take_with_terms(books: Books, command: Any) -> None:
     """Trade the incoming order with the other side, best price first, then oldest first."""
     state, taker = books.state[0], books.terms[0]
-    maker_row = (2 * np.int64(taker["instrument_id"]) + taker["side"] - 1) ^ 1
+    maker_row = (2 * int64(taker["instrument_id"]) + taker["side"] - 1) ^ 1
     side, flip = books.sides[maker_row], (KEY_FLIP if maker_row & 1 == 0 else 0)
     limit = limit_key(books)
     while state["taking_lots"] > 0 and state["taking_stopped"] == 0:
@@ -249,7 +247,7 @@ def take_with_terms(books: Books, command: Any) -> None:
 
 
 @called
-def unfilled(books: Books) -> int:
+def unfilled(books: Books) -> Any:
     """Return why the rest of an order goes when there is nothing left to trade with."""
     taker = books.terms[0]
     worst = taker["worst_ticks"]
@@ -268,7 +266,7 @@ def finish(books: Books, command: Any) -> None:
     if rests(taker) and state["taking_stopped"] == 0 and why != _WORST_PRICE:
         lots = taker["lots"]
         shown = min(lots, taker["display_lots"]) if taker["display_lots"] > 0 else lots
-        row = 2 * np.int64(taker["instrument_id"]) + taker["side"] - 1
+        row = 2 * int64(taker["instrument_id"]) + taker["side"] - 1
         key = taker["price_ticks"] ^ (KEY_FLIP if taker["side"] == _BUY else 0)
         slot = enter(books, row, key, shown, lots - shown)
         tell_resting(books, command, _RESTED, 0, slot, lots)
@@ -281,7 +279,7 @@ def finish(books: Books, command: Any) -> None:
 def execute_with_terms(books: Books, command: Any) -> None:
     """Trade the incoming order (row 0 of the terms) as far as it may, then rest or cancel what is left."""
     state, taker = books.state[0], books.terms[0]
-    instrument_id = np.int64(taker["instrument_id"])
+    instrument_id = int64(taker["instrument_id"])
     state["taking_stopped"] = 0
     state["taking_told"] = 0
     state["taking_left"] = taker["lots"]
@@ -289,13 +287,13 @@ def execute_with_terms(books: Books, command: Any) -> None:
         finish(books, command)
         return
     closes = taker["flags"] & _CLOSE
-    excess = np.int64(0)
+    excess = int64(0)
     if taker["flags"] & (_CLOSE | _REDUCE_ONLY_FLAG):
         room = reducible(books.positions, taker["trader_id"], instrument_id, taker["side"] == _SELL)
         if closes:
             taker["lots"] = room
         if taker["flags"] & _REDUCE_ONLY_FLAG and (crosses(books) or not rests(taker)):
-            excess = max(np.int64(0), taker["lots"] - room)
+            excess = max(int64(0), taker["lots"] - room)
     lots = taker["lots"]
     state["taking_lots"] = lots - excess
     state["taking_budget"] = taker["quote_lots"]

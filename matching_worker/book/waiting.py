@@ -10,8 +10,6 @@ Note [Order of firing]
 
 from typing import Any
 
-import numpy as np
-
 from matching_worker.book.books import Books, depart, enter, tell_resting, tell_taker
 from matching_worker.book.compiled import called, inlined
 from matching_worker.book.layout import (
@@ -25,6 +23,7 @@ from matching_worker.book.layout import (
     TRIGGER_ROWS,
     TRIGGERS,
 )
+from matching_worker.book.positions import int64
 from matching_worker.book.trade import execute_with_terms
 from matching_worker.protocol import EventKind, OrderType, Reason, Side, TradingState
 
@@ -38,23 +37,23 @@ _MILLION = 1_000_000
 
 
 @inlined
-def is_continuous(instrument: Any) -> bool:
+def is_continuous(instrument: Any) -> Any:
     """Tell whether an instrument trades."""
     return instrument["state"] in (0, _CONTINUOUS)
 
 
 @called
-def watched(books: Books, instrument_id: int, source: int) -> int:
+def watched(books: Books, instrument_id: int, source: int) -> Any:
     """Return the price that a trigger watches, 0 when there is none yet."""
     instrument = books.instruments[instrument_id]
-    return instrument["mark_ticks"] if source != 0 else instrument["last_price_ticks"]  # type: ignore[no-any-return]
+    return instrument["mark_ticks"] if source != 0 else instrument["last_price_ticks"]
 
 
 @inlined
-def fires_above(terms: Any) -> bool:
+def fires_above(terms: Any) -> Any:
     """Tell whether an order fires at or above its trigger rather than at or below."""
     takes_profit = terms["order_type"] in (_TAKE_PROFIT, _TAKE_PROFIT_LIMIT)
-    return (terms["side"] == _BUY) != takes_profit  # type: ignore[no-any-return]
+    return (terms["side"] == _BUY) != takes_profit
 
 
 @called
@@ -65,7 +64,7 @@ def follow(terms: Any, price_ticks: int) -> None:
     if extreme > 0:
         extreme = max(extreme, price_ticks) if is_sell else min(extreme, price_ticks)
     elif activation == 0 or (price_ticks >= activation if is_sell else price_ticks <= activation):
-        extreme = np.int64(price_ticks)
+        extreme = int64(price_ticks)
     terms["extreme_ticks"] = extreme
     if extreme > 0:
         distance = max(1, extreme * terms["callback_ppm"] // _MILLION)
@@ -73,12 +72,12 @@ def follow(terms: Any, price_ticks: int) -> None:
 
 
 @called
-def is_through(terms: Any, price_ticks: int) -> bool:
+def is_through(terms: Any, price_ticks: int) -> Any:
     """Tell whether the price an order watches has reached its trigger."""
     if price_ticks == 0 or (terms["order_type"] == _TRAILING_STOP and terms["extreme_ticks"] == 0):
         return False
     trigger = terms["trigger_ticks"]
-    return price_ticks >= trigger if fires_above(terms) else price_ticks <= trigger  # type: ignore[no-any-return]
+    return price_ticks >= trigger if fires_above(terms) else price_ticks <= trigger
 
 
 @called
@@ -93,14 +92,14 @@ def fire(books: Books, command: Any) -> None:
 
 
 @called
-def is_due(books: Books) -> bool:
+def is_due(books: Books) -> Any:
     """Tell whether the incoming order, which has a trigger, fires at once; a trailing stop begins to follow."""
     taker = books.terms[0]
-    instrument_id = np.int64(taker["instrument_id"])
+    instrument_id = int64(taker["instrument_id"])
     price_ticks = watched(books, instrument_id, taker["trigger_source"])
     if taker["order_type"] == _TRAILING_STOP and price_ticks > 0:
         follow(taker, price_ticks)
-    return is_continuous(books.instruments[instrument_id]) and is_through(taker, price_ticks)  # type: ignore[no-any-return]
+    return is_continuous(books.instruments[instrument_id]) and is_through(taker, price_ticks)
 
 
 @called
@@ -110,14 +109,39 @@ def wait_or_fire(books: Books, command: Any) -> None:
     if is_due(books):
         fire(books, command)
         return
-    kind, key = TRAILING, np.int64(TRAILING_KEY)
+    kind, key = TRAILING, int64(TRAILING_KEY)
     if taker["order_type"] != _TRAILING_STOP:
         is_above = fires_above(taker)
         kind = (LAST_ABOVE if is_above else LAST_BELOW) + (MARK_ABOVE if taker["trigger_source"] != 0 else 0)
         key = taker["trigger_ticks"] ^ (0 if is_above else KEY_FLIP)
     lots = taker["lots"]
-    slot = enter(books, TRIGGER_ROWS + TRIGGERS * np.int64(taker["instrument_id"]) + kind, key, lots, 0)
+    slot = enter(books, TRIGGER_ROWS + TRIGGERS * int64(taker["instrument_id"]) + kind, key, lots, 0)
     tell_resting(books, command, _RESTED, _WAITING, slot, lots)
+
+
+@called
+def _follow_all(books: Books, instrument_id: int) -> None:
+    """Let an instrument's trailing stops follow the prices they watch; it has some."""
+    first = TRIGGER_ROWS + TRIGGERS * instrument_id
+    slot = books.levels[books.sides[first + TRAILING]["best_level"]]["head"]
+    while slot != NO_SLOT:
+        price_ticks = watched(books, instrument_id, books.terms[slot]["trigger_source"])
+        if price_ticks > 0:
+            follow(books.terms[slot], price_ticks)
+        slot = books.orders[slot]["next_slot"]
+
+
+@called
+def _first_trailing(books: Books, instrument_id: int) -> Any:
+    """Return the oldest trailing stop whose trigger has been reached, or NO_SLOT; there are some."""
+    first = TRIGGER_ROWS + TRIGGERS * instrument_id
+    slot = books.levels[books.sides[first + TRAILING]["best_level"]]["head"]
+    while slot != NO_SLOT:
+        terms = books.terms[slot]
+        if is_through(terms, watched(books, instrument_id, terms["trigger_source"])):
+            return slot
+        slot = books.orders[slot]["next_slot"]
+    return NO_SLOT
 
 
 @called
@@ -126,29 +150,16 @@ def next_to_fire(books: Books, instrument_id: int) -> Any:
     instrument = books.instruments[instrument_id]
     if instrument["waiting_count"] == 0 or not is_continuous(instrument):
         return NO_SLOT
-    first = TRIGGER_ROWS + TRIGGERS * instrument_id
     if instrument["trailing_count"] > 0:
-        slot = books.levels[books.sides[first + TRAILING]["best_level"]]["head"]
-        while slot != NO_SLOT:
-            price_ticks = watched(books, instrument_id, books.terms[slot]["trigger_source"])
-            if price_ticks > 0:
-                follow(books.terms[slot], price_ticks)
-            slot = books.orders[slot]["next_slot"]
+        _follow_all(books, instrument_id)
     for kind in range(TRAILING):
-        side = books.sides[first + kind]
+        side = books.sides[TRIGGER_ROWS + TRIGGERS * instrument_id + kind]
         price_ticks = watched(books, instrument_id, 1 if kind >= MARK_ABOVE else 0)
         if side["best_level"] != NO_SLOT and price_ticks > 0:
             reached = price_ticks if kind & 1 == 0 else price_ticks ^ KEY_FLIP
             if side["best_key"] <= reached:
                 return books.levels[side["best_level"]]["head"]
-    if instrument["trailing_count"] > 0:
-        slot = books.levels[books.sides[first + TRAILING]["best_level"]]["head"]
-        while slot != NO_SLOT:
-            terms = books.terms[slot]
-            if is_through(terms, watched(books, instrument_id, terms["trigger_source"])):
-                return slot
-            slot = books.orders[slot]["next_slot"]
-    return NO_SLOT
+    return _first_trailing(books, instrument_id) if instrument["trailing_count"] > 0 else NO_SLOT
 
 
 @called

@@ -112,6 +112,10 @@ class Killer:
         os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(60)
 
+    def die_soon(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self.die("match")
+
     def write(self, descriptor: int, content: Any) -> int:
         if self.due("write"):
             self.original["write"](descriptor, content[: self.chance.randint(0, len(content))])
@@ -147,8 +151,7 @@ class Killer:
         if self.will_kill_in_match:
             self.left -= 8
             if self.left <= 0:
-                delay = self.chance.random() * 0.0004
-                threading.Thread(target=lambda: (time.sleep(delay), self.die("match")), daemon=True).start()
+                threading.Thread(target=self.die_soon, args=(self.chance.random() * 0.0004,), daemon=True).start()
         self.shared[0] = 1
         events = engine.apply(commands)
         self.shared[0] = 0

@@ -161,6 +161,33 @@ def test_an_entry_says_in_words_what_was_asked(tmp_path: Path) -> None:
     }
 
 
+def test_a_command_of_a_later_kind_is_called_by_its_kind_with_its_terms(tmp_path: Path) -> None:
+    commands = np.concatenate(
+        [
+            protocol.encode(kind=7, instrument_id=0, order_id=0, timestamp_ns=5, sequence=1),
+            protocol.encode(
+                kind=1, instrument_id=2, order_id=5, order_type=4, trigger_ticks=90, stp=2, trigger_source=1, sequence=2
+            ),
+        ]
+    )
+    log = Wal.open(tmp_path, shard=SHARD, epoch=1)
+    log.append(commands, chain_hash(2))
+    log.close()
+
+    time, stop = inspection.dump(tmp_path, SHARD, trades=False)
+
+    assert (time.entry_type, time.timestamp_ns) == ("time", 5)
+    assert stop.data == {
+        "sequence": 2,
+        "order_id": 5,
+        "instrument_id": 2,
+        "order_type": "stop_limit",
+        "trigger_ticks": 90,
+        "stp": "cancel_taker",
+        "trigger_source": "mark",
+    }
+
+
 def test_a_command_that_no_engine_knows_is_shown_by_its_number(tmp_path: Path) -> None:
     command = protocol.encode(kind=200, instrument_id=1, order_id=5, side=77, sequence=1)
     log = Wal.open(tmp_path, shard=SHARD, epoch=1)

@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from prometheus_client import generate_latest
 
 from exchange.kernel.clock import utc_now
+from exchange.observability.metrics import REGISTRY
 from ledger.services import accounts, transfers
+from matching_worker import protocol
+from matching_worker.engine import Engine
+from matching_worker.process import _count
+from matching_worker.protocol import CommandKind, Rows
+from matching_worker.shard import Batch
 from matching_worker.tests.failing_worker import WORK
 from trading import audit
 from trading.models import Order
@@ -69,3 +76,22 @@ def test_a_stage_that_fails_ends_the_process_and_the_next_worker_does_what_was_l
 def test_a_worker_refuses_processors_for_a_stage_that_does_not_exist() -> None:
     with pytest.raises(CommandError, match="no stage 'matching'"):
         call_command("run_matching_worker", cores="matching=1")
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        protocol.encode(kind=int(CommandKind.TIME), instrument_id=0, order_id=0, timestamp_ns=1, sequence=1),
+        protocol.encode(kind=int(CommandKind.PLACE), instrument_id=65_000, order_id=1, trader_id=1, sequence=1),
+    ],
+    ids=["for all instruments", "for an unknown one"],
+)
+def test_a_command_of_no_instrument_is_counted_for_none_and_stops_nothing(scratch: Scratch, commands: Rows) -> None:
+    before = generate_latest(REGISTRY)
+
+    _count(Batch(commands, Engine(0, 0).apply(commands)))
+
+    after = generate_latest(REGISTRY)
+    assert [line for line in after.splitlines() if line.startswith(b"exchange_orders")] == [
+        line for line in before.splitlines() if line.startswith(b"exchange_orders")
+    ]

@@ -80,6 +80,20 @@ def test_both_books_do_the_same_while_every_array_grows(monkeypatch: pytest.Monk
     assert len(engine._arrays.orders) == 256
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 1 << 32), st.integers(1, 400), st.integers(1, 3), st.integers(1, 30), st.integers(0, 3))
+def test_both_books_do_the_same_on_any_short_stream_of_every_type(
+    seed: int, count: int, instruments: int, spread: int, contracts: int
+) -> None:
+    commands = special_stream(
+        seed, count, instruments=instruments, spread=spread, contracts=min(contracts, instruments)
+    )
+    engine, reference = Engine(1, 1), ReferenceEngine(1, 1)
+
+    assert same_bytes(engine.apply(commands), reference.apply(commands))
+    agree(engine, reference)
+
+
 @pytest.mark.parametrize("seed", range(11, 15))
 def test_both_books_do_the_same_with_every_type_of_order(seed: int) -> None:
     commands = special_stream(seed, 6_000)

@@ -107,7 +107,7 @@ def test_a_damaged_snapshot_is_reported_and_the_next_older_one_is_used(
 
 
 def test_without_wal_and_with_a_snapshot_the_log_gives_the_rest_and_the_new_wal_begins_there(
-    traders, tmp_path: Path
+    traders, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trade(traders)
     run(tmp_path, take=True)
@@ -117,11 +117,30 @@ def test_without_wal_and_with_a_snapshot_the_log_gives_the_rest_and_the_new_wal_
         path.unlink()
 
     shard, replayed = recovered(tmp_path)
+    told = "wal_ends_before_books" in caplog.text
+    caplog.clear()
     again, replayed_again = recovered(tmp_path)
 
+    assert (told, "wal_ends_before_books" in caplog.text) == (True, False)
     assert (replayed, replayed_again) == (4, 4)
     assert shard.wal.tail.sequence == again.engine.sequence == 6
     assert_books_are_clean(3)
+
+
+def test_a_wal_that_lost_its_newest_segment_is_told_and_made_good_from_the_log(
+    traders, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trade(traders)
+    run(tmp_path)
+    trade(traders)
+    run(tmp_path)
+    max(tmp_path.glob("*.wal")).unlink()
+
+    shard, replayed = recovered(tmp_path)
+
+    assert "wal_ends_before_books" in caplog.text
+    assert (replayed, shard.wal.tail.sequence) == (4, 4)
+    assert_books_are_clean(2)
 
 
 def test_without_a_usable_snapshot_the_log_stands_for_segments_that_are_gone(

@@ -11,7 +11,6 @@ from django.db import connection
 
 from exchange.kernel.clock import utc_now
 from matching_worker import snapshot, wal_cut
-from matching_worker.management.commands import wal as wal_command
 from matching_worker.protocol import trade_id_base
 from matching_worker.retention import snapshots_of
 from matching_worker.shard import LogMismatchError, Shard
@@ -209,7 +208,7 @@ def test_a_running_worker_keeps_its_wal(road: Path, monkeypatch: pytest.MonkeyPa
     def held(*_: object) -> None:
         raise lease.LeaseHeldError(shard=0, owner="host:1")
 
-    monkeypatch.setattr(wal_command.lease, "take", held)
+    monkeypatch.setattr(lease, "take", held)
 
     with pytest.raises(CommandError, match="Shard 0 belongs to host:1"):
         run("wal", "cut", "--after", 4, "--yes")
