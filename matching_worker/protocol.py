@@ -65,10 +65,10 @@ COMMAND_DTYPE: Final = np.dtype(
             *("version", "kind", "side", "order_type", "time_in_force"),
             *("flags", "trigger_source", "stp", "has_terms", "reserved"),
             *("trigger_ticks", "worst_ticks", "display_lots", "quote_lots", "expires_ns", "activation_ticks"),
-            *("callback_ppm", "expected_lots", "reserved_terms"),
+            *("callback_ppm", "reserved_terms", "expected_lots"),
         ],
-        "formats": ["<i8"] * 6 + ["<i4"] + ["u1"] * 9 + [("u1", (3,))] + ["<i8"] * 6 + ["<i4", "<i8", ("u1", (4,))],
-        "offsets": [0, 8, 16, 24, 32, 40, 48, *range(52, 62), 64, 72, 80, 88, 96, 104, 112, 120, 116],
+        "formats": ["<i8"] * 6 + ["<i4"] + ["u1"] * 9 + [("u1", (3,))] + ["<i8"] * 6 + ["<i4", ("u1", (4,)), "<i8"],
+        "offsets": [0, 8, 16, 24, 32, 40, 48, *range(52, 62), 64, 72, 80, 88, 96, 104, 112, 116, 120],
         "itemsize": COMMAND_BYTES,
     }
 )
@@ -76,7 +76,8 @@ COMMAND_DTYPE: Final = np.dtype(
 
 `flags`, `trigger_source`, `stp` and the second half (from `trigger_ticks` on) are read only where `has_terms` is 1, so
 that a plain command costs one cache line. `worst_ticks` is what the order's hold covers, `display_lots` an iceberg's
-visible part, `quote_lots` the budget of a market buy, `expires_ns` the end of GTD and DAY; 0 is none of each.
+visible part, `quote_lots` the budget of a market buy, `expires_ns` the end of GTD and DAY, `expected_lots` what an AMEND
+believes to be open (it is refused if something else is); 0 is none of each.
 """
 
 EVENT_DTYPE: Final = np.dtype(
@@ -263,7 +264,7 @@ class Reason(IntEnum):
     ORDER_CHANGED = 57
 
 
-_TERMS: Final = {"flags", "trigger_source", "stp", *(COMMAND_DTYPE.names or ())[17:-1]}
+_TERMS: Final = {"flags", "trigger_source", "stp", *(COMMAND_DTYPE.names or ())[17:]} - {"reserved_terms"}
 
 _V1_BYTES_READ: Final = 57
 

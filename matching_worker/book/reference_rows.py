@@ -33,8 +33,8 @@ class Command(NamedTuple):
     expires_ns: int
     activation_ticks: int
     callback_ppm: int
-    expected_lots: int
     reserved_terms: object
+    expected_lots: int
 
     @property
     def options(self) -> int:
@@ -45,7 +45,7 @@ class Command(NamedTuple):
         """Return the command as it must be understood: without the terms that it says it has not."""
         if self.has_terms:
             return self
-        nothing = dict.fromkeys((*self._fields[12:15], *self._fields[17:-1]), 0)
+        nothing = dict.fromkeys((*self._fields[12:15], *self._fields[17:]), 0)
         return self._replace(**nothing)
 
     def words(self, time_ns: int) -> tuple[int, ...]:
