@@ -17,6 +17,7 @@ from matching_worker.book.books import (
     cancel,
     depart,
     has_terms,
+    instrument_of,
     is_waiting,
     price_of,
     renew_road,
@@ -94,7 +95,7 @@ def special_refusal(books: Books, command: Any, slot: Any, time_ns: int) -> Any:
             reason = terms_refusal(books, command, time_ns)
         return reason if reason != 0 else state_refusal(books)
     if kind in (_CANCEL, _REDUCE, _AMEND):
-        if slot == NO_SLOT or _instrument_at(books, slot) != command["instrument_id"]:
+        if slot == NO_SLOT or instrument_of(int64(books.orders[slot]["side_row"])) != command["instrument_id"]:
             return _UNKNOWN_ORDER
         trader_id = command["trader_id"]
         if command["version"] > 1 and trader_id != 0 and trader_id != books.orders[slot]["trader_id"]:
@@ -105,14 +106,6 @@ def special_refusal(books: Books, command: Any, slot: Any, time_ns: int) -> Any:
     if command["version"] == 1 or kind == 0 or kind > _UNCROSS:
         return _BAD_KIND
     return system_refusal(books, command)
-
-
-@called
-def _instrument_at(books: Books, slot: int) -> Any:
-    """Return the instrument of a resting or waiting order."""
-    if is_waiting(books.orders[slot]):
-        return int64(books.terms[slot]["instrument_id"])
-    return int64(books.orders[slot]["side_row"]) >> 1
 
 
 @called
@@ -371,11 +364,7 @@ def go_on(books: Books, command: Any) -> Any:
 
 @called
 def apply_special(books: Books, command: Any) -> Any:
-    """Apply one command of the rarer road, or go on with it where it had to stop for room.
-
-    Returns:
-        DONE, or what must grow before it can go on.
-    """
+    """Apply one command of the rarer road, or go on with it: returns DONE, or what must grow before it can."""
     state = books.state[0]
     if state["unfinished"] > 0:
         state["first_event"] = state["event_count"] - (state["unfinished"] - 1)
