@@ -76,8 +76,8 @@ COMMAND_DTYPE: Final = np.dtype(
 
 `flags`, `trigger_source`, `stp` and the second half (from `trigger_ticks` on) are read only where `has_terms` is 1, so
 that a plain command costs one cache line. `worst_ticks` is what the order's hold covers, `display_lots` an iceberg's
-visible part, `quote_lots` the budget of a market buy, `expires_ns` the end of GTD and DAY, `expected_lots` what an AMEND
-believes to be open (it is refused if something else is); 0 is none of each.
+visible part, `quote_lots` the budget of a market buy, `expires_ns` the end of GTD and DAY, `expected_lots` what an
+AMEND believes to be open (it is refused if something else is); 0 is none of each.
 """
 
 EVENT_DTYPE: Final = np.dtype(
