@@ -5,6 +5,7 @@ process, however it ends: exchange.embedded.process, Note [No orphans].
 """
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _STARTED = contextlib.ExitStack()
 
 
 def pytest_configure() -> None:
+    _compile_engine()
     data_dir = settings.DATA_DIR
     try:
         folder.prepare(data_dir)
@@ -41,6 +43,16 @@ def _empty_redis() -> None:
     """
     if settings.EMBEDDED_REDIS:
         redis.empty(settings.DATA_DIR)
+
+
+def _compile_engine() -> None:
+    """Compile the engine before any test waits for it: half a minute, once for each version."""
+    from matching_worker.book import compiled
+    from matching_worker.engine import Engine
+
+    if not compiled.is_cached():
+        sys.stderr.write("Compiling the matching engine, once for this version ...\n")
+        Engine(0, 0)
 
 
 def pytest_unconfigure() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import ipaddress
 import signal
 import socket
+import subprocess
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
@@ -137,8 +138,12 @@ class _Run:
             supervisor = self._supervisor(logs)
             stack.callback(status_file.path(data_dir).unlink, missing_ok=True)
             stack.callback(supervisor.stop)
+            compiling = _compile_engine(stack)
             self._start_servers(supervisor, stack)
             self._prepare_database()
+            with self._screen.step("Matching engine, compiled once for each version"):
+                if compiling.wait():
+                    raise CommandError(f"The matching engine cannot be compiled: {' '.join(map(str, compiling.args))}")
             connections.close_all()
             supervisor.run(all_ready=self._welcome)
         self._screen.say("Everything is stopped.")
@@ -233,6 +238,15 @@ class _Run:
             say(f"  Demo login: {login.username} / {login.password}{role}")
         say(f"Every line of every process is in {self._place.data_dir / 'log'}. Ctrl-C stops everything.")
         say()
+
+
+def _compile_engine(stack: contextlib.ExitStack) -> "subprocess.Popen[bytes]":
+    """Begin to compile the engine, beside everything else: half a minute once, then a fraction of a second."""
+    command = [sys.executable, "-c", "from matching_worker.engine import Engine; Engine(0, 0)"]
+    process = subprocess.Popen(command, cwd=settings.BASE_DIR)  # noqa: S603 -- our own constant command line
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return process
 
 
 def _check_servers() -> None:
