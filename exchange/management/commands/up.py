@@ -143,7 +143,7 @@ class _Run:
             self._prepare_database()
             with self._screen.step("Matching engine, compiled once for each version"):
                 if compiling.wait():
-                    raise CommandError(f"The matching engine cannot be compiled: {' '.join(map(str, compiling.args))}")
+                    raise CommandError("The matching engine cannot be compiled; what it says stands above.")
             connections.close_all()
             supervisor.run(all_ready=self._welcome)
         self._screen.say("Everything is stopped.")
