@@ -15,9 +15,9 @@ from marketdata import books, consumers, feed, selectors
 from marketdata.services import streams
 from marketdata.services.publish import Publisher
 from marketdata.tests import factories
-from marketdata.tests.events import Flow, auction_price, fill, rested, state_changed
+from marketdata.tests.events import Flow, fill, rested
 from marketdata.tests.feed_client import SECONDS, Client, run
-from matching_worker.protocol import Side, TradingState
+from matching_worker.protocol import Side
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -226,37 +226,6 @@ def test_depth_ticker_and_candles_begin_with_the_last_ones(market) -> None:
         assert (depth["type"], depth["bids"], depth["asks"]) == ("depth", [], [["1.01", "0.0007"]])
         assert (ticker["type"], ticker["last_price"], ticker["best_ask"]) == ("ticker", "1.01", "1.01")
         assert (kline["type"], kline["interval"], kline["close"]) == ("kline", "1h", "1.01")
-
-    run(road())
-
-
-def test_an_auction_begins_with_what_is_and_goes_on_live_through_a_new_worker(market) -> None:
-    ids = {"instrument_id": market.spec.id}
-    market.publish(np.concatenate([state_changed(1, TradingState.AUCTION, **ids), auction_price(2, 101, 10, 0, **ids)]))
-    assert market.flush(SECONDS)
-
-    async def road() -> None:
-        async with Client() as client:
-            await client.ask(action="subscribe", channels=["auction.BTCUSDT"])
-            told = [await client.next()]
-            market.publish(auction_price(3, 102, 12, -4, **ids))
-            told += await client.until("auction", sequence=3)
-            market.close()
-
-            after = Publisher(settings.REDIS_URL, epoch=2)
-            recovered = feed.Auction(TradingState.AUCTION, 103, 15, 1)
-            after.reset([market.spec], {}, 9, auctions={market.spec.id: recovered})
-            told += await client.until("auction", sequence=9)
-            after.publish(state_changed(10, TradingState.CONTINUOUS, **ids))
-            told += await client.until("auction", sequence=10)
-            after.close()
-
-        assert [(one["state"], one["price"], one["quantity"], one["imbalance"]) for one in told] == [
-            ("auction", "1.01", "0.001", "0"),
-            ("auction", "1.02", "0.0012", "-0.0004"),
-            ("auction", "1.03", "0.0015", "0.0001"),
-            ("continuous", None, "0", "0"),
-        ]
 
     run(road())
 
