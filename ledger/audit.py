@@ -53,6 +53,11 @@ CHECKS: dict[str, str] = {
     "users' wallets are at or above zero": """
         SELECT 'account ' || id || ' of user ' || owner_id || ' has ' || balance || ' ' || asset
         FROM ledger_account WHERE code IN ('1010', '1020', '1030', '1040') AND balance < 0""",
+    "nobody owes while having something available": """
+        SELECT 'user ' || d.owner_id || ' owes ' || -d.balance || ' and has ' || w.balance || ' ' || d.asset
+        FROM ledger_account d
+        JOIN ledger_account w ON w.owner_id = d.owner_id AND w.asset = d.asset AND w.code = '1010'
+        WHERE d.code = '2010' AND d.balance < 0 AND w.balance > 0""",
     "what users own equals what the platform owes": """
         SELECT coalesce(u.asset, p.asset) || ': users own ' || coalesce(u.total, 0)
                || ', the platform owes ' || coalesce(p.total, 0)
@@ -102,8 +107,8 @@ CHECKS: dict[str, str] = {
     "every deposit has its entry": """
         SELECT 'deposit ' || d.key FROM ledger_depositnotice d
         LEFT JOIN ledger_entry e ON e.id = d.entry_id AND e.kind = 'DEPOSIT' AND e.key = d.key
-        LEFT JOIN ledger_line l ON l.entry_id = e.id AND l.amount = d.amount
-        LEFT JOIN ledger_account a ON a.id = l.account_id AND a.code = '1010' AND a.owner_id = d.owner_id
+        LEFT JOIN ledger_line l ON l.entry_id = e.id AND l.amount = -d.amount
+        LEFT JOIN ledger_account a ON a.id = l.account_id AND a.code = '3010' AND a.owner_id = d.owner_id
                                   AND a.asset = d.amount_currency
         GROUP BY d.id, d.key HAVING count(a.id) <> 1""",
 }
