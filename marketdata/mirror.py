@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from marketdata.feed import DEPTH_LEVELS_MAX, INTERVALS, SIDES, Bar, merged, trade_text
+from marketdata.feed import DEPTH_LEVELS_MAX, INTERVALS, SIDES, Auction, Bar, merged, trade_text
 from marketdata.units import InstrumentSpec
-from matching_worker.protocol import EventKind, Rows, Side
+from matching_worker.protocol import EventKind, Rows, Side, TradingState
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_MINUTE: Final = 60_000_000_000
@@ -42,10 +42,12 @@ class Step(NamedTuple):
     timestamp_ms: int
     trades: list[tuple[int, str]]
     """(trade number, finished message), in order."""
+    has_new_auction: bool
+    """Whether the state of the instrument, or what its auction would do, has changed."""
 
 
 class Book:
-    """One instrument: what stands on both sides, the day's candles, where its streams are."""
+    """One instrument: what stands on both sides, what it allows, the day's candles, where its streams are."""
 
     def __init__(self, spec: InstrumentSpec, *, sequence: int) -> None:
         self.spec = spec
@@ -54,6 +56,7 @@ class Book:
         self.timestamp_ms = 0
         self.trade_number = 0
         self.last_ticks = 0
+        self.auction = Auction()
         self.day: deque[Bar] = deque()
         self.bars: dict[str, Bar] = {}
 
@@ -79,11 +82,13 @@ class Book:
         previous, last = self.sequence, events[-1]
         self.timestamp_ms = int(last["timestamp_ns"]) // NS_PER_MS
         changes = self._apply_levels(events[events["level_lots"] >= 0])
-        fills = events[(events["kind"] == EventKind.FILL) & (events["trade_number"] > self.trade_number)]
+        kinds, auction = events["kind"], self.auction
+        fills = events[(kinds == EventKind.FILL) & (events["trade_number"] > self.trade_number)]
         trades = self._apply_fills(fills) if len(fills) else []
         if changes:
             self.sequence = int(last["sequence"])
-        return Step(self, changes, previous, self.sequence, self.timestamp_ms, trades)
+        self._apply_states(events[(kinds == EventKind.STATE_CHANGED) | (kinds == EventKind.AUCTION_PRICE)])
+        return Step(self, changes, previous, self.sequence, self.timestamp_ms, trades, self.auction != auction)
 
     def best(self, side: int) -> int:
         """Return the best price of a side in ticks, 0 where it is empty."""
@@ -124,6 +129,16 @@ class Book:
                 del self.sides[side][ticks]
             changes.append(Change(side, ticks, change, total))
         return changes
+
+    def _apply_states(self, events: Rows) -> None:
+        """Take the last state, and what was told of an auction in it: a new state begins without a price."""
+        changed = np.flatnonzero(events["kind"] == EventKind.STATE_CHANGED)
+        if len(changed):
+            self.auction = Auction(TradingState(int(events["qty_lots"][changed[-1]])))
+            events = events[changed[-1] + 1 :]
+        if len(events):
+            ticks, lots, surplus = (int(events[name][-1]) for name in ("price_ticks", "qty_lots", "left_lots"))
+            self.auction = Auction(self.auction.state, ticks, lots, surplus)
 
     def _apply_fills(self, fills: Rows) -> list[tuple[int, str]]:
         """Fold trades into the candles and write their messages."""

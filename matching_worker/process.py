@@ -25,6 +25,7 @@ from django.db import connections
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import require
 from exchange.observability import metrics
+from marketdata import feed
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
 from matching_worker import stages
@@ -48,6 +49,7 @@ CLOCK_SECONDS = 1.0
 """How often it is looked whether an order's time is over."""
 
 LEASE_WAIT_SECONDS = 5.0
+NS_PER_MS = 1_000_000
 
 
 class WorkerProcess:
@@ -270,6 +272,10 @@ class WorkerProcess:
             engine.sequence,
             trades={spec.id: (engine.trade_number(spec.id), engine.last_price_ticks(spec.id)) for spec in specs},
             minutes={spec.id: instruments.minutes(spec, utc_now()) for spec in specs},
+            auctions={
+                spec.id: feed.Auction(engine.trading_state(spec.id), *engine.indication(spec.id)) for spec in specs
+            },
+            timestamp_ms=engine.time_ns // NS_PER_MS,
         )
 
     def _health(self) -> dict[str, object]:

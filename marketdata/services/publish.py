@@ -1,4 +1,4 @@
-"""Publishes what the engine did: books, trades, candles, tickers. Runs in the matching worker.
+"""Publishes what the engine did: books, trades, candles, tickers, auctions. Runs in the matching worker.
 
 `publish` only hands the events over; a thread of its own keeps the mirror and talks to Redis, so
 that a slow or absent Redis never holds up matching. What Redis missed is repaired from the mirror.
@@ -92,6 +92,8 @@ class Publisher:
         *,
         trades: Mapping[int, tuple[int, int]] | None = None,
         minutes: Mapping[int, Sequence[feed.Bar]] | None = None,
+        auctions: Mapping[int, feed.Auction] | None = None,
+        timestamp_ms: int = 0,
     ) -> None:
         """Take over the recovered books; Redis is rewritten and clients take new snapshots.
 
@@ -101,6 +103,8 @@ class Publisher:
             sequence: `Engine.sequence`: events up to it are in `levels`.
             trades: By instrument id, `Engine.trade_number` and `Engine.last_price_ticks`.
             minutes: By instrument id, the last 24 hours of candles: `selectors.minutes`.
+            auctions: By instrument id, `Engine.trading_state` and `Engine.indication`.
+            timestamp_ms: `Engine.time_ns` in milliseconds: when all this was so.
         """
         with self._mirror_lock, self._wake:
             self._queue.clear()
@@ -114,6 +118,8 @@ class Publisher:
                     book.load(*levels[spec.id])
                 book.remember((minutes or {}).get(spec.id, ()))
                 book.trade_number, book.last_ticks = (trades or {}).get(spec.id, (0, 0))
+                book.auction = (auctions or {}).get(spec.id, feed.Auction())
+                book.timestamp_ms = timestamp_ms
                 self._add(book)
             self._is_prodded = True
             self._wake.notify_all()
@@ -265,7 +271,7 @@ class Publisher:
                     logger.critical("feed_fenced epoch=%s symbol=%s", self._epoch, write.symbol)
 
     def _send_conflated(self) -> None:
-        """Send the depth, tickers and candles that are owed and due."""
+        """Send the depth, tickers, candles and auctions that are owed and due."""
         now = time.monotonic()
         pairs: list[Pair] = []
         sent = []
