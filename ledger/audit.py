@@ -91,6 +91,12 @@ CHECKS: dict[str, str] = {
         FROM ledger_head h LEFT JOIN (SELECT * FROM ledger_entry ORDER BY id DESC LIMIT 1) e ON true
         WHERE h.entry_id <> coalesce(e.id, 0) OR h.hash <> coalesce(e.hash, sha256(''))
            OR h.recorded_at <> coalesce(e.recorded_at, '-infinity')""",
+    "nothing was posted into a closed period": """
+        SELECT 'entry ' || e.id || ' is effective at ' || e.effective_at || ', closed before ' || p.closed_before
+        FROM (SELECT entry_id, lead(entry_id) OVER (ORDER BY id) AS next_entry_id,
+                     CASE action WHEN 'CLOSE' THEN ends_at ELSE starts_at END AS closed_before FROM ledger_period) p
+        JOIN ledger_entry e ON e.id > p.entry_id AND e.id <= coalesce(p.next_entry_id, e.id)
+        WHERE e.effective_at < p.closed_before""",
     "every key posted once": """
         SELECT 'key ' || key || ' posted ' || count(*) || ' times'
         FROM ledger_entry GROUP BY key HAVING count(*) > 1""",
