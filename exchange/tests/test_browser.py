@@ -264,7 +264,7 @@ def test_cancel_all_asks_first_and_leaves_nothing_open(open_context) -> None:
     page.locator("#quantity").blur()
 
     page.keyboard.press("Shift+X")
-    expect(page.locator("#confirm-dialog")).to_contain_text("Cancel 3 open orders?")
+    expect(page.locator("#confirm-dialog")).to_contain_text("Cancel 3 open orders, in all markets?")
     page.get_by_role("button", name="Back").click()
     expect(page.locator("#open-count")).to_have_text("3")
     page.keyboard.press("Shift+X")
