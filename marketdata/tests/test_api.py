@@ -149,6 +149,8 @@ def test_the_ticker_sums_the_last_day(books: None, api: Api) -> None:
     assert ticker == {
         "symbol": "2330.TW",
         "last_price": 60300,
+        "mark_price": None,
+        "marked_at": None,
         "best_bid": 60000,
         "best_ask": 60100,
         "open_24h": 60000,
