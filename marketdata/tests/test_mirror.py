@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from marketdata.mirror import ASKS, BIDS, Book, Change, Mirror
 from marketdata.tests.events import START_NS, Flow, event, fill, rested
 from marketdata.tests.factories import share_spec, spec
+from matching_worker.benchmarks.streams import random_stream
 from matching_worker.engine import Engine
 from matching_worker.protocol import EventKind, Side
-from matching_worker.tests.strategies import random_stream
 
 
 def mirror_of(*specs) -> Mirror:
