@@ -1,4 +1,4 @@
-"""Tells Django about the ledger app, and gives the database's roles their rights after every migrate."""
+"""Tells Django about the ledger app, and gives the roles of database and staff their rights after every migrate."""
 
 from typing import Any
 
@@ -16,6 +16,13 @@ def grant_roles(*, using: str, **_options: Any) -> None:
     grants.grant(connections[using], demo=settings.DEMO)
 
 
+def renew_roles(*, using: str, **_options: Any) -> None:
+    """Give the finance roles their rights, as `access.RIGHTS` says."""
+    from ledger.services import roles
+
+    roles.renew(using)
+
+
 class LedgerConfig(AppConfig):
     """The ledger app."""
 
@@ -24,5 +31,6 @@ class LedgerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Ask Django for a call after every migrate."""
+        """Ask Django for calls after every migrate."""
         post_migrate.connect(grant_roles, sender=self, dispatch_uid="ledger.grant_roles")
+        post_migrate.connect(renew_roles, sender=self, dispatch_uid="ledger.renew_roles")

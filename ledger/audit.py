@@ -53,6 +53,11 @@ CHECKS: dict[str, str] = {
     "users' wallets are at or above zero": """
         SELECT 'account ' || id || ' of user ' || owner_id || ' has ' || balance || ' ' || asset
         FROM ledger_account WHERE code IN ('1010', '1020', '1030', '1040') AND balance < 0""",
+    "nobody owes while having something available": """
+        SELECT 'user ' || d.owner_id || ' owes ' || -d.balance || ' and has ' || w.balance || ' ' || d.asset
+        FROM ledger_account d
+        JOIN ledger_account w ON w.owner_id = d.owner_id AND w.asset = d.asset AND w.code = '1010'
+        WHERE d.code = '2010' AND d.balance < 0 AND w.balance > 0""",
     "what users own equals what the platform owes": """
         SELECT coalesce(u.asset, p.asset) || ': users own ' || coalesce(u.total, 0)
                || ', the platform owes ' || coalesce(p.total, 0)
@@ -86,6 +91,12 @@ CHECKS: dict[str, str] = {
         FROM ledger_head h LEFT JOIN (SELECT * FROM ledger_entry ORDER BY id DESC LIMIT 1) e ON true
         WHERE h.entry_id <> coalesce(e.id, 0) OR h.hash <> coalesce(e.hash, sha256(''))
            OR h.recorded_at <> coalesce(e.recorded_at, '-infinity')""",
+    "nothing was posted into a closed period": """
+        SELECT 'entry ' || e.id || ' is effective at ' || e.effective_at || ', closed before ' || p.closed_before
+        FROM (SELECT entry_id, lead(entry_id) OVER (ORDER BY id) AS next_entry_id,
+                     CASE action WHEN 'CLOSE' THEN ends_at ELSE starts_at END AS closed_before FROM ledger_period) p
+        JOIN ledger_entry e ON e.id > p.entry_id AND e.id <= coalesce(p.next_entry_id, e.id)
+        WHERE e.effective_at < p.closed_before""",
     "every key posted once": """
         SELECT 'key ' || key || ' posted ' || count(*) || ' times'
         FROM ledger_entry GROUP BY key HAVING count(*) > 1""",
@@ -102,8 +113,8 @@ CHECKS: dict[str, str] = {
     "every deposit has its entry": """
         SELECT 'deposit ' || d.key FROM ledger_depositnotice d
         LEFT JOIN ledger_entry e ON e.id = d.entry_id AND e.kind = 'DEPOSIT' AND e.key = d.key
-        LEFT JOIN ledger_line l ON l.entry_id = e.id AND l.amount = d.amount
-        LEFT JOIN ledger_account a ON a.id = l.account_id AND a.code = '1010' AND a.owner_id = d.owner_id
+        LEFT JOIN ledger_line l ON l.entry_id = e.id AND l.amount = -d.amount
+        LEFT JOIN ledger_account a ON a.id = l.account_id AND a.code = '3010' AND a.owner_id = d.owner_id
                                   AND a.asset = d.amount_currency
         GROUP BY d.id, d.key HAVING count(a.id) <> 1""",
 }

@@ -21,11 +21,13 @@ class AccountCode(StrEnum):
     GAIN_FUNDING = "4020"
     GAIN_REBATE = "4030"
     GAIN_DEBT_FORGIVEN = "4040"
+    GAIN_ADJUSTMENT = "4050"
     COST_REALISED = "5010"
     COST_FUNDING = "5020"
     COST_FEE = "5030"
     COST_LIQUIDATION_FEE = "5040"
     COST_WITHDRAW_FEE = "5050"
+    COST_ADJUSTMENT = "5060"
     CUSTODY = "1110"
     SUSPENSE = "1190"
     CLEARING = "2110"
@@ -34,9 +36,11 @@ class AccountCode(StrEnum):
     CAPITAL = "3110"
     REVENUE_TRADING_FEE = "4110"
     REVENUE_WITHDRAW_FEE = "4120"
+    REVENUE_OTHER = "4130"
     EXPENSE_MAKER_REBATE = "5110"
     EXPENSE_NETWORK = "5120"
     EXPENSE_BAD_DEBT = "5130"
+    EXPENSE_OTHER = "5140"
 
 
 class Face(StrEnum):
@@ -104,11 +108,13 @@ _ROWS = (
     _user(AccountCode.GAIN_FUNDING, "gain.funding", Root.REVENUE),
     _user(AccountCode.GAIN_REBATE, "gain.rebate", Root.REVENUE),
     _user(AccountCode.GAIN_DEBT_FORGIVEN, "gain.debt_forgiven", Root.REVENUE),
+    _user(AccountCode.GAIN_ADJUSTMENT, "gain.adjustment", Root.REVENUE),
     _user(AccountCode.COST_REALISED, "cost.realised", Root.EXPENSE),
     _user(AccountCode.COST_FUNDING, "cost.funding", Root.EXPENSE),
     _user(AccountCode.COST_FEE, "cost.fee", Root.EXPENSE),
     _user(AccountCode.COST_LIQUIDATION_FEE, "cost.liquidation_fee", Root.EXPENSE),
     _user(AccountCode.COST_WITHDRAW_FEE, "cost.withdraw_fee", Root.EXPENSE),
+    _user(AccountCode.COST_ADJUSTMENT, "cost.adjustment", Root.EXPENSE),
     _platform(AccountCode.CUSTODY, "custody", Root.ASSET, bound=1),
     _platform(AccountCode.SUSPENSE, "suspense", Root.ASSET),
     _platform(AccountCode.CLEARING, "clearing", Root.LIABILITY),
@@ -117,9 +123,11 @@ _ROWS = (
     _platform(AccountCode.CAPITAL, "capital", Root.EQUITY),
     _platform(AccountCode.REVENUE_TRADING_FEE, "revenue.trading_fee", Root.REVENUE),
     _platform(AccountCode.REVENUE_WITHDRAW_FEE, "revenue.withdraw_fee", Root.REVENUE),
+    _platform(AccountCode.REVENUE_OTHER, "revenue.other", Root.REVENUE),
     _platform(AccountCode.EXPENSE_MAKER_REBATE, "expense.maker_rebate", Root.EXPENSE),
     _platform(AccountCode.EXPENSE_NETWORK, "expense.network", Root.EXPENSE),
     _platform(AccountCode.EXPENSE_BAD_DEBT, "expense.bad_debt", Root.EXPENSE),
+    _platform(AccountCode.EXPENSE_OTHER, "expense.other", Root.EXPENSE),
 )
 
 CHART: dict[AccountCode, ChartAccount] = {row.code: row for row in _ROWS}

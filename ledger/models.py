@@ -12,7 +12,10 @@ from django.utils.translation import gettext_lazy as _
 from djmoney.models.fields import MoneyField
 
 from exchange.kernel.money import MONEY_DECIMALS, MONEY_DIGITS
-from ledger import currencies
+from ledger import (
+    control_models,  # noqa: F401 -- periods and their requests are models of this app
+    currencies,
+)
 from ledger.chart import CHART, AccountCode
 
 
@@ -153,3 +156,49 @@ class DepositNotice(models.Model):
         if "amount_currency" in notice.__dict__:
             currencies.currency(notice.__dict__["amount_currency"])
         return notice
+
+
+class FinanceLog(models.Model):
+    """Who saw or did what in the finance screens; a trigger keeps every row as it was written.
+
+    The finance rights are permissions of this model, since they belong to no single table: `access.Right`.
+    """
+
+    at = models.DateTimeField(_("at"))
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("user"), null=True, related_name="+"
+    )
+    action = models.CharField(_("action"), max_length=64)
+    subject = models.CharField(_("subject"), max_length=128, blank=True)
+    detail = models.JSONField(_("detail"), default=dict)
+    address = models.CharField(_("address"), max_length=64, blank=True)
+    trace = models.CharField(_("trace"), max_length=64)
+
+    class Meta:
+        verbose_name = _("finance log entry")
+        verbose_name_plural = _("finance log")
+        indexes = (
+            models.Index(fields=["action", "id"], name="ledger_log_action"),
+            models.Index(fields=["user", "id"], name="ledger_log_user"),
+            models.Index(fields=["subject", "id"], name="ledger_log_subject"),
+        )
+        default_permissions = ("view",)
+        permissions = (
+            ("view_books", "See the books and the statements"),
+            ("view_customers", "See customers' accounts"),
+            ("export_books", "Export the books"),
+            ("record_deposits", "Record deposits"),
+            ("review_withdrawals", "Review withdrawals"),
+            ("approve_withdrawals", "Approve withdrawals as the second person"),
+            ("import_statements", "Import statements of banks and chains"),
+            ("make_entries", "Propose journal entries and reversals"),
+            ("approve_entries", "Approve journal entries and reversals"),
+            ("close_periods", "Close and reopen periods"),
+            ("comment_entries", "Comment on entries and attach files"),
+            ("work_on_breaks", "Work on breaks"),
+            ("publish_reserves", "Publish proofs of reserves"),
+            ("view_log", "See the finance log"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.subject}".strip()

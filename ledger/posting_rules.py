@@ -3,7 +3,11 @@
 A line names a side, a place and an amount. The place is `role.account.asset`: the role is a user of the
 event or the platform; the asset is one of the event's. Wallets and debt stand in the user's view (debit =
 the user owns more); the platform sees the same line with the sign turned. The amount is a sum of named
-amounts of the event, such as `notional-seller_fee`.
+amounts of the event, such as `notional-seller_fee`. An account that is kept in parts takes the part of the
+event that `PARTS` names, or one that the place names itself: `role.account.asset.part`.
+
+A debit of available repays first what its owner owes, in the same entry: Note [Debt first] in `waterfall.py`.
+`POSTING.md` tells every event with its numbers, in both views.
 """
 
 import re
@@ -17,6 +21,7 @@ from exchange.kernel.errors import require
 from exchange.kernel.money import EXACT
 from ledger.chart import CHART, AccountCode, Face
 from ledger.entries import AccountKey, EntryDraft
+from ledger.waterfall import Debts
 
 DR = 1
 CR = -1
@@ -34,10 +39,72 @@ class EventKind(StrEnum):
     ORDER_UNFREEZE = "ORDER_UNFREEZE"
     SPOT_FILL = "SPOT_FILL"
     MAKER_REBATE = "MAKER_REBATE"
+    OPEN_FILL = "OPEN_FILL"
+    CLOSE_FILL = "CLOSE_FILL"
+    FLIP_CLOSE = "FLIP_CLOSE"
+    FLIP_OPEN = "FLIP_OPEN"
+    CLOSE_TO_OPEN = "CLOSE_TO_OPEN"
+    OPEN_TO_CLOSE = "OPEN_TO_CLOSE"
+    MARGIN_ADD = "MARGIN_ADD"
+    MARGIN_REMOVE = "MARGIN_REMOVE"
+    FUNDING_PAID = "FUNDING_PAID"
+    FUNDING_RECEIVED = "FUNDING_RECEIVED"
+    FUNDING_ROUNDING = "FUNDING_ROUNDING"
+    LIQUIDATION_TAKE_OVER = "LIQUIDATION_TAKE_OVER"
+    ENGINE_CLOSE = "ENGINE_CLOSE"
+    ADL_CLOSE = "ADL_CLOSE"
+    DEBT_CHARGE = "DEBT_CHARGE"
     DEBT_REPAYMENT = "DEBT_REPAYMENT"
     DEBT_WRITE_OFF = "DEBT_WRITE_OFF"
+    DEBT_INSURED = "DEBT_INSURED"
     INSURANCE_TOP_UP = "INSURANCE_TOP_UP"
     CAPITAL = "CAPITAL"
+    CAPITAL_PAYOUT = "CAPITAL_PAYOUT"
+    CUSTODY_TRANSFER = "CUSTODY_TRANSFER"
+    CUSTODY_CHARGE = "CUSTODY_CHARGE"
+    SUSPENSE_RECEIPT = "SUSPENSE_RECEIPT"
+    SUSPENSE_PAYMENT = "SUSPENSE_PAYMENT"
+    SUSPENSE_CREDIT = "SUSPENSE_CREDIT"
+    SUSPENSE_FILL = "SUSPENSE_FILL"
+    SUSPENSE_SPOT_FILL = "SUSPENSE_SPOT_FILL"
+    REVERSAL = "REVERSAL"
+    MANUAL = "MANUAL"
+    CORRECTION = "CORRECTION"
+
+
+WITHOUT_RULE = frozenset({EventKind.REVERSAL, EventKind.MANUAL, EventKind.CORRECTION})
+"""Their lines come from people: the negated lines of an entry (`services/reversal.py`), or a proposal that a
+second person has checked (`services/manual_entries.py`)."""
+
+
+FACTS = frozenset(
+    {
+        EventKind.ORDER_FREEZE,
+        EventKind.ORDER_UNFREEZE,
+        EventKind.SPOT_FILL,
+        EventKind.MAKER_REBATE,
+        EventKind.OPEN_FILL,
+        EventKind.CLOSE_FILL,
+        EventKind.FLIP_CLOSE,
+        EventKind.FLIP_OPEN,
+        EventKind.CLOSE_TO_OPEN,
+        EventKind.OPEN_TO_CLOSE,
+        EventKind.MARGIN_ADD,
+        EventKind.MARGIN_REMOVE,
+        EventKind.FUNDING_PAID,
+        EventKind.FUNDING_RECEIVED,
+        EventKind.FUNDING_ROUNDING,
+        EventKind.LIQUIDATION_TAKE_OVER,
+        EventKind.ENGINE_CLOSE,
+        EventKind.ADL_CLOSE,
+        EventKind.DEBT_CHARGE,
+        EventKind.DEBT_REPAYMENT,
+        EventKind.SUSPENSE_FILL,
+        EventKind.SUSPENSE_SPOT_FILL,
+    }
+)
+"""What happened elsewhere already and cannot be refused: Note [Closed periods] in `services/periods.py`. The database
+has them as `ledger_fact_kind`."""
 
 
 class Line(NamedTuple):
@@ -48,43 +115,42 @@ class Line(NamedTuple):
     amount: str
 
 
-ACCOUNTS: dict[str, AccountCode] = {
-    "available": AccountCode.AVAILABLE,
-    "order_hold": AccountCode.ORDER_HOLD,
-    "withdraw_hold": AccountCode.WITHDRAW_HOLD,
-    "margin": AccountCode.MARGIN,
-    "debt": AccountCode.DEBT,
-    "external": AccountCode.EXTERNAL,
-    "conversion": AccountCode.CONVERSION,
-    "gain_realised": AccountCode.GAIN_REALISED,
-    "gain_funding": AccountCode.GAIN_FUNDING,
-    "gain_rebate": AccountCode.GAIN_REBATE,
-    "gain_debt_forgiven": AccountCode.GAIN_DEBT_FORGIVEN,
-    "cost_realised": AccountCode.COST_REALISED,
-    "cost_funding": AccountCode.COST_FUNDING,
-    "cost_fee": AccountCode.COST_FEE,
-    "cost_liquidation_fee": AccountCode.COST_LIQUIDATION_FEE,
-    "cost_withdraw_fee": AccountCode.COST_WITHDRAW_FEE,
-    "custody": AccountCode.CUSTODY,
-    "suspense": AccountCode.SUSPENSE,
-    "clearing": AccountCode.CLEARING,
-    "funding_clearing": AccountCode.FUNDING_CLEARING,
-    "insurance": AccountCode.INSURANCE,
-    "capital": AccountCode.CAPITAL,
-    "revenue_trading_fee": AccountCode.REVENUE_TRADING_FEE,
-    "revenue_withdraw_fee": AccountCode.REVENUE_WITHDRAW_FEE,
-    "expense_maker_rebate": AccountCode.EXPENSE_MAKER_REBATE,
-    "expense_network": AccountCode.EXPENSE_NETWORK,
-    "expense_bad_debt": AccountCode.EXPENSE_BAD_DEBT,
-}
+ACCOUNTS: dict[str, AccountCode] = {code.name.lower(): code for code in AccountCode}
 
 PARTS: dict[AccountCode, str] = {
     AccountCode.MARGIN: "contract",
     AccountCode.CLEARING: "contract",
     AccountCode.FUNDING_CLEARING: "contract",
     AccountCode.CUSTODY: "custody",
+    AccountCode.SUSPENSE: "suspense",
 }
 """Accounts that are kept in parts, and the name under which an event says which part it means."""
+
+_OPEN = (
+    Line(CR, "user.order_hold.asset", "hold_share"),
+    Line(CR, "user.available.asset", "drawn"),
+    Line(CR, "user.debt.asset", "borrowed"),
+    Line(DR, "user.margin.asset", "margin"),
+    Line(DR, "user.cost_fee.asset", "fee"),
+    Line(DR, "user.available.asset", "credited"),
+    Line(CR, "platform.revenue_trading_fee.asset", "fee"),
+)
+"""A position grows; `waterfall.open_position` says what pays for it."""
+
+_CLOSE = (
+    Line(CR, "user.margin.asset", "margin"),
+    Line(CR, "user.order_hold.asset", "hold_share"),
+    Line(CR, "user.available.asset", "drawn"),
+    Line(CR, "user.debt.asset", "borrowed"),
+    Line(CR, "user.gain_realised.asset", "profit"),
+    Line(DR, "user.cost_realised.asset", "loss"),
+    Line(DR, "user.cost_fee.asset", "fee"),
+    Line(DR, "user.available.asset", "credited"),
+    Line(DR, "platform.clearing.asset", "profit"),
+    Line(CR, "platform.clearing.asset", "loss"),
+    Line(CR, "platform.revenue_trading_fee.asset", "fee"),
+)
+"""A position shrinks; `waterfall.close_position` says what pays a loss, and what is left."""
 
 RULES: dict[EventKind, tuple[Line, ...]] = {
     EventKind.DEPOSIT: (
@@ -136,6 +202,57 @@ RULES: dict[EventKind, tuple[Line, ...]] = {
         Line(CR, "user.gain_rebate.asset", "amount"),
         Line(DR, "platform.expense_maker_rebate.asset", "amount"),
     ),
+    EventKind.OPEN_FILL: _OPEN,
+    EventKind.CLOSE_FILL: _CLOSE,
+    EventKind.FLIP_CLOSE: _CLOSE,
+    EventKind.FLIP_OPEN: _OPEN,
+    EventKind.CLOSE_TO_OPEN: _OPEN,
+    EventKind.OPEN_TO_CLOSE: _CLOSE,
+    EventKind.MARGIN_ADD: (
+        Line(DR, "user.margin.asset", "amount"),
+        Line(CR, "user.available.asset", "amount"),
+    ),
+    EventKind.MARGIN_REMOVE: (
+        Line(CR, "user.margin.asset", "amount"),
+        Line(DR, "user.available.asset", "amount"),
+    ),
+    EventKind.FUNDING_PAID: (
+        Line(CR, "user.available.asset", "from_available"),
+        Line(CR, "user.margin.asset", "from_margin"),
+        Line(DR, "user.cost_funding.asset", "from_available+from_margin"),
+        Line(CR, "platform.funding_clearing.asset", "from_available+from_margin"),
+    ),
+    EventKind.FUNDING_RECEIVED: (
+        Line(DR, "user.available.asset", "amount"),
+        Line(CR, "user.gain_funding.asset", "amount"),
+        Line(DR, "platform.funding_clearing.asset", "amount"),
+    ),
+    EventKind.FUNDING_ROUNDING: (
+        Line(DR, "platform.funding_clearing.asset", "surplus"),
+        Line(CR, "platform.insurance.asset", "surplus"),
+        Line(DR, "platform.insurance.asset", "shortfall"),
+        Line(CR, "platform.funding_clearing.asset", "shortfall"),
+    ),
+    EventKind.LIQUIDATION_TAKE_OVER: (
+        Line(CR, "user.margin.asset", "loss+fee"),
+        Line(DR, "user.cost_realised.asset", "loss"),
+        Line(DR, "user.cost_liquidation_fee.asset", "fee"),
+        Line(CR, "platform.clearing.asset", "loss"),
+        Line(CR, "platform.insurance.asset", "fee"),
+    ),
+    EventKind.ENGINE_CLOSE: (
+        Line(DR, "platform.clearing.asset", "gain"),
+        Line(CR, "platform.insurance.asset", "gain"),
+        Line(DR, "platform.insurance.asset", "insured"),
+        Line(DR, "platform.expense_bad_debt.asset", "uninsured"),
+        Line(CR, "platform.clearing.asset", "insured+uninsured"),
+    ),
+    EventKind.ADL_CLOSE: _CLOSE,
+    EventKind.DEBT_CHARGE: (
+        Line(DR, "user.cost_realised.asset", "amount"),
+        Line(CR, "user.debt.asset", "amount"),
+        Line(CR, "platform.clearing.asset", "amount"),
+    ),
     EventKind.DEBT_REPAYMENT: (
         Line(DR, "user.debt.asset", "amount"),
         Line(CR, "user.available.asset", "amount"),
@@ -145,6 +262,11 @@ RULES: dict[EventKind, tuple[Line, ...]] = {
         Line(CR, "user.gain_debt_forgiven.asset", "amount"),
         Line(DR, "platform.expense_bad_debt.asset", "amount"),
     ),
+    EventKind.DEBT_INSURED: (
+        Line(DR, "user.debt.asset", "amount"),
+        Line(CR, "user.gain_debt_forgiven.asset", "amount"),
+        Line(DR, "platform.insurance.asset", "amount"),
+    ),
     EventKind.INSURANCE_TOP_UP: (
         Line(DR, "platform.capital.asset", "amount"),
         Line(CR, "platform.insurance.asset", "amount"),
@@ -152,6 +274,45 @@ RULES: dict[EventKind, tuple[Line, ...]] = {
     EventKind.CAPITAL: (
         Line(DR, "platform.custody.asset", "amount"),
         Line(CR, "platform.capital.asset", "amount"),
+    ),
+    EventKind.CAPITAL_PAYOUT: (
+        Line(DR, "platform.capital.asset", "amount"),
+        Line(CR, "platform.custody.asset", "amount"),
+    ),
+    EventKind.CUSTODY_TRANSFER: (
+        Line(DR, "platform.custody.asset.to_custody", "amount"),
+        Line(CR, "platform.custody.asset.from_custody", "amount"),
+        Line(DR, "platform.expense_network.asset", "network_fee"),
+        Line(CR, "platform.custody.asset.from_custody", "network_fee"),
+    ),
+    EventKind.CUSTODY_CHARGE: (
+        Line(DR, "platform.expense_network.asset", "amount"),
+        Line(CR, "platform.custody.asset", "amount"),
+    ),
+    EventKind.SUSPENSE_RECEIPT: (
+        Line(DR, "platform.custody.asset", "amount"),
+        Line(CR, "platform.suspense.asset", "amount"),
+    ),
+    EventKind.SUSPENSE_PAYMENT: (
+        Line(DR, "platform.suspense.asset", "amount"),
+        Line(CR, "platform.custody.asset", "amount"),
+    ),
+    EventKind.SUSPENSE_CREDIT: (
+        Line(DR, "user.available.asset", "amount"),
+        Line(CR, "user.external.asset", "amount"),
+        Line(DR, "platform.suspense.asset", "amount"),
+    ),
+    EventKind.SUSPENSE_FILL: (
+        Line(DR, "platform.clearing.asset", "profit"),
+        Line(CR, "platform.suspense.asset", "profit"),
+        Line(DR, "platform.suspense.asset", "loss"),
+        Line(CR, "platform.clearing.asset", "loss"),
+    ),
+    EventKind.SUSPENSE_SPOT_FILL: (
+        Line(DR, "platform.suspense.quote.buyer", "notional"),
+        Line(CR, "platform.suspense.quote.seller", "notional"),
+        Line(DR, "platform.suspense.base.seller", "quantity"),
+        Line(CR, "platform.suspense.base.buyer", "quantity"),
     ),
 }
 
@@ -172,11 +333,11 @@ class _Place(NamedTuple):
 
 def _parse(line: Line) -> _Place:
     """Parse a line of the table, once, when the module is loaded."""
-    role, account, asset = line.place.split(".")
+    role, account, asset, *part = line.place.split(".")
     code = ACCOUNTS[account]
     require((role == PLATFORM) == (CHART[code].face == Face.PLATFORM), f"{line.place} has the wrong owner")
     terms = tuple((CR if sign == "-" else DR, name) for sign, name in _TERM.findall(line.amount))
-    return _Place(role, code, asset, PARTS.get(code, ""), line.side, line.amount, terms)
+    return _Place(role, code, asset, part[0] if part else PARTS.get(code, ""), line.side, line.amount, terms)
 
 
 _PARSED: dict[EventKind, tuple[_Place, ...]] = {
@@ -195,11 +356,12 @@ def draft(
     assets: Mapping[str, str],
     amounts: Mapping[str, Decimal],
     parts: Mapping[str, str] = _NOTHING,
+    debts: Debts | None = None,
 ) -> EntryDraft:
     """Compose the entry of an event by its rule.
 
     Args:
-        kind: Which rule.
+        kind: Which rule; none of `WITHOUT_RULE`.
         key: Idempotency key.
         effective_at: When it happened.
         trace: Trace id.
@@ -207,6 +369,8 @@ def draft(
         assets: Asset codes: `asset`, or `base` and `quote`.
         amounts: The rule's named amounts, none negative.
         parts: For accounts kept in parts: `custody`, `contract`. A part that is not named is "".
+        debts: What the event's users owe; credits repay it first. Changed by what this entry repays or borrows,
+            so that it can be handed from draft to draft of a batch.
 
     Raises:
         InvariantViolationError: An amount, or a difference of amounts, is negative.
@@ -223,5 +387,6 @@ def draft(
             owner_id = None if place.role == PLATFORM else roles[place.role]
             part = parts.get(place.part, "") if place.part else ""
             signed = amount if place.side == DR else amount.copy_negate()  # a minus sign would round to 28 digits
-            lines.append((AccountKey(owner_id, place.code, assets[place.asset], part), signed))
+            line = AccountKey(owner_id, place.code, assets[place.asset], part), signed
+            lines += [line] if debts is None else debts.first(*line)
     return EntryDraft(kind, key, effective_at, trace, lines)

@@ -1,11 +1,15 @@
 """Background work of the ledger: thin edges around services, safe to repeat."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import structlog
 from celery import shared_task
 
+from exchange.kernel.clock import utc_now
 from ledger import audit
+from ledger.services import back_office, periods
 
 logger = structlog.get_logger(__name__)
 
@@ -21,3 +25,19 @@ def audit_books(**_: Any) -> None:
         logger.critical("books_broken", invariant=invariant.name, detail=invariant.detail)
     if not broken:
         logger.info("books_whole", invariants=len(audit.CHECKS))
+
+
+WORK: dict[str, Callable[[datetime], int]] = {"periods": periods.carry_out}
+"""What the back office does for others, by name: each finds what is decided and not done, does it, and counts it.
+
+Each is idempotent, since the journal's keys are, and keeps one faulty item from holding up the others.
+"""
+
+
+@shared_task(name=back_office.TASK, acks_late=True)
+def carry_out(**_: Any) -> None:
+    """Do what staff decided. Called on each decision, and periodically for what a lost call left undone."""
+    now = utc_now()
+    done = {name: count for name, work in WORK.items() if (count := work(now))}
+    if done:
+        logger.info("back_office_worked", **done)

@@ -1,4 +1,4 @@
-"""Public REST calls: instruments, books, candles, the last day, the clock."""
+"""Public REST calls: instruments, books, auctions, candles, the last day, the clock."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,6 +14,7 @@ from exchange.kernel.clock import from_ns, to_ns, utc_now
 from marketdata import books, feed, selectors
 from marketdata.selectors import Kline
 from marketdata.serializers import (
+    AuctionResponse,
     DepthQuery,
     DepthResponse,
     InstrumentResponse,
@@ -59,6 +60,20 @@ class DepthView(PublicView):
         query.is_valid(raise_exception=True)
         spec = selectors.instrument(symbol)
         message = books.read(symbol).message("depth", spec, query.validated_data["limit"])
+        del message["type"]
+        return ApiResponse(message)
+
+
+class AuctionView(PublicView):
+    """The auction of an instrument."""
+
+    @extend_schema(operation_id="auction", responses={200: AuctionResponse})
+    def get(self, request: Request, symbol: str) -> ApiResponse:
+        """Return what an instrument allows, and at what price its auction would trade now."""
+        spec = selectors.instrument(symbol)
+        message = books.latest_message(feed.channel("auction", symbol))
+        if message is None:  # no worker has ever written it
+            message = feed.auction_message(spec, feed.Auction(spec.engine_state), sequence=0, timestamp_ms=0)
         del message["type"]
         return ApiResponse(message)
 
@@ -112,6 +127,7 @@ def _ticker(spec: InstrumentSpec, day: selectors.Day, book: books.BookImage, now
         rate = feed.rate_text(spec.price_to_ticks(day.last_price) - (opened := spec.price_to_ticks(day.open)), opened)
     return {
         "symbol": spec.symbol,
+        "state": spec.state,
         "last_price": _price(spec, day.last_price),
         "mark_price": _price(spec, day.mark_price),
         "marked_at": day.marked_at,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
+import orjson
 import redis
 from channels_redis.serializers import registry
 from django.conf import settings
@@ -82,6 +83,19 @@ def latest(channel: str) -> dict[str, Any] | None:
     if packed is None:
         return None
     message: dict[str, Any] = _SERIALIZER.deserialize(packed)
+    return message
+
+
+def latest_message(channel: str) -> dict[str, Any] | None:
+    """Return the last message of a conflated channel as clients have got it.
+
+    Raises:
+        MarketDataAwayError: Redis does not answer.
+    """
+    kept = latest(channel)
+    if kept is None or not kept["texts"]:
+        return None
+    message: dict[str, Any] = orjson.loads(kept["texts"][-1])
     return message
 
 

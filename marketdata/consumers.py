@@ -49,8 +49,8 @@ DRAIN_SECONDS_MAX = 10.0
 CLOSE_TOO_SLOW = 4008
 CLOSE_FAULT = 1011
 SHOWN_MAX = 64
-PUBLIC_KINDS = ("trade", "depth", "delta", "ticker")
-CONFLATED_KINDS = ("depth", "ticker", "kline")
+PUBLIC_KINDS = ("trade", "depth", "delta", "ticker", "auction")
+CONFLATED_KINDS = ("depth", "ticker", "kline", "auction")
 UNSEEN = -1
 
 
@@ -197,7 +197,7 @@ class PublicFeed(AsyncWebsocketConsumer):
         return {}
 
     async def begin(self, subscription: Subscription) -> None:
-        """Send what a new subscriber starts from: the book, the last ticker or candle; for trades nothing."""
+        """Send what a new subscriber starts from: the book, the last ticker, candle or auction; for trades nothing."""
         if subscription.kind == "delta":
             await self._snapshot(subscription)
         elif subscription.kind in CONFLATED_KINDS:

@@ -8,7 +8,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from marketdata import states
 from marketdata.units import InstrumentSpec
+from matching_worker.protocol import TradingState
 
 INTERVALS: Final = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14_400, "1d": 86_400}
 """Candle intervals in seconds, aligned to 1970-01-01 UTC."""
@@ -54,6 +56,16 @@ class Bar(NamedTuple):
     volume: int
     turnover: int
     trade_count: int
+
+
+class Auction(NamedTuple):
+    """What an instrument allows, and what a call auction would do now; prices and lots 0 when nothing would trade."""
+
+    state: TradingState = TradingState.CONTINUOUS
+    ticks: int = 0
+    lots: int = 0
+    surplus: int = 0
+    """Lots that would like to buy at the price less lots that would like to sell."""
 
 
 def book_key(symbol: str) -> str:
@@ -203,7 +215,9 @@ def ticker_message(
     spec: InstrumentSpec,
     day: Bar | None,
     *,
+    state: TradingState,
     last_ticks: int,
+    mark_ticks: int,
     bid_ticks: int,
     ask_ticks: int,
     sequence: int,
@@ -214,7 +228,9 @@ def ticker_message(
     Args:
         spec: The instrument.
         day: The last 24 hours as one bar; None without trades in them.
+        state: What the instrument allows.
         last_ticks: Last trade; 0 before the first.
+        mark_ticks: Mark price; 0 before the first.
         bid_ticks: Best bid; 0 where there is none.
         ask_ticks: Best ask; 0 where there is none.
         sequence: Command sequence.
@@ -228,7 +244,9 @@ def ticker_message(
     return {
         "type": "ticker",
         "symbol": spec.symbol,
+        "state": states.word(state),
         "last_price": price(last_ticks),
+        "mark_price": price(mark_ticks),
         "best_bid": price(bid_ticks),
         "best_ask": price(ask_ticks),
         "open_24h": price(day.open) if day else None,
@@ -239,6 +257,20 @@ def ticker_message(
         "change_24h": spec.wire_ticks(change),
         "change_rate_24h": rate_text(change, day.open) if day else "0",
         "trade_count_24h": day.trade_count if day else 0,
+        "timestamp": timestamp_ms,
+        "sequence": sequence,
+    }
+
+
+def auction_message(spec: InstrumentSpec, auction: Auction, *, sequence: int, timestamp_ms: int) -> dict[str, Any]:
+    """Return an `auction` message; the price is null while nothing would trade, as it is outside of an auction."""
+    return {
+        "type": "auction",
+        "symbol": spec.symbol,
+        "state": states.word(auction.state),
+        "price": spec.wire_ticks(auction.ticks) if auction.ticks else None,
+        "quantity": spec.wire_lots(auction.lots),
+        "imbalance": spec.wire_lots(auction.surplus),
         "timestamp": timestamp_ms,
         "sequence": sequence,
     }

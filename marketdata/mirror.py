@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from marketdata.feed import DEPTH_LEVELS_MAX, INTERVALS, SIDES, Bar, merged, trade_text
+from marketdata.feed import DEPTH_LEVELS_MAX, INTERVALS, SIDES, Auction, Bar, merged, trade_text
 from marketdata.units import InstrumentSpec
-from matching_worker.protocol import EventKind, Rows, Side
+from matching_worker.protocol import EventKind, Rows, Side, TradingState
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_MINUTE: Final = 60_000_000_000
@@ -42,10 +42,13 @@ class Step(NamedTuple):
     timestamp_ms: int
     trades: list[tuple[int, str]]
     """(trade number, finished message), in order."""
+    has_new_auction: bool
+    """Whether the state of the instrument, or what its auction would do, has changed."""
+    has_new_mark: bool
 
 
 class Book:
-    """One instrument: what stands on both sides, the day's candles, where its streams are."""
+    """One instrument: what stands on both sides, what it allows, the day's candles, where its streams are."""
 
     def __init__(self, spec: InstrumentSpec, *, sequence: int) -> None:
         self.spec = spec
@@ -54,6 +57,8 @@ class Book:
         self.timestamp_ms = 0
         self.trade_number = 0
         self.last_ticks = 0
+        self.mark_ticks = 0
+        self.auction = Auction()
         self.day: deque[Bar] = deque()
         self.bars: dict[str, Bar] = {}
 
@@ -70,20 +75,26 @@ class Book:
         for bar in minutes:
             self._add_minute(bar)
 
-    def apply(self, events: Rows) -> Step:
+    def apply(self, events: Rows, mark_ticks: int = 0) -> Step:
         """Take in this instrument's events, in order.
 
         Args:
             events: (event_count,) EVENT_DTYPE, at least one, all of this instrument.
+            mark_ticks: The mark price that came with them; 0 without one.
         """
         previous, last = self.sequence, events[-1]
         self.timestamp_ms = int(last["timestamp_ns"]) // NS_PER_MS
         changes = self._apply_levels(events[events["level_lots"] >= 0])
-        fills = events[(events["kind"] == EventKind.FILL) & (events["trade_number"] > self.trade_number)]
+        kinds, auction = events["kind"], self.auction
+        fills = events[(kinds == EventKind.FILL) & (events["trade_number"] > self.trade_number)]
         trades = self._apply_fills(fills) if len(fills) else []
         if changes:
             self.sequence = int(last["sequence"])
-        return Step(self, changes, previous, self.sequence, self.timestamp_ms, trades)
+        self._apply_states(events[(kinds == EventKind.STATE_CHANGED) | (kinds == EventKind.AUCTION_PRICE)])
+        has_new_mark = mark_ticks not in {0, self.mark_ticks}
+        self.mark_ticks = mark_ticks or self.mark_ticks
+        has_new_auction = self.auction != auction
+        return Step(self, changes, previous, self.sequence, self.timestamp_ms, trades, has_new_auction, has_new_mark)
 
     def best(self, side: int) -> int:
         """Return the best price of a side in ticks, 0 where it is empty."""
@@ -124,6 +135,16 @@ class Book:
                 del self.sides[side][ticks]
             changes.append(Change(side, ticks, change, total))
         return changes
+
+    def _apply_states(self, events: Rows) -> None:
+        """Take the last state, and what was told of an auction in it: a new state begins without a price."""
+        changed = np.flatnonzero(events["kind"] == EventKind.STATE_CHANGED)
+        if len(changed):
+            self.auction = Auction(TradingState(int(events["qty_lots"][changed[-1]])))
+            events = events[changed[-1] + 1 :]
+        if len(events):
+            ticks, lots, surplus = (int(events[name][-1]) for name in ("price_ticks", "qty_lots", "left_lots"))
+            self.auction = Auction(self.auction.state, ticks, lots, surplus)
 
     def _apply_fills(self, fills: Rows) -> list[tuple[int, str]]:
         """Fold trades into the candles and write their messages."""
@@ -173,11 +194,13 @@ class Mirror:
         self.books: dict[int, Book] = {}
         self.sequence = 0
 
-    def apply(self, events: Rows) -> list[Step]:
+    def apply(self, events: Rows, marks: Rows | None = None) -> list[Step]:
         """Take in events of any instruments, in order; the books must exist.
 
         Args:
             events: (event_count,) EVENT_DTYPE; whole commands.
+            marks: (mark_count,) COMMAND_DTYPE, the MARK_PRICE commands among those; an event does not tell which
+                kind of price it is about.
 
         Returns:
             One step per instrument touched.
@@ -185,9 +208,13 @@ class Mirror:
         fresh = events[events["sequence"] > self.sequence]
         if not len(fresh):
             return []
+        mark_ticks: dict[int, int] = {}
+        if marks is not None:
+            new = marks[marks["sequence"] > self.sequence]
+            mark_ticks = dict(zip(new["instrument_id"].tolist(), new["price_ticks"].tolist(), strict=True))
         self.sequence = int(fresh["sequence"][-1])
         return [
-            self.books[instrument_id].apply(rows)
+            self.books[instrument_id].apply(rows, mark_ticks.get(instrument_id, 0))
             for instrument_id, rows in _by_instrument(fresh)
             if instrument_id in self.books
         ]

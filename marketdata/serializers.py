@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from exchange.api.requests import StrictSerializer, WordField
 from exchange.api.serializers import DecimalStringField, WireNumberField
-from marketdata import feed
+from marketdata import feed, states
 from marketdata.selectors import KLINES_MAX
 
 DEPTH_DEFAULT = 50
@@ -37,6 +37,14 @@ class KlineQuery(StrictSerializer):
     )
 
 
+class StateField(serializers.ChoiceField):
+    """What an instrument allows."""
+
+    def __init__(self, **options: Any) -> None:
+        words = "pre_open and auction: orders rest and nothing trades; halted, cancel_only, closed: no new orders."
+        super().__init__(choices=[(word, word) for word in states.WORDS], help_text=words, **options)
+
+
 class InstrumentResponse(serializers.Serializer[Any]):
     """What is traded, and under which rules."""
 
@@ -46,6 +54,7 @@ class InstrumentResponse(serializers.Serializer[Any]):
     base = serializers.CharField()
     quote = serializers.CharField()
     status = serializers.CharField()
+    state = StateField()
     tick_size = DecimalStringField(help_text="Major units.")
     lot_size = DecimalStringField()
     min_notional = DecimalStringField()
@@ -90,6 +99,7 @@ class TickerResponse(serializers.Serializer[Any]):
     """The last 24 hours of an instrument, and its best prices."""
 
     symbol = serializers.CharField()
+    state = StateField()
     last_price = WireNumberField(allow_null=True)
     mark_price = WireNumberField(
         allow_null=True, help_text="What orders with trigger_by mark watch; null where none is known."
@@ -107,6 +117,20 @@ class TickerResponse(serializers.Serializer[Any]):
     trade_count_24h = serializers.IntegerField()
     timestamp = serializers.IntegerField(help_text="Milliseconds.")
     sequence = serializers.IntegerField()
+
+
+class AuctionResponse(serializers.Serializer[Any]):
+    """What an instrument allows, and what its auction would do now."""
+
+    symbol = serializers.CharField()
+    state = StateField()
+    price = WireNumberField(
+        allow_null=True, help_text="At which the auction would trade now. null while nothing would, or without auction."
+    )
+    quantity = WireNumberField(help_text="How much would trade.")
+    imbalance = WireNumberField(help_text="Demand less supply at the price.")
+    timestamp = serializers.IntegerField(help_text="Milliseconds.")
+    sequence = serializers.IntegerField(help_text="The last command in it.")
 
 
 class TimeResponse(serializers.Serializer[Any]):

@@ -11,6 +11,8 @@ from typing import ClassVar
 
 from exchange.kernel.errors import DomainError, gettext_noop, require
 from exchange.kernel.money import EXACT, plain, round_down, to_quanta
+from marketdata import states
+from matching_worker.protocol import TradingState
 
 TICKS_MAX = 2**40
 """The highest price the engine's ladder knows."""
@@ -105,6 +107,16 @@ class InstrumentSpec:
     status: str = "TRADING"
     shard: int = 0
     is_demo: bool = False
+
+    @property
+    def engine_state(self) -> TradingState:
+        """Return what it allows, as the engine says it."""
+        return states.ENGINE_STATES[self.status]
+
+    @property
+    def state(self) -> str:
+        """Return what it allows, as the wire says it."""
+        return states.word(self.engine_state)
 
     @cached_property
     def unit_quanta(self) -> int:

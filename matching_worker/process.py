@@ -25,6 +25,7 @@ from django.db import connections
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import require
 from exchange.observability import metrics
+from marketdata import feed
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
 from matching_worker import stages
@@ -48,6 +49,7 @@ CLOCK_SECONDS = 1.0
 """How often it is looked whether an order's time is over."""
 
 LEASE_WAIT_SECONDS = 5.0
+NS_PER_MS = 1_000_000
 
 
 class WorkerProcess:
@@ -237,7 +239,7 @@ class WorkerProcess:
         require(self.publisher.is_running, "the feed's thread has ended")
         started = time.perf_counter()
         for batch in batches:
-            self.publisher.publish(batch.events)
+            self.publisher.publish(batch.events, _marks(batch))
             _count(batch)
             self._count_throughput(len(batch.commands))
         metrics.STAGE_SECONDS.labels("publish").observe(time.perf_counter() - started)
@@ -270,6 +272,11 @@ class WorkerProcess:
             engine.sequence,
             trades={spec.id: (engine.trade_number(spec.id), engine.last_price_ticks(spec.id)) for spec in specs},
             minutes={spec.id: instruments.minutes(spec, utc_now()) for spec in specs},
+            auctions={
+                spec.id: feed.Auction(engine.trading_state(spec.id), *engine.indication(spec.id)) for spec in specs
+            },
+            marks={spec.id: engine.mark_price_ticks(spec.id) for spec in specs},
+            timestamp_ms=engine.time_ns // NS_PER_MS,
         )
 
     def _health(self) -> dict[str, object]:
@@ -284,6 +291,16 @@ class WorkerProcess:
             "stages": self.ring.sequences() if hasattr(self, "ring") else {},
             "snapshot": self.shard.snapshotter.describe(),
         }
+
+
+def _marks(batch: Batch) -> Rows | None:
+    """Return the mark prices that the engine took; None without one."""
+    marks: Rows = batch.commands[batch.commands["kind"] == CommandKind.MARK_PRICE]
+    if not len(marks):
+        return None
+    refused = batch.events["sequence"][batch.events["kind"] == EventKind.REJECTED]
+    taken: Rows = marks[~np.isin(marks["sequence"], refused)]
+    return taken
 
 
 def _count(batch: Batch) -> None:

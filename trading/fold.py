@@ -14,6 +14,7 @@ from exchange.kernel.errors import require
 from exchange.kernel.money import from_quanta
 from ledger.entries import EntryDraft
 from ledger.posting_rules import EventKind, draft
+from ledger.waterfall import Debts
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind, Reason, Rows, Side
 from matching_worker.protocol import EventKind as EngineEvent
@@ -79,9 +80,12 @@ class Outcome:
 class SettlementFold:
     """Applies events one after the other to loaded orders and holdings."""
 
-    def __init__(self, orders: Mapping[int, OrderState], holdings: dict[tuple[int, int], HoldingState]) -> None:
+    def __init__(
+        self, orders: Mapping[int, OrderState], holdings: dict[tuple[int, int], HoldingState], debts: Debts
+    ) -> None:
         self.orders = orders
         self.holdings = holdings
+        self.debts = debts
         self.outcome = Outcome()
 
     def apply(self, commands: Rows, events: Rows) -> Outcome:
@@ -143,7 +147,7 @@ class SettlementFold:
         self._holding(buyer).buy(quantity, notional)
         self._holding(seller).sell(quantity)
         self.outcome.trades.append(trade)
-        self.outcome.entries.append(_spot_fill(trade, hold_share, quantity, taker.trace))
+        self.outcome.entries.append(_spot_fill(trade, hold_share, quantity, taker.trace, self.debts))
         for order in (taker, maker):
             if order.row.status == OrderStatus.FILLED:
                 self._end_amend(order, event, at)
@@ -304,6 +308,7 @@ class SettlementFold:
                     roles={"user": order.user_id},
                     assets={"asset": order.hold_asset},
                     amounts={"amount": from_quanta(amount, order.hold_decimals)},
+                    debts=self.debts,
                 )
             )
 
@@ -313,7 +318,7 @@ def _touch(order: OrderState, event: dict[str, Any], at: datetime) -> None:
     order.row.sequence, order.row.updated_at, order.changed = event["sequence"], at, True
 
 
-def _spot_fill(trade: TradeFact, hold_share: int, quantity: int, trace: str) -> EntryDraft:
+def _spot_fill(trade: TradeFact, hold_share: int, quantity: int, trace: str, debts: Debts) -> EntryDraft:
     """Return the one entry of a spot match: posting_rules.SPOT_FILL."""
     spec = trade.spec
     improvement = hold_share - trade.notional - trade.buyer_fee
@@ -335,4 +340,5 @@ def _spot_fill(trade: TradeFact, hold_share: int, quantity: int, trace: str) -> 
         assets={"base": spec.base, "quote": spec.quote},
         amounts={name: from_quanta(value, spec.quote_decimals) for name, value in amounts.items()}
         | {"quantity": from_quanta(quantity, spec.base_decimals)},
+        debts=debts,
     )

@@ -3,6 +3,8 @@
 from decimal import Decimal
 from typing import NamedTuple
 
+from ledger.access import Role
+
 DEMO_PASSWORD = "let-me-trade-2330"  # noqa: S105 -- shown to everyone; demo users can sign in with DEMO on only
 MAKER_TIER = "MARKET_MAKER"
 MAKER_ORDERS_PER_DAY = 2_000_000
@@ -39,6 +41,7 @@ class DemoUser(NamedTuple):
     funds: dict[str, Decimal]
     is_maker: bool = False
     is_administrator: bool = False
+    finance_role: Role | None = None
 
 
 ASSETS = (
@@ -81,6 +84,10 @@ USERS = (
     DemoUser("alice", "Alice (demo)", _TRADER_FUNDS),
     DemoUser("bob", "Bob (demo)", _TRADER_FUNDS),
     DemoUser("admin", "Administrator (demo)", {}, is_administrator=True),
+    DemoUser("accountant", "Accountant (demo)", {}, finance_role=Role.ACCOUNTANT),
+    DemoUser("approver", "Approver (demo)", {}, finance_role=Role.APPROVER),
+    DemoUser("auditor", "Auditor (demo)", {}, finance_role=Role.AUDITOR),
+    DemoUser("support", "Support (demo)", {}, finance_role=Role.SUPPORT),
     DemoUser("demo-maker-1", "Demo maker 1", _MAKER_FUNDS, is_maker=True),
     DemoUser("demo-maker-2", "Demo maker 2", _MAKER_FUNDS, is_maker=True),
 )

@@ -15,7 +15,7 @@ from exchange.demo import catalogue
 from exchange.demo.catalogue import DemoInstrument, DemoUser
 from exchange.kernel.errors import DomainError, gettext_noop, require
 from ledger.models import Asset
-from ledger.services import accounts, transfers
+from ledger.services import accounts, roles, transfers
 from marketdata.models import Instrument
 from risk.models import RiskTier, TraderProfile
 
@@ -99,11 +99,13 @@ def _seed_users(wanted: Sequence[DemoUser], *, now: datetime) -> dict[str, int]:
                 user.username,
                 password=catalogue.DEMO_PASSWORD,
                 first_name=user.first_name,
-                is_staff=user.is_administrator,
+                is_staff=user.is_administrator or user.finance_role is not None,
                 is_superuser=user.is_administrator,
                 is_demo=True,
                 date_joined=now,
             )
+            if user.finance_role is not None:
+                roles.grant(found.pk, user.finance_role)
         if not found.is_demo:
             raise DemoNameTakenError(username=user.username)
         owner_ids[user.username] = int(found.pk)

@@ -7,6 +7,8 @@ from exchange.demo import catalogue, seed
 from exchange.demo.seed import DemoNameTakenError
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import InvariantViolationError
+from ledger import access
+from ledger.access import RIGHTS, Right, Role
 from ledger.models import Asset, DepositNotice
 from ledger.services import accounts
 from ledger.services.accounts import AccountKey
@@ -35,6 +37,10 @@ def test_the_demo_has_its_assets_instruments_and_logins() -> None:
         ("alice", False),
         ("bob", False),
         ("admin", True),
+        ("accountant", False),
+        ("approver", False),
+        ("auditor", False),
+        ("support", False),
     ]
     assert set(Asset.objects.values_list("code", flat=True)) >= {"TWD", "USD", "USDT", "BTC", "2330", "AAPL"}
     assert dict(Instrument.objects.filter(is_demo=True).values_list("symbol", "reference_price")) == {
@@ -44,6 +50,14 @@ def test_the_demo_has_its_assets_instruments_and_logins() -> None:
     }
     for login in logins:
         assert signed_in(login.username, login.password) == user_id(login.username)
+
+
+def test_the_demos_staff_have_the_rights_of_their_roles() -> None:
+    seed.seed(now=utc_now())
+
+    approver = get_user_model().objects.get(username="approver")
+
+    assert {right for right in Right if access.may(approver, right)} == RIGHTS[Role.APPROVER]
 
 
 def test_demo_funds_are_deposits_in_the_ledger() -> None:

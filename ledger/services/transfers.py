@@ -16,7 +16,7 @@ from ledger import posting_rules
 from ledger.currencies import currency
 from ledger.models import Asset, DepositNotice
 from ledger.posting_rules import EventKind
-from ledger.services import accounts, journal
+from ledger.services import accounts, debts, journal
 from ledger.services.journal import PostedEntry
 
 DEFAULT_CUSTODY = "main"
@@ -85,7 +85,8 @@ def _check(requests: Sequence[Deposit]) -> None:
 def deposit(requests: Sequence[Deposit], now: datetime) -> list[PostedEntry]:
     """Credit a batch of deposits, all or none. Repeating a key credits nothing more.
 
-    Statements are constant whatever the batch: assets, gates, account ids, the door, the notices.
+    A deposit of a debtor repays the debt first. Statements are constant whatever the batch: assets, gates, debts,
+    account ids, the door, the notices; and the repayments, where a batch mixed repeats with what is new.
 
     Raises:
         UnknownAssetError: An asset does not exist.
@@ -95,7 +96,9 @@ def deposit(requests: Sequence[Deposit], now: datetime) -> list[PostedEntry]:
     if not requests:
         return []
     _check(requests)
-    accounts.lock({request.owner_id for request in requests})
+    owner_ids = {request.owner_id for request in requests}
+    accounts.lock(owner_ids)
+    owed = debts.owed(owner_ids)
     trace = trace_id(to_ns(now))
     drafts = [
         posting_rules.draft(
@@ -107,10 +110,13 @@ def deposit(requests: Sequence[Deposit], now: datetime) -> list[PostedEntry]:
             assets={"asset": request.asset},
             amounts={"amount": request.amount},
             parts={"custody": request.custody},
+            debts=owed,
         )
         for request in requests
     ]
     entries = journal.post(drafts, now)
+    if any(entry.repeated for entry in entries):  # a repeat repaid nothing, though its draft had counted on it
+        debts.repay_from_available(owner_ids, cause=f"deposit:{entries[-1].id}", trace=trace, now=now)
     DepositNotice.objects.bulk_create(
         DepositNotice(
             owner_id=request.owner_id,

@@ -4,8 +4,9 @@ import pytest
 from django.db import connection, transaction
 
 from ledger import audit
+from ledger.posting_rules import EventKind
 from ledger.services import accounts, journal
-from ledger.tests.factories import NOW, freeze, unfreeze
+from ledger.tests.factories import NOW, event, freeze, unfreeze
 
 
 def _broken() -> list[str]:
@@ -43,6 +44,7 @@ FORGERIES = {
     "UPDATE ledger_account SET owner_id = owner_id + 1 WHERE code = '3010'": {
         "entries balance in the user's view",
         "every user's own books balance",
+        "every deposit has its entry",
     },
     "UPDATE ledger_account SET asset = 'NOSUCH' WHERE code = '1110'": {
         "entries balance in the platform's view",
@@ -104,6 +106,13 @@ def test_a_negative_wallet_and_a_doubled_key_are_found_by_name(customer) -> None
         )
 
     assert {"users' wallets are at or above zero", "every key posted once"} <= set(_broken())
+
+
+def test_a_debtor_who_has_something_available_is_found_by_name(customer) -> None:
+    alice = customer("alice", USDT=100)
+    journal.post([event(EventKind.DEBT_CHARGE, "c", alice.id, 30)], NOW)
+
+    assert _broken() == ["nobody owes while having something available"]
 
 
 def test_what_is_broken_is_said_and_long_lists_are_cut(customer) -> None:

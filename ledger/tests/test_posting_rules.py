@@ -1,5 +1,8 @@
 """Worked examples: each event with its numbers, as it stands in the user's journal and in the platform's."""
 
+import re
+from collections import defaultdict
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
@@ -7,11 +10,48 @@ from django.db import connection
 
 from exchange.kernel.errors import InvariantViolationError
 from ledger import posting_rules
-from ledger.chart import CHART, AccountCode
-from ledger.entries import AccountKey, EntryDraft
-from ledger.posting_rules import RULES, EventKind
+from ledger.chart import CHART, AccountCode, Face
+from ledger.entries import EntryDraft
+from ledger.models import JournalEntry
+from ledger.posting_rules import RULES, WITHOUT_RULE, EventKind
 from ledger.services import journal
+from ledger.tests import worked
 from ledger.tests.factories import NOW, event, freeze, spot_fill
+from ledger.tests.fixtures import make_asset
+
+Amounts = dict[str, Decimal]
+
+
+def _opened(amounts: Amounts) -> Amounts:
+    """Make hold share and credit of an opening fit the rest."""
+    over = amounts["drawn"] + amounts["borrowed"] - amounts["margin"] - amounts["fee"]
+    return amounts | {"hold_share": max(-over, Decimal(0)), "credited": max(over, Decimal(0))}
+
+
+def _closed(amounts: Amounts) -> Amounts:
+    """Make margin and credit of a close fit the rest."""
+    paid_in = sum(amounts[name] for name in ("hold_share", "drawn", "borrowed", "profit"))
+    over = paid_in - amounts["loss"] - amounts["fee"]
+    return amounts | {"margin": max(-over, Decimal(0)), "credited": max(over, Decimal(0))}
+
+
+def _traded(amounts: Amounts) -> Amounts:
+    """Make hold share and fees of a spot fill fit the rest."""
+    notional = amounts["notional"] + amounts["seller_fee"]
+    return amounts | {
+        "notional": notional,
+        "hold_share": notional + amounts["buyer_fee"] + amounts["improvement"],
+        "total_fee": amounts["buyer_fee"] + amounts["seller_fee"],
+    }
+
+
+FITTING: dict[EventKind, Callable[[Amounts], Amounts]] = {
+    **dict.fromkeys(worked.OPENS, _opened),
+    **dict.fromkeys(worked.CLOSES, _closed),
+    EventKind.SPOT_FILL: _traded,
+    EventKind.WITHDRAWAL_SETTLE: lambda amounts: amounts | {"amount": amounts["amount"] + amounts["fee"]},
+}
+"""How the amounts of a rule depend on each other; elsewhere each is free."""
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -153,21 +193,11 @@ def test_a_maker_rebate_is_the_users_gain_and_the_platforms_expense(customer) ->
 
 def _owe(owner_id: int, amount: int) -> EntryDraft:
     """Draft a loss beyond margin that became debt: cost and debt of the user, receivable and clearing."""
-    return EntryDraft(
-        "DEBT_CHARGE",
-        "owe",
-        NOW,
-        "t",
-        [
-            (AccountKey(owner_id, AccountCode.COST_REALISED, "USDT"), Decimal(amount)),
-            (AccountKey(owner_id, AccountCode.DEBT, "USDT"), Decimal(-amount)),
-            (AccountKey(None, AccountCode.CLEARING, "USDT", "BTC-PERP"), Decimal(-amount)),
-        ],
-    )
+    return event(EventKind.DEBT_CHARGE, "owe", owner_id, amount)
 
 
 def test_debt_stands_as_a_receivable_and_is_repaid_from_available(customer) -> None:
-    alice = customer("alice", USDT=50)
+    alice = customer("alice", USDT=20)
     owed_user, owed_platform = _post(_owe(alice.id, 30))
 
     user, platform = _post(event(EventKind.DEBT_REPAYMENT, "p", alice.id, 20))
@@ -179,7 +209,8 @@ def test_debt_stands_as_a_receivable_and_is_repaid_from_available(customer) -> N
 
 
 def test_debt_written_off_is_the_users_gain_and_a_bad_debt(customer) -> None:
-    alice = customer("alice", USDT=50)
+    alice = customer("alice")
+    make_asset("USDT")
     _post(_owe(alice.id, 30))
 
     user, platform = _post(event(EventKind.DEBT_WRITE_OFF, "w", alice.id, 30))
@@ -200,9 +231,57 @@ def test_capital_fills_custody_and_insurance(customer) -> None:
 
 
 def test_every_event_has_a_rule_and_every_rule_parses() -> None:
-    assert set(RULES) == set(EventKind)
-    assert all(CHART[code].code == code for code in posting_rules.ACCOUNTS.values())
-    assert set(posting_rules.ACCOUNTS.values()) == set(AccountCode)
+    assert set(RULES) | WITHOUT_RULE == set(EventKind)
+    assert set(RULES) & WITHOUT_RULE == set()
+    assert all(CHART[code].code == code for code in AccountCode)
+
+
+def test_a_kind_without_rule_cannot_be_drafted_from_amounts() -> None:
+    with pytest.raises(KeyError):
+        event(EventKind.MANUAL, "m", 1, 5)
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_whatever_the_amounts_a_rule_that_balances_once_balances_always(kind) -> None:
+    """Amounts are powers of 7: whatever a line forgets or counts twice shows in the sum."""
+    names = sorted({name for line in RULES[kind] for name in re.findall("[a-z_]+", line.amount)})
+    values = {name: Decimal(7) ** place for place, name in enumerate(names)}
+    fitting = FITTING.get(kind, dict)
+
+    draft = posting_rules.draft(
+        kind,
+        key="k",
+        effective_at=NOW,
+        trace="t",
+        roles={"user": 1, "buyer": 2, "seller": 3},
+        assets={"asset": "USDT", "base": "BTC", "quote": "USDT"},
+        amounts=fitting(values),
+    )
+
+    user: dict[tuple, Decimal] = defaultdict(Decimal)
+    platform: dict[str, Decimal] = defaultdict(Decimal)
+    for key, amount in draft.lines:
+        face = CHART[AccountCode(key.code)].face
+        if face != Face.PLATFORM:
+            user[key.owner_id, key.asset] += amount
+        if face != Face.USER:
+            platform[key.asset] += -amount if face == Face.BOTH else amount
+    assert set(user.values()) | set(platform.values()) == {Decimal(0)}
+
+
+def test_a_credit_repays_debt_first_in_the_same_entry(customer) -> None:
+    alice = customer("alice")
+    make_asset("USDT")
+    _post(_owe(alice.id, 30))
+
+    alice.deposit(USDT=50)
+
+    assert _view("user_journal", JournalEntry.objects.latest("id").pk) == [
+        ("debt", "USDT", 30),
+        ("wallet.available", "USDT", 20),
+        ("external", "USDT", -50),
+    ]
+    assert alice.balance("USDT") == 20
 
 
 def test_a_negative_amount_is_a_bug_not_a_turned_entry() -> None:

@@ -7,9 +7,10 @@ from exchange.kernel.errors import InvariantViolationError
 from exchange.kernel.money import InexactAmountError
 from ledger.currencies import currency
 from ledger.models import DepositNotice, JournalEntry
-from ledger.services import transfers
+from ledger.posting_rules import EventKind
+from ledger.services import debts, journal, transfers
 from ledger.services.transfers import Deposit, DepositAmountError, UnknownAssetError
-from ledger.tests.factories import NOW
+from ledger.tests.factories import NOW, event
 from ledger.tests.fixtures import make_asset
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -28,8 +29,8 @@ def test_a_batch_of_deposits_is_a_constant_number_of_statements(customer, django
 
     for size in (1, 20):
         requests = [Deposit(person.id, "USDT", Decimal(5), f"{size}:{person.id}") for person in people[:size]]
-        # savepoint, assets, gates, find accounts, open the missing, door, notices, release
-        with django_assert_num_queries(8):
+        # savepoint, assets, gates, debts, find accounts, open the missing, door, notices, release
+        with django_assert_num_queries(9):
             transfers.deposit(requests, NOW)
 
     assert [person.balance("USDT") for person in people] == [Decimal(10)] + [Decimal(5)] * 19
@@ -46,6 +47,20 @@ def test_a_repeated_deposit_credits_once(customer) -> None:
     assert {entry.id for entry in again} == {first.id}
     assert alice.balance("USDT") == 51
     assert DepositNotice.objects.filter(key="bank:123").count() == 1
+
+
+def test_a_batch_that_repeats_a_deposit_of_a_debtor_still_repays_with_the_new_one(customer) -> None:
+    alice = customer("alice", USDT=10)
+    old = Deposit(alice.id, "USDT", Decimal(40), "old")
+    transfers.deposit([old], NOW)
+    journal.post(
+        [event(EventKind.ORDER_FREEZE, "f", alice.id, 50), event(EventKind.DEBT_CHARGE, "c", alice.id, 30)], NOW
+    )
+
+    transfers.deposit([old, Deposit(alice.id, "USDT", Decimal(100), "new")], NOW)
+
+    assert alice.balance("USDT") == 70
+    assert debts.owed([alice.id]).of(alice.id, "USDT") == 0
 
 
 def test_a_deposit_is_kept_as_money_that_people_can_read(customer) -> None:

@@ -11,11 +11,17 @@ from marketdata.services.transport import Mode, Outcome, Pair, Write
 DEPTH_SECONDS: Final = 0.1
 TICKER_SECONDS: Final = 0.25
 KLINE_SECONDS: Final = 0.25
+AUCTION_SECONDS: Final = 0.1
 BEAT_SECONDS: Final = 1.0
 """How often a quiet book's consumers hear where the stream stands: how long a loss can stay unseen."""
 TRADES_KEPT_MAX: Final = 10_000
 """Trade messages kept while Redis is away; older ones are lost to the feed, not to REST."""
-CONFLATED: Final = {"depth": DEPTH_SECONDS, "ticker": TICKER_SECONDS, "kline": KLINE_SECONDS}
+CONFLATED: Final = {
+    "depth": DEPTH_SECONDS,
+    "ticker": TICKER_SECONDS,
+    "kline": KLINE_SECONDS,
+    "auction": AUCTION_SECONDS,
+}
 
 
 class Stream:
@@ -44,6 +50,10 @@ class Stream:
             self._owed |= {"depth", "ticker"}
         if step.trades:
             self._owed.add("kline")
+        if step.has_new_auction:
+            self._owed |= {"auction", "ticker"}
+        if step.has_new_mark:
+            self._owed.add("ticker")
 
     def lose(self) -> None:
         """Note that a delta will not be sent: the whole book must be written before the next."""
@@ -81,7 +91,7 @@ class Stream:
             self._trades.popleft()
 
     def conflated(self, sequence: int, now: float) -> list[Pair]:
-        """Return the depth, ticker and candle messages that are owed and due.
+        """Return the depth, ticker, candle and auction messages that are owed and due.
 
         Args:
             sequence: The last command seen; orders these messages.
@@ -91,7 +101,8 @@ class Stream:
         for kind in sorted(kind for kind in self._owed if self._due[kind] <= now):
             self._owed.discard(kind)
             self._due[kind] = now + CONFLATED[kind]
-            texts = {"depth": self._depth, "ticker": self._ticker, "kline": self._klines}[kind](sequence)
+            writers = {"depth": self._depth, "ticker": self._ticker, "kline": self._klines, "auction": self._auction}
+            texts = writers[kind](sequence)
             pairs += [(name, self._envelope(name, 0, sequence, [text])) for name, text in texts]
         return pairs
 
@@ -144,7 +155,7 @@ class Stream:
         """Return the marks that make consumers forget what an earlier writer sent."""
         sent = self._trades[0][0] - 1 if self._trades else self.book.trade_number
         pairs = [self._pair("trade", 0, sent, [], feed.Mark.START)]
-        pairs += [self._pair(kind, 0, 0, [], feed.Mark.START) for kind in ("depth", "ticker")]
+        pairs += [self._pair(kind, 0, 0, [], feed.Mark.START) for kind in ("depth", "ticker", "auction")]
         for interval in feed.INTERVALS:
             name = feed.channel("kline", self.book.spec.symbol, interval)
             pairs.append((name, self._envelope(name, 0, 0, [], feed.Mark.START)))
@@ -171,13 +182,21 @@ class Stream:
         message = feed.ticker_message(
             book.spec,
             book.last_day(),
+            state=book.auction.state,
             last_ticks=book.last_ticks,
+            mark_ticks=book.mark_ticks,
             bid_ticks=book.best(BIDS),
             ask_ticks=book.best(ASKS),
             sequence=sequence,
             timestamp_ms=book.timestamp_ms,
         )
         return [(feed.channel("ticker", book.spec.symbol), feed.dumps(message))]
+
+    def _auction(self, sequence: int) -> list[tuple[str, str]]:
+        """Return what the instrument allows, and the price of its auction."""
+        book = self.book
+        message = feed.auction_message(book.spec, book.auction, sequence=sequence, timestamp_ms=book.timestamp_ms)
+        return [(feed.channel("auction", book.spec.symbol), feed.dumps(message))]
 
     def _klines(self, sequence: int) -> list[tuple[str, str]]:
         """Return the open candle of every interval."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from matching_worker.protocol import EVENT_DTYPE, EventKind, Rows, Side
+from matching_worker.protocol import EVENT_DTYPE, EventKind, Rows, Side, TradingState
 
 START_NS = 1_772_600_767_000_000_000  # 2026-03-04 05:06:07 UTC
 
@@ -43,6 +43,23 @@ def fill(sequence: int, number: int, taker: Side, ticks: int, lots: int, level: 
         level_lots=level,
         trade_number=number,
         trade_id=1000 + number,
+        **fields,
+    )
+
+
+def state_changed(sequence: int, state: TradingState, **fields: Any) -> Rows:
+    """Return the event of an instrument that now allows something else."""
+    return event(sequence=sequence, kind=EventKind.STATE_CHANGED, qty_lots=state, **fields)
+
+
+def auction_price(sequence: int, ticks: int, lots: int, surplus: int, **fields: Any) -> Rows:
+    """Return the event of an auction that would now trade otherwise; all 0 when nothing crosses any more."""
+    return event(
+        sequence=sequence,
+        kind=EventKind.AUCTION_PRICE,
+        price_ticks=ticks,
+        qty_lots=lots,
+        left_lots=surplus,
         **fields,
     )
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 from django.conf import settings
@@ -12,7 +13,11 @@ from django.db import connection
 
 from exchange.api.tests.fixtures import Api
 from exchange.kernel.clock import to_ns, utc_now
-from marketdata import feed
+from marketdata import feed, selectors
+from marketdata.models import Instrument, InstrumentStatus
+from marketdata.tests.events import auction_price, state_changed
+from marketdata.tests.test_publish import running
+from matching_worker.protocol import TradingState
 from trading.tests.road import make_asset, make_instrument
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +75,7 @@ def test_instruments_are_listed_with_their_rules(instruments: None, api: Api) ->
         "base": "BTC",
         "quote": "USDT",
         "status": "TRADING",
+        "state": "continuous",
         "tick_size": "0.01",
         "lot_size": "0.0001",
         "min_notional": "5",
@@ -148,6 +154,7 @@ def test_the_ticker_sums_the_last_day(books: None, api: Api) -> None:
     assert ticker.pop("timestamp") >= int(now.timestamp()) * 1000
     assert ticker == {
         "symbol": "2330.TW",
+        "state": "continuous",
         "last_price": 60300,
         "mark_price": None,
         "marked_at": None,
@@ -165,6 +172,56 @@ def test_the_ticker_sums_the_last_day(books: None, api: Api) -> None:
     }
 
 
+@pytest.mark.parametrize("status", InstrumentStatus)
+def test_every_status_has_a_state_that_instruments_ticker_and_auction_tell(
+    instruments: None, api: Api, status: InstrumentStatus
+) -> None:
+    Instrument.objects.filter(symbol="BTCUSDT").update(status=status)
+    Instrument.revision += 1
+
+    told = {
+        {row["symbol"]: row["state"] for row in api.get("/instruments").data}["BTCUSDT"],
+        api.get("/ticker/BTCUSDT").data["state"],
+        api.get("/auction/BTCUSDT").data["state"],
+    }
+
+    assert told == {{"TRADING": "continuous"}.get(status, status.value.lower())}
+
+
+def test_the_auction_is_told_as_the_feed_last_told_it(instruments: None, api: Api) -> None:
+    shares = selectors.instrument("2330.TW")
+    with running(specs=[shares], sequence=1) as publisher:
+        ids = {"instrument_id": shares.id}
+        publisher.publish(
+            np.concatenate([state_changed(2, TradingState.AUCTION, **ids), auction_price(3, 601, 40, -7, **ids)])
+        )
+        assert publisher.flush(10)
+
+    assert api.get("/auction/2330.TW").data == {
+        "symbol": "2330.TW",
+        "state": "auction",
+        "price": 60100,
+        "quantity": 40,
+        "imbalance": -7,
+        "timestamp": 1772600767000,
+        "sequence": 3,
+    }
+
+
+def test_without_an_auction_there_is_no_price(instruments: None, api: Api) -> None:
+    redis.Redis.from_url(settings.REDIS_URL).delete(feed.latest_key("auction.BTCUSDT"))
+
+    assert api.get("/auction/BTCUSDT").data == {
+        "symbol": "BTCUSDT",
+        "state": "continuous",
+        "price": None,
+        "quantity": "0",
+        "imbalance": "0",
+        "timestamp": 0,
+        "sequence": 0,
+    }
+
+
 def test_the_clock_is_told(api: Api) -> None:
     before = utc_now()
 
@@ -175,7 +232,7 @@ def test_the_clock_is_told(api: Api) -> None:
     assert data["timestamp"] == to_ns(told) // 1_000_000
 
 
-@pytest.mark.parametrize("call", ["depth", "klines", "ticker"])
+@pytest.mark.parametrize("call", ["depth", "klines", "ticker", "auction"])
 def test_an_unknown_symbol_is_refused(instruments: None, api: Api, call: str) -> None:
     answer = api.get(f"/{call}/NONE")
 

@@ -248,6 +248,7 @@ def test_depth_ticker_and_candles_begin_with_the_last_ones(market) -> None:
         ('{"action": "subscribe", "channels": [1]}', 5033),
         ('{"action": "subscribe", "channels": ["trade.NOPE"]}', 5030),
         ('{"action": "subscribe", "channels": ["mark.BTCUSDT"]}', 5030),
+        ('{"action": "subscribe", "channels": ["auction.NOPE"]}', 5030),
         ('{"action": "subscribe", "channels": ["kline.BTCUSDT"]}', 5030),
         ('{"action": "subscribe", "channels": ["kline.BTCUSDT.2m"]}', 5030),
         ('{"action": "subscribe", "channels": ["user.1"]}', 5030),

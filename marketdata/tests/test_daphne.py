@@ -17,11 +17,11 @@ from django.conf import settings
 from django.db import connection
 from websockets.sync.client import connect
 
-from marketdata import selectors
+from marketdata import feed, selectors
 from marketdata.services.publish import Publisher
 from marketdata.tests import factories
-from marketdata.tests.events import fill
-from matching_worker.protocol import Side
+from marketdata.tests.events import auction_price, fill, state_changed
+from matching_worker.protocol import Side, TradingState
 
 pytestmark = pytest.mark.django_db(transaction=True)
 START_SECONDS = 30.0
@@ -96,6 +96,34 @@ def test_a_silent_connection_is_pinged_and_then_closed_and_an_answering_one_live
         assert 1 <= seconds < 12
         answering.send('{"action": "ping"}')
         assert json.loads(answering.recv(timeout=5)) == {"type": "pong"}
+
+
+@pytest.mark.parametrize("server", ["600"], indirect=True)
+def test_an_auction_is_told_to_who_is_there_and_to_who_comes_later(server) -> None:
+    spec = selectors.spec_of(factories.tsmc())
+    ids = {"instrument_id": spec.id}
+    publisher = Publisher(settings.REDIS_URL)
+    publisher.reset([spec], {}, 1, auctions={spec.id: feed.Auction(TradingState.PRE_OPEN)})
+    assert publisher.flush(10)
+    request = json.dumps({"action": "subscribe", "channels": ["auction.2330.TW"]})
+
+    with connect(f"ws://127.0.0.1:{server.port}/ws") as early, connect(f"ws://127.0.0.1:{server.port}/ws") as late:
+        early.send(request)
+        told = [json.loads(early.recv(timeout=10)) for _ in range(2)][1:]
+        publisher.publish(
+            np.concatenate([state_changed(2, TradingState.AUCTION, **ids), auction_price(3, 1200, 40, 7, **ids)])
+        )
+        told.append(json.loads(early.recv(timeout=10)))
+        assert publisher.flush(10)
+        late.send(request)
+        first = [json.loads(late.recv(timeout=10)) for _ in range(2)][1]
+    publisher.close()
+
+    assert [(one["state"], one["price"], one["quantity"], one["imbalance"]) for one in told] == [
+        ("pre_open", None, 0, 0),
+        ("auction", 60000, 40, 7),
+    ]
+    assert first == told[-1]
 
 
 @pytest.mark.parametrize("server", ["600"], indirect=True)

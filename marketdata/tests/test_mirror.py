@@ -3,12 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marketdata.feed import Auction
 from marketdata.mirror import ASKS, BIDS, Book, Change, Mirror
-from marketdata.tests.events import START_NS, Flow, event, fill, rested
+from marketdata.tests.events import START_NS, Flow, auction_price, event, fill, rested, state_changed
 from marketdata.tests.factories import share_spec, spec
+from matching_worker.benchmarks.streams import random_stream
 from matching_worker.engine import Engine
-from matching_worker.protocol import EventKind, Side
-from matching_worker.tests.strategies import random_stream
+from matching_worker.protocol import CommandKind, EventKind, Reason, Side, TradingState, encode
 
 
 def mirror_of(*specs) -> Mirror:
@@ -139,3 +140,80 @@ def test_the_mirror_equals_the_real_engines_books_after_every_batch(seed) -> Non
             assert book.last_ticks == engine.last_price_ticks(one.id)
     assert sum(len(side) for book in mirror.books.values() for side in book.sides) > 20
     assert sum(book.trade_number for book in mirror.books.values()) > 500
+
+
+def test_a_state_and_what_its_auction_would_do_are_followed() -> None:
+    mirror = mirror_of(spec())
+
+    [opened] = mirror.apply(state_changed(1, TradingState.AUCTION))
+    assert (opened.book.auction, opened.has_new_auction) == (Auction(TradingState.AUCTION), True)
+    [priced] = mirror.apply(np.concatenate([auction_price(2, 100, 5, -2), auction_price(3, 101, 7, 3)]))
+    assert (priced.book.auction, priced.has_new_auction) == (Auction(TradingState.AUCTION, 101, 7, 3), True)
+    [quiet] = mirror.apply(rested(4, Side.BUY, 99, 4, 4))
+    assert (quiet.book.auction, quiet.has_new_auction) == (Auction(TradingState.AUCTION, 101, 7, 3), False)
+    [uncrossed] = mirror.apply(auction_price(5, 0, 0, 0))
+    assert uncrossed.book.auction == Auction(TradingState.AUCTION)
+
+
+def test_a_new_state_begins_without_the_price_of_the_auction_before_it() -> None:
+    mirror = mirror_of(spec())
+    mirror.apply(np.concatenate([state_changed(1, TradingState.AUCTION), auction_price(2, 101, 7, 3)]))
+
+    [step] = mirror.apply(
+        np.concatenate(
+            [
+                auction_price(3, 101, 7, 3, reason=Reason.AUCTION),
+                fill(3, 1, Side.BUY, 101, 7, -1, reason=Reason.AUCTION),
+                state_changed(3, TradingState.CONTINUOUS),
+            ]
+        )
+    )
+
+    assert step.book.auction == Auction(TradingState.CONTINUOUS)
+    assert len(step.trades) == 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_mirror_equals_the_real_engines_auctions_and_the_books_they_leave(seed) -> None:
+    engine, mirror = Engine(0, 1), mirror_of(spec(id=0))
+    orders = random_stream(seed, 3000, instruments=1, open_ids=300, spread=20)
+    priced = 0
+
+    def apply(commands) -> None:
+        commands["sequence"] = np.arange(engine.sequence + 1, engine.sequence + 1 + len(commands))
+        mirror.apply(engine.apply(commands))
+
+    for first in range(0, len(orders), 300):
+        apply(encode(kind=int(CommandKind.SET_STATE), instrument_id=0, order_id=0, qty_lots=int(TradingState.AUCTION)))
+        for start in range(first, first + 300, 20):
+            apply(orders[start : start + 20])
+            book = mirror.books[0]
+            assert book.auction == Auction(engine.trading_state(0), *engine.indication(0))
+            priced += book.auction.ticks > 0
+        apply(encode(kind=int(CommandKind.UNCROSS), instrument_id=0, order_id=0, qty_lots=int(TradingState.CONTINUOUS)))
+
+        assert book.auction == Auction(TradingState.CONTINUOUS)
+        assert [dict(side[:, :2].tolist()) for side in engine.levels(0)] == list(book.sides)
+        assert (book.trade_number, book.last_ticks) == (engine.trade_number(0), engine.last_price_ticks(0))
+    assert priced > 50
+    assert mirror.books[0].trade_number > 100
+
+
+def test_a_mark_price_is_known_from_its_command_and_an_older_one_is_dropped() -> None:
+    engine, mirror = Engine(0, 1), mirror_of(spec(id=0))
+    commands = encode(
+        kind=[int(CommandKind.MARK_PRICE), int(CommandKind.LAST_PRICE), int(CommandKind.MARK_PRICE)],
+        instrument_id=0,
+        order_id=0,
+        price_ticks=[100, 107, 103],
+        sequence=[1, 2, 3],
+    )
+    events = engine.apply(commands)
+
+    [first] = mirror.apply(events[:1], commands[:1])
+    assert (first.book.mark_ticks, first.has_new_mark) == (100, True)
+    [without] = mirror.apply(events[1:2])
+    assert (without.book.mark_ticks, without.has_new_mark) == (100, False)
+    [last] = mirror.apply(events, commands[::2])
+
+    assert (last.book.mark_ticks, last.has_new_mark) == (engine.mark_price_ticks(0), True)

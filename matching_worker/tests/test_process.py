@@ -1,9 +1,13 @@
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
+import redis
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from prometheus_client import generate_latest
@@ -11,14 +15,17 @@ from prometheus_client import generate_latest
 from exchange.kernel.clock import utc_now
 from exchange.observability.metrics import REGISTRY
 from ledger.services import accounts, transfers
+from marketdata import books, feed
+from marketdata.models import InstrumentStatus
 from matching_worker import protocol
 from matching_worker.engine import Engine
-from matching_worker.process import _count
+from matching_worker.process import _count, _marks
 from matching_worker.protocol import CommandKind, Rows
 from matching_worker.shard import Batch
 from matching_worker.tests.failing_worker import WORK
 from trading import audit
-from trading.models import Order
+from trading.models import Order, Trade
+from trading.services import trading_state
 from trading.services.requests import PlaceOrder
 from trading.tests.processes import Scratch, scratch_database
 from trading.tests.road import make_instrument, place
@@ -73,9 +80,62 @@ def test_a_stage_that_fails_ends_the_process_and_the_next_worker_does_what_was_l
     assert set(Order.objects.filter(id__in=[sell.id, buy.id]).values_list("status", flat=True)) == {"filled"}
 
 
+def _until(condition: Callable[[], Any]) -> Any:
+    """Wait for something that another process does; return what came."""
+    deadline = time.monotonic() + 60
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def test_after_a_kill_and_an_emptied_redis_state_and_price_of_an_auction_are_told_again(scratch: Scratch) -> None:
+    make_instrument()
+    alice, bob = _trader("alice"), _trader("bob")
+    worker = scratch.start_worker()
+    trading_state.change("BTCUSDT", InstrumentStatus.AUCTION, now=utc_now())
+    place(alice, PlaceOrder("BTCUSDT", "buy", "limit", Decimal("0.0030"), Decimal(50_100)))
+    place(bob, PlaceOrder("BTCUSDT", "sell", "limit", Decimal("0.0010"), Decimal(49_900)))
+
+    def told() -> dict[str, Any] | None:
+        kept = books.latest_message("auction.BTCUSDT")
+        return kept if kept and kept["price"] else None
+
+    before = _until(told)
+    worker.kill()
+    worker.wait()
+    redis.Redis.from_url(settings.REDIS_URL).delete(
+        feed.latest_key("auction.BTCUSDT"), feed.latest_key("ticker.BTCUSDT"), feed.book_key("BTCUSDT")
+    )
+    scratch.start_worker()
+
+    assert _until(told) == before
+    assert (before["state"], before["quantity"], before["imbalance"]) == ("auction", "0.001", "0.002")
+    ticker = books.latest_message("ticker.BTCUSDT")
+    assert ticker is not None
+    assert ticker["state"] == "auction"
+    trading_state.change("BTCUSDT", InstrumentStatus.TRADING, now=utc_now())
+    after = _until(lambda: not told() and books.latest_message("auction.BTCUSDT"))
+    assert (after["state"], after["price"]) == ("continuous", None)
+    scratch.wait_settled()
+    assert Trade.objects.get().price == Decimal(before["price"])
+
+
 def test_a_worker_refuses_processors_for_a_stage_that_does_not_exist() -> None:
     with pytest.raises(CommandError, match="no stage 'matching'"):
         call_command("run_matching_worker", cores="matching=1")
+
+
+def test_of_the_mark_prices_of_a_batch_those_that_the_engine_took_are_published() -> None:
+    kinds = [int(CommandKind.MARK_PRICE), int(CommandKind.LAST_PRICE), int(CommandKind.MARK_PRICE)]
+    commands = protocol.encode(kind=kinds, instrument_id=1, order_id=0, price_ticks=[5, 6, 0], sequence=[1, 2, 3])
+    plain = protocol.encode(kind=int(CommandKind.TIME), instrument_id=0, order_id=0, timestamp_ns=1, sequence=1)
+
+    marks = _marks(Batch(commands, Engine(0, 0).apply(commands)))
+
+    assert marks is not None
+    assert marks["price_ticks"].tolist() == [5]
+    assert _marks(Batch(plain, Engine(0, 0).apply(plain))) is None
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ from exchange import database
 from exchange.kernel.errors import InvariantViolationError
 from exchange.kernel.money import from_quanta, plain, to_quanta
 from exchange.observability import metrics
+from ledger.chart import AccountCode
 from ledger.entries import EntryDraft
 from ledger.services import accounts, journal
 from ledger.services.accounts import AccountKey
+from ledger.waterfall import Debts
 from marketdata import selectors as instruments
 from marketdata.services import candles
 from marketdata.services.candles import TradeRow
@@ -106,8 +108,9 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
         if len(commands) == 1 and len(events) > LONG_EVENTS:
             database.execute(_UNHURRIED)
         accounts.lock(traders)
-        fold = SettlementFold(*_load(events))
-        wallets = _wallets(fold.orders.values())
+        orders, holdings = _load(events)
+        wallets, debts = _wallets(orders.values())
+        fold = SettlementFold(orders, holdings, debts)
         outcome = fold.apply(commands, events)
         door_at = _write(fold, outcome, wallets, shard=shard, now=now)
     metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
@@ -166,14 +169,17 @@ def _prepare(events: Rows) -> None:
     accounts.ids(keys)
 
 
-def _wallets(orders: Iterable[OrderState]) -> dict[tuple[int, str], dict[str, Decimal]]:
-    """Read the wallets in both assets of each order's trader, before anything moves. The gates are held."""
+def _wallets(orders: Iterable[OrderState]) -> tuple[dict[tuple[int, str], dict[str, Decimal]], Debts]:
+    """Read the wallets and debts in both assets of each order's trader, before anything moves. The gates are held."""
     pairs = {(order.user_id, asset) for order in orders for asset in (order.spec.base, order.spec.quote)}
     keys = {
         (user, asset, name): AccountKey(user, WALLET_CODES[name], asset) for user, asset in pairs for name in WALLETS
     }
-    balances = accounts.balances(list(keys.values()))
-    return {(user, asset): {name: balances[keys[user, asset, name]] for name in WALLETS} for user, asset in pairs}
+    owed = {(user, asset): AccountKey(user, AccountCode.DEBT, asset) for user, asset in pairs}
+    balances = accounts.balances([*keys.values(), *owed.values()])
+    wallets = {(user, asset): {name: balances[keys[user, asset, name]] for name in WALLETS} for user, asset in pairs}
+    debts = Debts((*pair, balances[key].copy_negate()) for pair, key in owed.items() if balances[key])
+    return wallets, debts
 
 
 def _write(

@@ -5,19 +5,12 @@ from datetime import datetime
 from exchange import database
 from exchange.kernel.clock import to_ns
 from marketdata import selectors as instruments
+from marketdata import states
 from marketdata.models import Instrument, InstrumentStatus
-from matching_worker.protocol import CommandKind, TradingState
+from matching_worker.protocol import CommandKind
 from trading.services import command_log
 from trading.services.command_log import CommandRow
 
-STATES = {
-    InstrumentStatus.PRE_OPEN: TradingState.PRE_OPEN,
-    InstrumentStatus.AUCTION: TradingState.AUCTION,
-    InstrumentStatus.TRADING: TradingState.CONTINUOUS,
-    InstrumentStatus.CANCEL_ONLY: TradingState.CANCEL_ONLY,
-    InstrumentStatus.HALTED: TradingState.HALTED,
-    InstrumentStatus.CLOSED: TradingState.CLOSED,
-}
 CALLS = {InstrumentStatus.PRE_OPEN, InstrumentStatus.AUCTION}
 """States in which orders gather without trading; leaving one for trading or the close uncrosses them at one price."""
 
@@ -51,7 +44,7 @@ def change(symbol: str, status: InstrumentStatus, *, now: datetime) -> Instrumen
             order_type=0,
             time_in_force=0,
             price_ticks=spec.price_to_ticks(spec.reference_price),
-            qty_lots=STATES[status],
+            qty_lots=states.ENGINE_STATES[status],
         )
         command_log.append(spec.shard, [row], now=now)
     Instrument.revision += 1

@@ -45,7 +45,7 @@ def test_every_message_of_a_session_is_as_the_document_says(make) -> None:
     seen: set[str] = set()
 
     async def road() -> None:
-        kinds = ("trade", "depth", "delta", "ticker")
+        kinds = ("trade", "depth", "delta", "ticker", "auction")
         names = [f"{kind}.{spec.symbol}" for kind in kinds] + [f"kline.{spec.symbol}.{one}" for one in INTERVALS]
         async with Client() as client:
             for request in (

@@ -7,10 +7,12 @@ import pytest
 from django.db import connection
 
 from exchange.kernel.clock import utc_now
-from ledger.services import journal
+from ledger.posting_rules import EventKind
+from ledger.services import debts, journal
+from ledger.tests.factories import NOW, event
 from trading import audit
-from trading.models import Trade
-from trading.services import settlement
+from trading.models import Order, Trade
+from trading.services import orders, settlement
 from trading.tests.road import limit, make_instrument, place, worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
@@ -32,6 +34,26 @@ def test_a_lone_command_that_cannot_be_cut_takes_the_time_that_it_needs(customer
             cursor.execute("SELECT pg_sleep(2.1), current_setting('idle_in_transaction_session_timeout')")
             assert cursor.fetchone()[1] == "0"
     assert Trade.objects.count() == makers
+
+
+def test_what_a_debtor_earns_repays_the_debt_in_the_same_entry(customer, tmp_path: Path) -> None:
+    make_instrument()
+    alice, bob = customer("alice", USDT=1000), customer("bob", BTC=1, USDT="10.5")
+    place(bob.id, limit("BTCUSDT", "buy", "0.0002", "49000.00"), limit("BTCUSDT", "sell", "0.0100", "50000.00"))
+    journal.post([event(EventKind.DEBT_CHARGE, "c", bob.id, 30)], NOW)
+    journal.post([event(EventKind.DEBT_REPAYMENT, "p", bob.id, bob.balance("USDT"))], NOW)
+    with worker(tmp_path) as shard:
+        shard.step(now=utc_now())
+        place(alice.id, limit("BTCUSDT", "buy", "0.0005", "50000.00"))
+        shard.step(now=utc_now())
+        [bid] = Order.objects.filter(user_id=bob.id, side="buy")
+        orders.cancel(bob.id, [bid.id], now=utc_now())
+
+        shard.step(now=utc_now())
+
+    assert debts.owed([bob.id]).of(bob.id, "USDT") == 0
+    assert bob.balances("USDT") == {"available": Decimal("5.495"), "order_hold": 0}
+    assert [item for item in audit.invariants() if not item.ok] == []
 
 
 def test_a_sweep_of_more_entries_than_the_door_takes_at_once_is_settled_whole(

@@ -47,6 +47,7 @@ def test_every_call_of_the_api_is_in_the_document() -> None:
         "/trades/{symbol}",
         "/klines/{symbol}",
         "/ticker/{symbol}",
+        "/auction/{symbol}",
         "/time",
         "/errors",
         "/auth/register",

@@ -1,0 +1,145 @@
+"""Reads, posts and prints the worked examples of POSTING.md."""
+
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+from django.db import connection
+
+from exchange.kernel.money import plain, to_quanta
+from ledger import posting_rules, waterfall
+from ledger.entries import AccountKey, EntryDraft
+from ledger.posting_rules import EventKind
+from ledger.services import accounts, debts, journal
+from ledger.tests.factories import NOW
+
+POSTING = Path(__file__).parent.parent / "POSTING.md"
+ROLES = ("user", "buyer", "seller")
+ASSETS = ("asset", "base", "quote")
+DECIMALS = 8
+OPENS = {EventKind.OPEN_FILL, EventKind.FLIP_OPEN, EventKind.CLOSE_TO_OPEN}
+CLOSES = {EventKind.CLOSE_FILL, EventKind.FLIP_CLOSE, EventKind.OPEN_TO_CLOSE, EventKind.ADL_CLOSE}
+CLOSING = re.compile(r"^```closing\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```(posting|setup)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Event(NamedTuple):
+    """One event as the page writes it: `KIND role=name asset=CODE part=NAME amount=number`.
+
+    An event without a rule has lines of its own: `KIND owner:account:asset:amount ...`.
+    """
+
+    kind: EventKind
+    words: dict[str, str]
+    lines: list[list[str]]
+
+    @classmethod
+    def read(cls, text: str) -> "Event":
+        """Read an event, over as many lines of text as it takes."""
+        kind, *words = text.split()
+        pairs = dict(word.split("=") for word in words if "=" in word)
+        return cls(EventKind(kind), pairs, [word.split(":") for word in words if "=" not in word])
+
+    def amounts(self) -> dict[str, Decimal]:
+        """Return the words that are numbers."""
+        return {name: Decimal(word) for name, word in self.words.items() if re.fullmatch(r"[0-9.]+", word)}
+
+    def draft(self, people: Mapping[str, int], key: str) -> EntryDraft:
+        """Compose the entry."""
+        if self.lines:
+            lines = [(AccountKey(people.get(who), code, asset), Decimal(v)) for who, code, asset, v in self.lines]
+            return EntryDraft(self.kind, key, NOW, "worked-example", lines)
+        return posting_rules.draft(
+            self.kind,
+            key=key,
+            effective_at=NOW,
+            trace="worked-example",
+            roles={role: people[self.words[role]] for role in ROLES if role in self.words},
+            assets={name: self.words[name] for name in ASSETS if name in self.words},
+            amounts=self.amounts(),
+            parts={name: word for name, word in self.words.items() if name not in {*ROLES, *ASSETS}}
+            | {name: self.words[name] for name in ("buyer", "seller") if name in self.words},
+            debts=debts.owed(people.values()),
+        )
+
+
+def blocks() -> Iterator[tuple[bool, list[Event], str]]:
+    """Yield each block of the page: whether its entry is printed, its events, the whole text."""
+    for style, text in _BLOCK.findall(POSTING.read_text()):
+        head, _, _ = text.partition("\n\n")
+        events = [head] if style == "posting" else head.splitlines()
+        yield style == "posting", [Event.read(event) for event in events], text
+
+
+def post(event: Event, people: Mapping[str, int], key: str) -> int:
+    """Check an event's amounts against the waterfall, post it, and return its entry's number."""
+    if event.kind in OPENS | CLOSES:
+        assert_waterfall(event, people[event.words["user"]])
+    [entry] = journal.post([event.draft(people, key)], NOW)
+    return entry.id
+
+
+def assert_waterfall(event: Event, owner_id: int) -> None:
+    """Compare written amounts with what the waterfall makes of the user's wallets."""
+    quanta = {name: to_quanta(amount, DECIMALS) for name, amount in event.amounts().items()}
+    key = AccountKey(owner_id, "1010", event.words["asset"])
+    available = to_quanta(accounts.balances([key])[key], DECIMALS)
+    wanted = quanta.pop("wanted", quanta["margin"])
+    if event.kind in OPENS:
+        amounts, missing = waterfall.open_position(
+            fee=quanta["fee"], margin=wanted, hold_share=quanta["hold_share"], available=available
+        )
+        assert amounts._asdict() == quanta
+        assert missing == wanted - quanta["margin"]
+    else:
+        result = quanta["profit"] - quanta["loss"]
+        closed = waterfall.close_position(
+            result=result,
+            fee=quanta["fee"],
+            margin=quanta["margin"],
+            hold_share=quanta["hold_share"],
+            available=available,
+        )
+        assert closed._asdict() == quanta
+
+
+def printed(entry_id: int, people: Mapping[str, int]) -> str:
+    """Print an entry as each user's journal and the platform's journal show it."""
+    names = {owner_id: name for name, owner_id in people.items()}
+    text: list[str] = []
+    for view in ("user_journal", "platform_journal"):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT owner_id, account, sub, asset, amount FROM {view} WHERE entry_id = %s ORDER BY n", [entry_id]
+            )
+            rows = cursor.fetchall()
+        whose = [names[row[0]] for row in rows] if view == "user_journal" else ["platform"] * len(rows)
+        for name in dict.fromkeys(whose):
+            heading = f"{name}'s journal"
+            text += ["", f"{heading:<34}{'debit':>14}{'credit':>14}"]
+            text += [_line(*row[1:]) for row, of in zip(rows, whose, strict=True) if of == name]
+    return "\n".join(text)
+
+
+def _line(account: str, sub: str, asset: str, amount: Decimal) -> str:
+    label = f"  {account}{'/' if sub else ''}{sub}"
+    number = f"{plain(abs(amount)):>14}" if amount > 0 else f"{'':>14}{plain(abs(amount)):>14}"
+    return f"{label:<34}{number:<28} {asset}"
+
+
+def closing_balances() -> str:
+    """Print the platform's balances, as the last block of the page has them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT name, asset, sum(amount) FROM (
+                SELECT account || CASE WHEN sub = '' THEN '' ELSE '/' || sub END AS name, asset, amount
+                FROM platform_journal) j
+            GROUP BY 1, 2 HAVING sum(amount) <> 0 ORDER BY 2 DESC, 1
+            """
+        )
+        rows = cursor.fetchall()
+    head = f"{'platform, at the end':<34}{'debit':>14}{'credit':>14}"
+    return "\n".join([head, *(_line(name, "", asset, amount) for name, asset, amount in rows)])
