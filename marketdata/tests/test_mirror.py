@@ -7,9 +7,9 @@ from marketdata.feed import Auction
 from marketdata.mirror import ASKS, BIDS, Book, Change, Mirror
 from marketdata.tests.events import START_NS, Flow, auction_price, event, fill, rested, state_changed
 from marketdata.tests.factories import share_spec, spec
+from matching_worker.benchmarks.streams import random_stream
 from matching_worker.engine import Engine
 from matching_worker.protocol import CommandKind, EventKind, Reason, Side, TradingState, encode
-from matching_worker.tests.strategies import random_stream
 
 
 def mirror_of(*specs) -> Mirror:
