@@ -9,6 +9,7 @@ import { orderFigures } from "./order_figures.js";
 import { isLimited, isWaiting, reasonWord, sideWord, statusWord, termsText, triggerText, typeWord } from "./order_words.js";
 import { preference, remember } from "./preferences.js";
 import { Table } from "./table.js";
+import { amount } from "./ticket_rules.js";
 import { toast } from "./toasts.js";
 
 const byId = (id) => document.getElementById(id);
@@ -168,7 +169,14 @@ export class OrderTables {
   }
 
   #filled(row) {
-    return `${this.#quantity(row, row.filled_quantity)} / ${this.#quantity(row, row.quantity)}`;
+    return `${this.#quantity(row, row.filled_quantity)} / ${this.#size(row)}`;
+  }
+
+  /** A buy by amount has no quantity: it is as large as what it may cost. */
+  #size(row) {
+    if (row.quantity !== null) return this.#quantity(row, row.quantity);
+    const market = this.markets.get(row.symbol);
+    return market ? amount(trimmed(market.amount(row.quote_quantity)), market.quote) : String(row.quote_quantity);
   }
 
   #trigger(row) {
@@ -183,7 +191,7 @@ export class OrderTables {
     button.addEventListener("click", () => this.cancel(orderId, button));
     const update = (row) => {
       const words = row.side === "buy" ? gettext("Cancel the buy order of %s %s at %s") : gettext("Cancel the sell order of %s %s at %s");
-      button.setAttribute("aria-label", interpolate(words, [this.#quantity(row, row.quantity), row.symbol, this.#price(row, row.price)]));
+      button.setAttribute("aria-label", interpolate(words, [this.#size(row), row.symbol, this.#price(row, row.price)]));
     };
     return { element: button, update };
   }
