@@ -33,8 +33,8 @@ def test_the_lines_are_kept_as_proposed(db) -> None:
 
     assert proposal.reason == "the bank's mistake"
     assert list(proposal.lines.order_by("n").values_list("owner_id", "code", "asset", "sub", "amount")) == [
-        (None, "5140", "USDT", "", 20),
-        (None, "1190", "USDT", "bank", -20),
+        (None, "5140", "USDT", "", Decimal(20)),
+        (None, "1190", "USDT", "bank", Decimal(-20)),
     ]
 
 
