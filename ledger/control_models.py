@@ -103,7 +103,7 @@ CHECKED = (ProposalState.APPROVED, ProposalState.POSTED, ProposalState.REFUSED, 
 class Proposal(models.Model):
     """An entry that one person proposes and another approves; the back office posts it.
 
-    Triggers (`migrations/sql/0007_proposals.sql`) keep what was proposed as it was, allow no state but the next,
+    Triggers (`migrations/sql/0008_proposals.sql`) keep what was proposed as it was, allow no state but the next,
     and let no entry of these kinds in that is not exactly an approved proposal.
     """
 

@@ -1,7 +1,7 @@
 """Entries that people make: one proposes, another approves, the back office posts. The only module that decides them.
 
 `manual_entries.py` and `reversal.py` propose. The database lets no entry of these kinds in that is not exactly an
-approved proposal of two people (`migrations/sql/0007_proposals.sql`), so a mistake here posts nothing.
+approved proposal of two people (`migrations/sql/0008_proposals.sql`), so a mistake here posts nothing.
 """
 
 from collections.abc import Callable

@@ -6,12 +6,12 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-SQL = Path(__file__).parent / "sql" / "0007_proposals.sql"
+SQL = Path(__file__).parent / "sql" / "0008_proposals.sql"
 
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("ledger", "0006_periods"),
+        ("ledger", "0007_late_span"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
