@@ -9,7 +9,7 @@ from celery import shared_task
 
 from exchange.kernel.clock import utc_now
 from ledger import audit
-from ledger.services import back_office, periods
+from ledger.services import back_office, periods, proposals
 
 logger = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ def audit_books(**_: Any) -> None:
         logger.info("books_whole", invariants=len(audit.CHECKS))
 
 
-WORK: dict[str, Callable[[datetime], int]] = {"periods": periods.carry_out}
+WORK: dict[str, Callable[[datetime], int]] = {"periods": periods.carry_out, "proposals": proposals.carry_out}
 """What the back office does for others, by name: each finds what is decided and not done, does it, and counts it.
 
 Each is idempotent, since the journal's keys are, and keeps one faulty item from holding up the others.
