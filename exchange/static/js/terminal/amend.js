@@ -160,7 +160,7 @@ export class AmendCell {
     this.form.hidden = !this.isOpen;
     this.button.classList.toggle("is-pending", pending !== null);
     this.button.setAttribute("aria-disabled", String(pending !== null));
-    const words = pending ? gettext("%s %s is being changed (%s)") : gettext("Change %s %s (%s)");
-    this.button.setAttribute("aria-label", interpolate(words, [figure.name.toLowerCase(), text, `${sideWord(order.side)} ${order.symbol}`]));
+    const words = pending ? gettext("%s %s is being changed (%s, %s)") : gettext("Change %s %s (%s, %s)");
+    this.button.setAttribute("aria-label", interpolate(words, [figure.name.toLowerCase(), text, order.symbol, sideWord(order.side)]));
   }
 }
