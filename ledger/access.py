@@ -30,9 +30,12 @@ class Right(StrEnum):
     VIEW_CUSTOMERS = "view_customers"
     EXPORT_BOOKS = "export_books"
     RECORD_DEPOSITS = "record_deposits"
+    APPROVE_DEPOSITS = "approve_deposits"
     REVIEW_WITHDRAWALS = "review_withdrawals"
     APPROVE_WITHDRAWALS = "approve_withdrawals"
     IMPORT_STATEMENTS = "import_statements"
+    MANAGE_CUSTODY = "manage_custody"
+    EDIT_CUSTOMERS = "edit_customers"
     MAKE_ENTRIES = "make_entries"
     APPROVE_ENTRIES = "approve_entries"
     CLOSE_PERIODS = "close_periods"
@@ -59,13 +62,16 @@ RIGHTS: Final[dict[Role, frozenset[Right]]] = {
         Right.RECORD_DEPOSITS,
         Right.REVIEW_WITHDRAWALS,
         Right.IMPORT_STATEMENTS,
+        Right.EDIT_CUSTOMERS,
         Right.MAKE_ENTRIES,
         Right.COMMENT,
         Right.WORK_ON_BREAKS,
     },
     Role.APPROVER: _READING
     | {
+        Right.APPROVE_DEPOSITS,
         Right.APPROVE_WITHDRAWALS,
+        Right.MANAGE_CUSTODY,
         Right.APPROVE_ENTRIES,
         Right.CLOSE_PERIODS,
         Right.COMMENT,

@@ -31,6 +31,10 @@ class LedgerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Ask Django for calls after every migrate."""
+        """Ask Django for calls after every migrate; say what hinders the close of a period."""
+        from ledger.services import periods
+        from ledger.transfers import audit
+
+        periods.OBSTACLES.update(audit.OBSTACLES)
         post_migrate.connect(grant_roles, sender=self, dispatch_uid="ledger.grant_roles")
         post_migrate.connect(renew_roles, sender=self, dispatch_uid="ledger.renew_roles")

@@ -97,6 +97,20 @@ CHECKS: dict[str, str] = {
                      CASE action WHEN 'CLOSE' THEN ends_at ELSE starts_at END AS closed_before FROM ledger_period) p
         JOIN ledger_entry e ON e.id > p.entry_id AND e.id <= coalesce(p.next_entry_id, e.id)
         WHERE e.effective_at < p.closed_before""",
+    "entries that people make were approved by another": """
+        SELECT 'entry ' || e.id FROM ledger_entry e
+        LEFT JOIN ledger_proposal p ON p.entry_id = e.id AND p.kind = e.kind AND p.state = 'POSTED'
+                                   AND p.checker_id <> p.maker_id AND p.reverses_id IS NOT DISTINCT FROM e.reverses
+        WHERE (e.kind IN ('REVERSAL', 'MANUAL', 'CORRECTION') OR e.reverses IS NOT NULL) AND p.id IS NULL
+          AND NOT EXISTS (SELECT FROM ledger_proposal w WHERE 'proposal:' || w.id = e.key AND w.state = 'APPROVED')""",
+    "reversals negate their entries": """
+        SELECT 'entry ' || e.id || ' line ' || n FROM ledger_entry e
+        CROSS JOIN LATERAL (
+            SELECT coalesce(r.n, o.n) AS n
+            FROM (SELECT * FROM ledger_line WHERE entry_id = e.id) r
+            FULL JOIN (SELECT * FROM ledger_line WHERE entry_id = e.reverses) o ON o.n = r.n
+            WHERE r.account_id IS DISTINCT FROM o.account_id OR r.amount IS DISTINCT FROM -o.amount) l
+        WHERE e.reverses IS NOT NULL""",
     "every key posted once": """
         SELECT 'key ' || key || ' posted ' || count(*) || ' times'
         FROM ledger_entry GROUP BY key HAVING count(*) > 1""",
@@ -112,11 +126,12 @@ CHECKS: dict[str, str] = {
         LEFT JOIN ledger_asset s ON s.code = a.asset WHERE s.code IS NULL""",
     "every deposit has its entry": """
         SELECT 'deposit ' || d.key FROM ledger_depositnotice d
-        LEFT JOIN ledger_entry e ON e.id = d.entry_id AND e.kind = 'DEPOSIT' AND e.key = d.key
+        LEFT JOIN ledger_entry e ON e.id = d.entry_id
+                                AND (e.kind, e.key) IN (('DEPOSIT', d.key), ('SUSPENSE_CREDIT', d.key || ':credit'))
         LEFT JOIN ledger_line l ON l.entry_id = e.id AND l.amount = -d.amount
         LEFT JOIN ledger_account a ON a.id = l.account_id AND a.code = '3010' AND a.owner_id = d.owner_id
                                   AND a.asset = d.amount_currency
-        GROUP BY d.id, d.key HAVING count(a.id) <> 1""",
+        GROUP BY d.id, d.key, d.state HAVING count(a.id) <> CASE d.state WHEN 'CREDITED' THEN 1 ELSE 0 END""",
 }
 
 

@@ -1,4 +1,4 @@
-"""Tells Django about the trading app."""
+"""Tells Django about the trading app, and the ledger how far orders are settled."""
 
 from django.apps import AppConfig
 
@@ -8,3 +8,10 @@ class TradingConfig(AppConfig):
 
     name = "trading"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Answer what the ledger asks about the command logs, which it cannot import."""
+        from ledger.transfers import outside
+        from trading.services import log_heads
+
+        outside.provide(log_heads=log_heads.now, ready_when=log_heads.have_settled)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from exchange import database
 from ledger import audit
 from ledger.audit import BROKEN_SHOWN_MAX, Invariant
+from ledger.transfers import audit as transfers_audit
 from marketdata import selectors as instruments
 from matching_worker.engine import Engine
 from matching_worker.protocol import CommandKind, EventKind, Rows, trade_id_base
@@ -122,6 +123,7 @@ def invariants() -> list[Invariant]:
         [[(orders, trades, commands)]] = database.fetch((_COUNTS, ()))
         return [
             *audit.invariants(),
+            *transfers_audit.invariants(),
             *audit.run(CHECKS, f"{orders} orders, {trades} trades, {commands} commands"),
             *_replays(),
         ]

@@ -16,6 +16,7 @@ from ledger.services import accounts
 __all__ = [
     "AlreadyReversedError",
     "EntryDraft",
+    "EntryUnknownError",
     "InFutureError",
     "LedgerBoundError",
     "PeriodClosedError",
@@ -45,6 +46,15 @@ class AlreadyReversedError(DomainError):
     name = "ALREADY_REVERSED"
     status = 409
     message = gettext_noop("This entry has already been reversed.")
+
+
+class EntryUnknownError(DomainError):
+    """There is no such entry."""
+
+    code = 4005
+    name = "ENTRY_UNKNOWN"
+    status = 404
+    message = gettext_noop("There is no journal entry %(entry)s.")
 
 
 class PeriodClosedError(DomainError):
