@@ -51,8 +51,8 @@ RETURNING o.id, o.instrument_id
 def of_trader(owner_id: int, symbol: str | None = None, *, now: datetime) -> int:
     """Ask for the cancel of all of a trader's open orders, on one instrument or on all.
 
-    Orders that wait for review end at once. One that was asked for before is not asked for again. Statements: 6 and one
-    a shard, for every TOGETHER_MAX orders.
+    Orders that wait for review end at once. One that was asked for before is not asked for again. Statements: four, and
+    one a shard, for every TOGETHER_MAX orders.
 
     Returns:
         How many orders were asked for; the engine may find that some have filled meanwhile.
