@@ -15,7 +15,7 @@ from django.contrib import admin
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from exchange.kernel.clock import utc_now
@@ -90,7 +90,8 @@ ROLE_NAMES: Final = {
 }
 
 Person = AbstractUser | AnonymousUser
-View = Callable[..., HttpResponse]
+Answer = HttpResponse | StreamingHttpResponse
+View = Callable[..., Answer]
 
 
 class NotAllowedError(DomainError):
@@ -133,7 +134,7 @@ def page(right: Right, *, action: str) -> Callable[[View], View]:
 
     def guarded(view: View) -> View:
         @functools.wraps(view)
-        def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> Answer:
             if not request.user.is_authenticated:
                 return redirect_to_login(request.get_full_path(), settings.LOGIN_URL)
             if not may(request.user, right):
