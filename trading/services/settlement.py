@@ -41,7 +41,7 @@ _ADVANCE = """
 UPDATE settlement_cursor SET sequence = %s, state_hash = %s, settled_at = %s
 WHERE shard = %s AND epoch = %s AND sequence = %s RETURNING sequence
 """
-_ORDERS = f"SELECT {', '.join(ORDER_COLUMNS)} FROM orders WHERE id = ANY(%s)"
+_ORDERS = f"SELECT {', '.join(ORDER_COLUMNS)} FROM orders WHERE id = ANY(%s) ORDER BY id"
 _HOLDINGS = """
 SELECT h.user_id, h.instrument_id, h.quantity, h.total_cost FROM risk_spotholding h
 JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON h.user_id = g.u AND h.instrument_id = g.i
