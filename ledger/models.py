@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from exchange.kernel.money import MONEY_DECIMALS, MONEY_DIGITS
 from ledger import control_models  # noqa: F401 -- periods and their requests are models of this app
 from ledger.chart import CHART, AccountCode
+from ledger.reserves import models as reserves_models  # noqa: F401 -- publications are models of this app
 from ledger.transfers.models import (
     AccountProfile,
     CustodyAccount,
