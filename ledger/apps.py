@@ -31,6 +31,9 @@ class LedgerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Ask Django for calls after every migrate."""
+        """Register the checks of the books, and ask Django for calls after every migrate."""
+        from ledger.reconciliation import accounts, checks, entries
+
+        checks.register(*entries.CHECKS, *accounts.CHECKS)
         post_migrate.connect(grant_roles, sender=self, dispatch_uid="ledger.grant_roles")
         post_migrate.connect(renew_roles, sender=self, dispatch_uid="ledger.renew_roles")

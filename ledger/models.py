@@ -14,6 +14,31 @@ from djmoney.models.fields import MoneyField
 from exchange.kernel.money import MONEY_DECIMALS, MONEY_DIGITS
 from ledger import currencies
 from ledger.chart import CHART, AccountCode
+from ledger.reconciliation.models import (
+    Break,
+    BreakEvent,
+    CheckMark,
+    CheckMemory,
+    HashCheckpoint,
+    ReconciliationRun,
+)
+
+__all__ = [
+    "Account",
+    "Asset",
+    "AssetKind",
+    "Break",
+    "BreakEvent",
+    "CheckMark",
+    "CheckMemory",
+    "DepositNotice",
+    "FinanceLog",
+    "Gate",
+    "HashCheckpoint",
+    "JournalEntry",
+    "Line",
+    "ReconciliationRun",
+]
 
 
 class AssetKind(models.TextChoices):

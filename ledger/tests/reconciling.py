@@ -1,0 +1,49 @@
+"""Helpers for tests of reconciliation: damage, look, look at everything, and say what is broken."""
+
+from django.db import connection
+
+from ledger.reconciliation import runner
+from ledger.reconciliation.models import Break, RunKind
+from ledger.tests.factories import NOW
+
+
+def damage(*statements: str) -> None:
+    """Write past every trigger, as only a superuser can."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.execute("SET LOCAL session_replication_role = origin")
+
+
+def look(*names: str) -> set[tuple[str, str]]:
+    """Make one round of looks; return the unresolved breaks: check and subject."""
+    run = runner.start(RunKind.CONTINUOUS, now=NOW)
+    results = runner.look(run, now=NOW, names=names, due_only=False)
+    assert results is not None
+    assert [result.failure for result in results if result.failure] == []
+    return unresolved()
+
+
+def full(*names: str) -> set[tuple[str, str]]:
+    """Make a full pass; return the unresolved breaks."""
+    run = runner.start(RunKind.FULL, now=NOW)
+    results = runner.full(run, clock=lambda: NOW, names=names)
+    assert results is not None
+    assert [result.failure for result in results if result.failure] == []
+    return unresolved()
+
+
+def unresolved() -> set[tuple[str, str]]:
+    return set(Break.objects.exclude(state="RESOLVED").values_list("check_name", "subject"))
+
+
+def rows_read(*without: str) -> int:
+    """Return how many rows this transaction has read so far, of ordinary tables but those named."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+            " WHERE relname <> ALL (%s)",
+            [list(without)],
+        )
+        return int(cursor.fetchone()[0])
