@@ -91,6 +91,26 @@ CHECKS: dict[str, str] = {
         FROM ledger_head h LEFT JOIN (SELECT * FROM ledger_entry ORDER BY id DESC LIMIT 1) e ON true
         WHERE h.entry_id <> coalesce(e.id, 0) OR h.hash <> coalesce(e.hash, sha256(''))
            OR h.recorded_at <> coalesce(e.recorded_at, '-infinity')""",
+    "nothing was posted into a closed period": """
+        SELECT 'entry ' || e.id || ' is effective at ' || e.effective_at || ', closed before ' || p.closed_before
+        FROM (SELECT entry_id, lead(entry_id) OVER (ORDER BY id) AS next_entry_id,
+                     CASE action WHEN 'CLOSE' THEN ends_at ELSE starts_at END AS closed_before FROM ledger_period) p
+        JOIN ledger_entry e ON e.id > p.entry_id AND e.id <= coalesce(p.next_entry_id, e.id)
+        WHERE e.effective_at < p.closed_before""",
+    "entries that people make were approved by another": """
+        SELECT 'entry ' || e.id FROM ledger_entry e
+        LEFT JOIN ledger_proposal p ON p.entry_id = e.id AND p.kind = e.kind AND p.state = 'POSTED'
+                                   AND p.checker_id <> p.maker_id AND p.reverses_id IS NOT DISTINCT FROM e.reverses
+        WHERE (e.kind IN ('REVERSAL', 'MANUAL', 'CORRECTION') OR e.reverses IS NOT NULL) AND p.id IS NULL
+          AND NOT EXISTS (SELECT FROM ledger_proposal w WHERE 'proposal:' || w.id = e.key AND w.state = 'APPROVED')""",
+    "reversals negate their entries": """
+        SELECT 'entry ' || e.id || ' line ' || n FROM ledger_entry e
+        CROSS JOIN LATERAL (
+            SELECT coalesce(r.n, o.n) AS n
+            FROM (SELECT * FROM ledger_line WHERE entry_id = e.id) r
+            FULL JOIN (SELECT * FROM ledger_line WHERE entry_id = e.reverses) o ON o.n = r.n
+            WHERE r.account_id IS DISTINCT FROM o.account_id OR r.amount IS DISTINCT FROM -o.amount) l
+        WHERE e.reverses IS NOT NULL""",
     "every key posted once": """
         SELECT 'key ' || key || ' posted ' || count(*) || ' times'
         FROM ledger_entry GROUP BY key HAVING count(*) > 1""",

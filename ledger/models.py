@@ -12,7 +12,10 @@ from django.utils.translation import gettext_lazy as _
 from djmoney.models.fields import MoneyField
 
 from exchange.kernel.money import MONEY_DECIMALS, MONEY_DIGITS
-from ledger import currencies
+from ledger import (
+    control_models,  # noqa: F401 -- periods and their requests are models of this app
+    currencies,
+)
 from ledger.chart import CHART, AccountCode
 from ledger.reconciliation.models import (
     Break,

@@ -77,6 +77,36 @@ WITHOUT_RULE = frozenset({EventKind.REVERSAL, EventKind.MANUAL, EventKind.CORREC
 second person has checked (`services/manual_entries.py`)."""
 
 
+FACTS = frozenset(
+    {
+        EventKind.ORDER_FREEZE,
+        EventKind.ORDER_UNFREEZE,
+        EventKind.SPOT_FILL,
+        EventKind.MAKER_REBATE,
+        EventKind.OPEN_FILL,
+        EventKind.CLOSE_FILL,
+        EventKind.FLIP_CLOSE,
+        EventKind.FLIP_OPEN,
+        EventKind.CLOSE_TO_OPEN,
+        EventKind.OPEN_TO_CLOSE,
+        EventKind.MARGIN_ADD,
+        EventKind.MARGIN_REMOVE,
+        EventKind.FUNDING_PAID,
+        EventKind.FUNDING_RECEIVED,
+        EventKind.FUNDING_ROUNDING,
+        EventKind.LIQUIDATION_TAKE_OVER,
+        EventKind.ENGINE_CLOSE,
+        EventKind.ADL_CLOSE,
+        EventKind.DEBT_CHARGE,
+        EventKind.DEBT_REPAYMENT,
+        EventKind.SUSPENSE_FILL,
+        EventKind.SUSPENSE_SPOT_FILL,
+    }
+)
+"""What happened elsewhere already and cannot be refused: Note [Closed periods] in `services/periods.py`. The database
+has them as `ledger_fact_kind`."""
+
+
 class Line(NamedTuple):
     """One line of a rule: DR or CR, `role.account.asset`, and the amount's name or sum of names."""
 

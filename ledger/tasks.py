@@ -10,7 +10,7 @@ from celery import shared_task
 from exchange.kernel.clock import utc_now
 from ledger.reconciliation import alerts, runner
 from ledger.reconciliation.models import RunKind
-from ledger.services import back_office
+from ledger.services import back_office, periods, proposals
 
 logger = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ def mail_breaks(break_ids: list[int], **_: Any) -> None:
     alerts.mail(break_ids)
 
 
-WORK: dict[str, Callable[[datetime], int]] = {}
+WORK: dict[str, Callable[[datetime], int]] = {"periods": periods.carry_out, "proposals": proposals.carry_out}
 """What the back office does for others, by name: each finds what is decided and not done, does it, and counts it.
 
 Each is idempotent, since the journal's keys are, and keeps one faulty item from holding up the others.

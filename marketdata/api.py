@@ -129,6 +129,8 @@ def _ticker(spec: InstrumentSpec, day: selectors.Day, book: books.BookImage, now
         "symbol": spec.symbol,
         "state": spec.state,
         "last_price": _price(spec, day.last_price),
+        "mark_price": _price(spec, day.mark_price),
+        "marked_at": day.marked_at,
         "best_bid": spec.wire_ticks(book.bids[0].ticks) if book.bids else None,
         "best_ask": spec.wire_ticks(book.asks[0].ticks) if book.asks else None,
         "open_24h": _price(spec, day.open),

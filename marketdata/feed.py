@@ -217,6 +217,7 @@ def ticker_message(
     *,
     state: TradingState,
     last_ticks: int,
+    mark_ticks: int,
     bid_ticks: int,
     ask_ticks: int,
     sequence: int,
@@ -229,6 +230,7 @@ def ticker_message(
         day: The last 24 hours as one bar; None without trades in them.
         state: What the instrument allows.
         last_ticks: Last trade; 0 before the first.
+        mark_ticks: Mark price; 0 before the first.
         bid_ticks: Best bid; 0 where there is none.
         ask_ticks: Best ask; 0 where there is none.
         sequence: Command sequence.
@@ -244,6 +246,7 @@ def ticker_message(
         "symbol": spec.symbol,
         "state": states.word(state),
         "last_price": price(last_ticks),
+        "mark_price": price(mark_ticks),
         "best_bid": price(bid_ticks),
         "best_ask": price(ask_ticks),
         "open_24h": price(day.open) if day else None,

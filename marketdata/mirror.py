@@ -44,6 +44,7 @@ class Step(NamedTuple):
     """(trade number, finished message), in order."""
     has_new_auction: bool
     """Whether the state of the instrument, or what its auction would do, has changed."""
+    has_new_mark: bool
 
 
 class Book:
@@ -56,6 +57,7 @@ class Book:
         self.timestamp_ms = 0
         self.trade_number = 0
         self.last_ticks = 0
+        self.mark_ticks = 0
         self.auction = Auction()
         self.day: deque[Bar] = deque()
         self.bars: dict[str, Bar] = {}
@@ -73,11 +75,12 @@ class Book:
         for bar in minutes:
             self._add_minute(bar)
 
-    def apply(self, events: Rows) -> Step:
+    def apply(self, events: Rows, mark_ticks: int = 0) -> Step:
         """Take in this instrument's events, in order.
 
         Args:
             events: (event_count,) EVENT_DTYPE, at least one, all of this instrument.
+            mark_ticks: The mark price that came with them; 0 without one.
         """
         previous, last = self.sequence, events[-1]
         self.timestamp_ms = int(last["timestamp_ns"]) // NS_PER_MS
@@ -88,7 +91,10 @@ class Book:
         if changes:
             self.sequence = int(last["sequence"])
         self._apply_states(events[(kinds == EventKind.STATE_CHANGED) | (kinds == EventKind.AUCTION_PRICE)])
-        return Step(self, changes, previous, self.sequence, self.timestamp_ms, trades, self.auction != auction)
+        has_new_mark = mark_ticks not in {0, self.mark_ticks}
+        self.mark_ticks = mark_ticks or self.mark_ticks
+        has_new_auction = self.auction != auction
+        return Step(self, changes, previous, self.sequence, self.timestamp_ms, trades, has_new_auction, has_new_mark)
 
     def best(self, side: int) -> int:
         """Return the best price of a side in ticks, 0 where it is empty."""
@@ -188,11 +194,13 @@ class Mirror:
         self.books: dict[int, Book] = {}
         self.sequence = 0
 
-    def apply(self, events: Rows) -> list[Step]:
+    def apply(self, events: Rows, marks: Rows | None = None) -> list[Step]:
         """Take in events of any instruments, in order; the books must exist.
 
         Args:
             events: (event_count,) EVENT_DTYPE; whole commands.
+            marks: (mark_count,) COMMAND_DTYPE, the MARK_PRICE commands among those; an event does not tell which
+                kind of price it is about.
 
         Returns:
             One step per instrument touched.
@@ -200,9 +208,13 @@ class Mirror:
         fresh = events[events["sequence"] > self.sequence]
         if not len(fresh):
             return []
+        mark_ticks: dict[int, int] = {}
+        if marks is not None:
+            new = marks[marks["sequence"] > self.sequence]
+            mark_ticks = dict(zip(new["instrument_id"].tolist(), new["price_ticks"].tolist(), strict=True))
         self.sequence = int(fresh["sequence"][-1])
         return [
-            self.books[instrument_id].apply(rows)
+            self.books[instrument_id].apply(rows, mark_ticks.get(instrument_id, 0))
             for instrument_id, rows in _by_instrument(fresh)
             if instrument_id in self.books
         ]

@@ -124,7 +124,10 @@ def _is_whole(amount: Decimal, decimals: int) -> bool:
 
 
 class InstrumentState(models.Model):
-    """The last settled trade of an instrument: the centre of its price band. Written by settlement."""
+    """The last settled trade of an instrument, the centre of its price band; and its mark price.
+
+    Settlement writes the trade, `trading.services.mark_price` the mark price.
+    """
 
     instrument = models.OneToOneField(
         Instrument, on_delete=models.PROTECT, primary_key=True, related_name="+", db_constraint=True
@@ -132,9 +135,18 @@ class InstrumentState(models.Model):
     last_price = models.DecimalField(max_digits=38, decimal_places=18, null=True)
     last_trade_id = models.BigIntegerField(null=True)
     traded_at = models.DateTimeField(null=True)
+    mark_price = models.DecimalField(max_digits=38, decimal_places=18, null=True)
+    marked_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "instrument_state"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(mark_price__isnull=True, marked_at__isnull=True)
+                | Q(mark_price__gt=0, marked_at__isnull=False),
+                name="instrument_mark_with_its_time",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.instrument_id}: {self.last_price}"

@@ -49,12 +49,14 @@ class Specs(NamedTuple):
     by_id: dict[int, InstrumentSpec]
 
 
-class LastTrade(NamedTuple):
-    """What an instrument last traded at, in major units; None before its first trade."""
+class MarketState(NamedTuple):
+    """What an instrument last traded at, and its mark price, in major units; None before the first of each."""
 
     last_price: Decimal | None
     last_trade_id: int | None
     traded_at: datetime | None
+    mark_price: Decimal | None
+    marked_at: datetime | None
 
 
 class Kline(NamedTuple):
@@ -71,7 +73,7 @@ class Kline(NamedTuple):
 
 
 class Day(NamedTuple):
-    """The last 24 hours of an instrument in major units; prices None where nothing traded."""
+    """The last 24 hours of an instrument in major units; prices None where nothing traded or was marked."""
 
     last_price: Decimal | None
     open: Decimal | None
@@ -80,6 +82,8 @@ class Day(NamedTuple):
     volume: Decimal
     turnover: Decimal
     trade_count: int
+    mark_price: Decimal | None
+    marked_at: datetime | None
 
 
 KLINES = """
@@ -92,11 +96,16 @@ WHERE symbol = %(symbol)s AND "timestamp" <= %(end)s
 GROUP BY start ORDER BY start
 """
 DAY = """
-SELECT (SELECT last_price FROM instrument_state s JOIN marketdata_instrument i ON i.id = s.instrument_id
-        WHERE i.symbol = %(symbol)s),
-       (array_agg(open ORDER BY "timestamp"))[1], max(high), min(low),
-       coalesce(sum(volume), 0), coalesce(sum(turnover), 0), coalesce(sum(trade_count), 0)::bigint
-FROM klines_1m WHERE symbol = %(symbol)s AND "timestamp" >= %(start)s
+SELECT s.last_price, d.open, d.high, d.low, d.volume, d.turnover, d.trade_count, s.mark_price, s.marked_at
+FROM (
+    SELECT (array_agg(open ORDER BY "timestamp"))[1] AS open, max(high) AS high, min(low) AS low,
+           coalesce(sum(volume), 0) AS volume, coalesce(sum(turnover), 0) AS turnover,
+           coalesce(sum(trade_count), 0)::bigint AS trade_count
+    FROM klines_1m WHERE symbol = %(symbol)s AND "timestamp" >= %(start)s
+) d LEFT JOIN (
+    SELECT s.* FROM instrument_state s JOIN marketdata_instrument i ON i.id = s.instrument_id
+    WHERE i.symbol = %(symbol)s
+) s ON true
 """
 
 _lock = threading.Lock()
@@ -132,17 +141,17 @@ def instrument_by_id(instrument_id: int) -> InstrumentSpec:
     return spec
 
 
-def states(instrument_ids: Iterable[int]) -> dict[int, LastTrade]:
-    """Return the last trade of each instrument asked for, fresh from the table, in one statement."""
+def states(instrument_ids: Iterable[int]) -> dict[int, MarketState]:
+    """Return last trade and mark price of each instrument asked for, fresh from the table, in one statement."""
     wanted = list(instrument_ids)
-    found = dict.fromkeys(wanted, LastTrade(None, None, None))
+    found = dict.fromkeys(wanted, MarketState(None, None, None, None, None))
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT instrument_id, last_price, last_trade_id, traded_at FROM instrument_state"
+            "SELECT instrument_id, last_price, last_trade_id, traded_at, mark_price, marked_at FROM instrument_state"
             " WHERE instrument_id = ANY(%s)",
             [wanted],
         )
-        found.update({row[0]: LastTrade(*row[1:]) for row in cursor.fetchall()})
+        found.update({row[0]: MarketState(*row[1:]) for row in cursor.fetchall()})
     return found
 
 

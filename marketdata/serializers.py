@@ -101,6 +101,10 @@ class TickerResponse(serializers.Serializer[Any]):
     symbol = serializers.CharField()
     state = StateField()
     last_price = WireNumberField(allow_null=True)
+    mark_price = WireNumberField(
+        allow_null=True, help_text="What orders with trigger_by mark watch; null where none is known."
+    )
+    marked_at = serializers.DateTimeField(allow_null=True, help_text="Since when.")
     best_bid = WireNumberField(allow_null=True)
     best_ask = WireNumberField(allow_null=True)
     open_24h = WireNumberField(allow_null=True)

@@ -150,6 +150,19 @@ class InstrumentSpec:
             raise QuantityOffLotError(field="quantity", value=_shown(quantity), step=plain(self.lot_size))
         return steps
 
+    def quote_to_quanta(self, amount: Decimal) -> int:
+        """Turn an amount of the quote asset into quanta, exactly.
+
+        Raises:
+            NotPositiveError, InexactAmountError, NotionalTooLargeError: The amount is refused, not rounded.
+        """
+        if not amount.is_finite() or amount <= 0:
+            raise NotPositiveError(field="quote_quantity", value=_shown(amount))
+        quanta = to_quanta(amount, self.quote_decimals)
+        if quanta >= PRODUCT_LIMIT * self.unit_quanta:
+            raise NotionalTooLargeError(field="quote_quantity")
+        return quanta
+
     def ticks_to_price(self, ticks: int) -> Decimal:
         """Turn ticks into a price in major units."""
         return EXACT.multiply(Decimal(int(ticks)), self.tick_size)
@@ -193,6 +206,20 @@ class InstrumentSpec:
         if type(value) is int and self.minor_unit_decimals is not None:
             return Decimal(_bounded("quantity", value))
         return parse_decimal("quantity", value)
+
+    def parse_quote(self, value: object) -> Decimal:
+        """Read an amount of the quote asset from the wire, in the form of a price.
+
+        Raises:
+            NumberFormatError: As for `parse_price`.
+            InexactAmountError: It has more decimals than the wire could show again.
+        """
+        if type(value) is int and self.minor_unit_decimals is not None:
+            return EXACT.scaleb(Decimal(_bounded("quote_quantity", value)), -self.minor_unit_decimals)
+        amount = parse_decimal("quote_quantity", value)
+        if self.minor_unit_decimals is not None:
+            to_quanta(amount, self.minor_unit_decimals)
+        return amount
 
     def wire_price(self, price: Decimal) -> int | str:
         """Write a price for the wire: a JSON integer of minor units, or a plain decimal string."""

@@ -239,7 +239,7 @@ class WorkerProcess:
         require(self.publisher.is_running, "the feed's thread has ended")
         started = time.perf_counter()
         for batch in batches:
-            self.publisher.publish(batch.events)
+            self.publisher.publish(batch.events, _marks(batch))
             _count(batch)
             self._count_throughput(len(batch.commands))
         metrics.STAGE_SECONDS.labels("publish").observe(time.perf_counter() - started)
@@ -275,6 +275,7 @@ class WorkerProcess:
             auctions={
                 spec.id: feed.Auction(engine.trading_state(spec.id), *engine.indication(spec.id)) for spec in specs
             },
+            marks={spec.id: engine.mark_price_ticks(spec.id) for spec in specs},
             timestamp_ms=engine.time_ns // NS_PER_MS,
         )
 
@@ -290,6 +291,16 @@ class WorkerProcess:
             "stages": self.ring.sequences() if hasattr(self, "ring") else {},
             "snapshot": self.shard.snapshotter.describe(),
         }
+
+
+def _marks(batch: Batch) -> Rows | None:
+    """Return the mark prices that the engine took; None without one."""
+    marks: Rows = batch.commands[batch.commands["kind"] == CommandKind.MARK_PRICE]
+    if not len(marks):
+        return None
+    refused = batch.events["sequence"][batch.events["kind"] == EventKind.REJECTED]
+    taken: Rows = marks[~np.isin(marks["sequence"], refused)]
+    return taken
 
 
 def _count(batch: Batch) -> None:

@@ -9,17 +9,35 @@ Note [Running fee]
     ask for more than the hold kept. A hold is therefore defined by what is left to trade at the worst price, plus the
     fee that would then stand in total, less what was charged already. From this follows that a fill never needs more
     than the hold gives back for it, and that the last fill leaves exactly nothing.
+
+Note [Budget]
+    A buy by quote amount names all that it may cost, the fee included, and that is its hold. The engine knows of no
+    fees, so it is told what may go into prices: the largest notional whose fee still fits beside it. From
+    n + ceil(n * rate) <= given, where n and given are whole, follows n <= given / (1 + rate) and nothing else, so the
+    division below, rounded down, is exact: one quantum more would not fit. It is then cut to whole ticks times lots.
 """
 
 from exchange.kernel.money import ceil_div
 
-RATE_SCALE = 10**8
+RATE_DECIMALS = 8
+RATE_SCALE: int = 10**RATE_DECIMALS
 """Fee rates are integers of 1/RATE_SCALE."""
 
 
 def fee_total(accrued: int) -> int:
     """Return what has been charged in total once `accrued` (quanta x RATE_SCALE) has accrued; rounded up."""
     return ceil_div(accrued, RATE_SCALE)
+
+
+def budget_lots(given: int, rate: int, unit_quanta: int) -> int:
+    """Return the budget of a buy by quote amount, in ticks times lots: Note [Budget]. Rounded down; 0 buys nothing.
+
+    Args:
+        given: All that the order may cost, in quote quanta.
+        rate: The taker's fee rate: such an order never rests.
+        unit_quanta: One tick times one lot, in quote quanta.
+    """
+    return given * RATE_SCALE // (RATE_SCALE + rate) // unit_quanta
 
 
 def amend_hold(needed_now: int, needed_then: int, needed_if_filled: int) -> int:

@@ -27,6 +27,7 @@ class OrderAdmin(ReadOnly, ModelAdmin):
         "type",
         "price",
         "quantity",
+        "quote_quantity",
         "filled_quantity",
         "status",
         "reason",

@@ -18,7 +18,7 @@ from exchange.kernel.money import plain
 from exchange.observability import metrics
 from marketdata import selectors as instruments
 from trading import selectors
-from trading.errors import AmendOvertakenError, OrderNotFoundError, OrderNotOpenError
+from trading.errors import AmendOvertakenError, AmendRefusedError, OrderNotFoundError, OrderNotOpenError
 from trading.models import ID_MAX, OPEN_STATUSES, Order, OrderStatus, Side, Trade
 from trading.serializers import (
     ORDER_EXAMPLES,
@@ -49,6 +49,8 @@ CANCEL_WAIT_S = 1.0
 OPEN = "open"
 ID_SHOWN_MAX = 24
 UNKNOWN = "unknown"
+OVERTAKEN = {"ORDER_CHANGED", "UNKNOWN_ORDER", "BAD_TRIGGER"}
+"""Why the engine refuses an amend of an order that has changed, ended or been triggered meanwhile: `reasons`."""
 
 
 def _shape(order: Order) -> dict[str, Any]:
@@ -212,10 +214,11 @@ class OrderView(APIView):
         },
     )
     def put(self, request: Request, order_id: int) -> ApiResponse:
-        """Amend an order's price, its total quantity, or both, in place; waits up to a second for the engine.
+        """Amend an order's price, its total quantity or its stop price in place; waits up to a second for the engine.
 
-        A new price or more quantity goes to the back of the queue; less quantity keeps its place. If a fill comes first
-        the amend is refused by the engine, and the order stays as it is.
+        A new price or more quantity goes to the back of the queue; less quantity keeps its place. An order that waits
+        can be given a new stop price too. If a fill or its trigger comes first the amend is refused by the engine, and
+        the order stays as it is.
         """
         form = AmendRequest(data=request.data)
         form.is_valid(raise_exception=True)
@@ -226,14 +229,11 @@ class OrderView(APIView):
         order = selectors.wait_amended(owner_id, order_id, CANCEL_WAIT_S)
         if order.amend_requested_at is not None:
             return ApiResponse(_shape(order), status=202, message=_("amend pending"))
-        if not _is_amended(order, wanted.request):
+        if order.amend_refusal in OVERTAKEN:
             raise AmendOvertakenError(order_id=order_id, filled=plain(order.filled_quantity))
+        if order.amend_refusal:
+            raise AmendRefusedError(order_id=order_id, reason=order.amend_refusal)
         return ApiResponse(_shape(order), message=_("order amended"))
-
-
-def _is_amended(order: Order, request: Any) -> bool:
-    """Tell whether an order is as an amend wanted it."""
-    return request.price in {None, order.price} and request.quantity in {None, order.quantity}
 
 
 def _fill(trade: Trade, side: str) -> dict[str, Any]:
@@ -269,12 +269,8 @@ def _amend_request(owner_id: int, order_id: int, form: AmendRequest) -> AmendOrd
     """Read an amend's numbers as the order's instrument writes them."""
     order = selectors.order(owner_id, _known(order_id))
     spec = instruments.instrument_by_id(order.instrument_id)
-    price, quantity = form.validated_data.get("price"), form.validated_data.get("quantity")
-    return AmendOrder(
-        order_id=order_id,
-        price=None if price is None else spec.parse_price(price),
-        quantity=None if quantity is None else spec.parse_qty(quantity),
-    )
+    readers = {"price": spec.parse_price, "quantity": spec.parse_qty, "stop_price": spec.parse_price}
+    return AmendOrder(order_id, **{name: readers[name](value) for name, value in form.validated_data.items()})
 
 
 class OrderReduceView(APIView):

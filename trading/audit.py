@@ -11,7 +11,7 @@ from ledger import audit
 from ledger.audit import BROKEN_SHOWN_MAX, Invariant
 from marketdata import selectors as instruments
 from matching_worker.engine import Engine
-from matching_worker.protocol import EventKind, Rows, trade_id_base
+from matching_worker.protocol import CommandKind, EventKind, Rows, trade_id_base
 from trading.services import command_log
 
 REPLAY_BATCH = 10_000
@@ -101,8 +101,12 @@ _TRADES = """
 SELECT id, instrument_id, number, buy_order_id, sell_order_id, price, quantity FROM trades
 WHERE id = ANY(%s) AND shard = %s
 """
+_MARKS = """
+SELECT s.instrument_id, s.mark_price
+FROM instrument_state s JOIN marketdata_instrument i ON i.id = s.instrument_id WHERE i.shard = %s
+"""
 _OPEN_ORDERS = """
-SELECT o.id, o.instrument_id, o.quantity - o.filled_quantity
+SELECT o.id, o.instrument_id, o.quantity - o.filled_quantity, o.worst_price
 FROM orders o JOIN marketdata_instrument i ON i.id = o.instrument_id
 WHERE i.shard = %s AND o.status IN ('new', 'partial_filled', 'untriggered') ORDER BY o.id
 """
@@ -133,10 +137,12 @@ def _replay(shard: int, epoch: int, head: int, settled: int, state_hash: Decimal
     engine = Engine(shard, epoch)
     broken: list[str] = []
     trades = 0
+    marks: dict[int, int] = {}
     while engine.sequence < settled:
         commands, _ = command_log.read(shard, engine.sequence, min(REPLAY_BATCH, settled - engine.sequence))
         if not len(commands):
             break
+        _follow_marks(marks, commands)
         fills = engine.apply(commands)
         fills = fills[fills["kind"] == EventKind.FILL]
         trades += len(fills)
@@ -144,6 +150,7 @@ def _replay(shard: int, epoch: int, head: int, settled: int, state_hash: Decimal
     if settled and engine.state_hash != state_hash:
         broken.append(f"hash {engine.state_hash:016x} where {int(state_hash):016x} was settled at command {settled}")
     broken += _compare_open_orders(engine, shard, head)
+    broken += _compare_marks(marks, shard, engine.sequence)
     return Invariant(name, not broken, "; ".join(broken[:BROKEN_SHOWN_MAX]) or f"{settled} commands, {trades} trades")
 
 
@@ -178,6 +185,31 @@ def _compare_trades(fills: Rows, shard: int, epoch: int) -> list[str]:
     return broken
 
 
+def _follow_marks(marks: dict[int, int], commands: Rows) -> None:
+    """Note the last mark price of each instrument, in ticks."""
+    told = commands[commands["kind"] == CommandKind.MARK_PRICE]
+    marks.update(zip(told["instrument_id"].tolist(), told["price_ticks"].tolist(), strict=True))
+
+
+def _compare_marks(marks: dict[int, int], shard: int, after: int) -> list[str]:
+    """Compare the stored mark prices with the log's last ones; they are stored with their commands, not settled.
+
+    Args:
+        marks: As of the command `after`; the rest of the log is read here.
+    """
+    while len(commands := command_log.read(shard, after, REPLAY_BATCH)[0]):
+        _follow_marks(marks, commands)
+        after = int(commands["sequence"][-1])
+    broken = []
+    [rows] = database.fetch((_MARKS, (shard,)))
+    for instrument_id, price in rows:
+        spec, ticks = instruments.instrument_by_id(instrument_id), marks.pop(instrument_id, None)
+        logged = None if ticks is None else spec.ticks_to_price(ticks)
+        if logged != price:
+            broken.append(f"{spec.symbol} has the mark price {price}, the log's last is {logged}")
+    return broken + [f"instrument {one} has no mark price, the log has one" for one in marks]
+
+
 def _compare_open_orders(engine: Engine, shard: int, head: int) -> list[str]:
     """Compare what rests in the engine with the open orders of the books, at the cursor.
 
@@ -186,16 +218,19 @@ def _compare_open_orders(engine: Engine, shard: int, head: int) -> list[str]:
     [rows] = database.fetch((_OPEN_ORDERS, (shard,)))
     broken = []
     found = 0
-    for order_id, instrument_id, left in rows:
+    for order_id, instrument_id, left, worst_price in rows:
         order = engine.order(order_id)
         if order is None:
             if engine.sequence == head:
                 broken.append(f"order {order_id} is open in the books, the engine does not have it")
             continue
         found += 1
-        lots = instruments.instrument_by_id(instrument_id).lots_to_qty(order.open_lots)
+        spec = instruments.instrument_by_id(instrument_id)
+        lots, price = spec.lots_to_qty(order.open_lots), spec.ticks_to_price(order.price_ticks)
         if lots != left:
             broken.append(f"order {order_id} has {left} open, the engine {lots}")
+        if price != worst_price:
+            broken.append(f"order {order_id} may trade to {worst_price}, in the engine to {price}")
     if found != engine.open_order_count:
         broken.append(f"{engine.open_order_count} orders rest in the engine, {found} of them are open in the books")
     return broken

@@ -133,11 +133,11 @@ class AmendPendingError(DomainError):
 
 
 class AmendNotAllowedError(DomainError):
-    """Only limit orders that are in the book can be amended."""
+    """Only limit orders that are in the book, and orders that wait for their trigger, can be changed."""
 
     code = 3016
     name = "AMEND_NOT_ALLOWED"
-    message = gettext_noop("Only limit orders in the book can be amended.")
+    message = gettext_noop("Only limit orders in the book and orders that wait for a price can be changed.")
 
 
 class AmendEmptyError(DomainError):
@@ -145,7 +145,7 @@ class AmendEmptyError(DomainError):
 
     code = 3017
     name = "AMEND_EMPTY"
-    message = gettext_noop("Give a new price or a new quantity above what has filled (%(filled)s).")
+    message = gettext_noop("Give a new price, stop price, or quantity above what has filled (%(filled)s).")
 
 
 class AmendOvertakenError(DomainError):
@@ -155,3 +155,55 @@ class AmendOvertakenError(DomainError):
     name = "AMEND_OVERTAKEN"
     status = 409
     message = gettext_noop("Order %(order_id)s was not amended: it changed first; %(filled)s of it has filled.")
+
+
+class OrderSizeError(DomainError):
+    """An order has one size: a quantity, or for a market buy that is ioc a quote amount."""
+
+    code = 3019
+    name = "ORDER_SIZE"
+    message = gettext_noop(
+        "An order takes a quantity; a market buy may take a quote_quantity instead, with time in force ioc."
+    )
+
+
+class TriggerByNotAllowedError(DomainError):
+    """Only orders that wait for a price watch one."""
+
+    code = 3022
+    name = "TRIGGER_BY_NOT_ALLOWED"
+    message = gettext_noop("trigger_by goes with stop, take-profit and trailing stop orders only.")
+
+
+class MarkPriceUnknownError(DomainError):
+    """The order would wait for a mark price, and the instrument has never had one."""
+
+    code = 3023
+    name = "MARK_PRICE_UNKNOWN"
+    message = gettext_noop("%(symbol)s has no mark price yet; use trigger_by last.")
+
+
+class ContractsOnlyError(DomainError):
+    """The words size an order by a position; a spot market has none."""
+
+    code = 3024
+    name = "CONTRACTS_ONLY"
+    message = gettext_noop("reduce_only and close_position go with contracts; %(symbol)s is a spot market.")
+
+
+class OrderTriggeredError(DomainError):
+    """The order has reached its stop price; there is nothing left to wait for."""
+
+    code = 3025
+    name = "ORDER_TRIGGERED"
+    status = 409
+    message = gettext_noop("Order %(order_id)s has been triggered; its stop_price cannot change any more.")
+
+
+class AmendRefusedError(DomainError):
+    """The engine refused the amend, `data.reason` says why; the order stays as it is."""
+
+    code = 3026
+    name = "AMEND_REFUSED"
+    status = 409
+    message = gettext_noop("Order %(order_id)s was not amended: %(reason)s.")

@@ -20,6 +20,7 @@ from matching_worker.protocol import CommandKind, Reason, Rows, Side
 from matching_worker.protocol import EventKind as EngineEvent
 from trading.models import OrderStatus
 from trading.order_state import OrderState
+from trading.reasons import BY_OPERATOR
 
 OF_NO_ORDER = {EngineEvent.STATE_CHANGED, EngineEvent.AUCTION_PRICE, EngineEvent.APPLIED, EngineEvent.LEVEL}
 """Events that concern an instrument or a command, not an order."""
@@ -96,6 +97,7 @@ class SettlementFold:
         """
         self._first_sequence = int(commands[0]["sequence"])
         self._commands = commands
+        self._ticks_before = 0
         handlers = {
             int(EngineEvent.FILL): self._fill,
             int(EngineEvent.RESTED): self._rested,
@@ -110,6 +112,7 @@ class SettlementFold:
             event = dict(zip(names, row, strict=True))
             if event["kind"] not in OF_NO_ORDER:
                 handlers[event["kind"]](event)
+            self._ticks_before = event["price_ticks"]
         return self.outcome
 
     # --- one handler an event -----------------------------------------------------------------------
@@ -119,12 +122,8 @@ class SettlementFold:
         spec, lots, ticks = taker.spec, event["qty_lots"], event["price_ticks"]
         notional = spec.notional_quanta(ticks, lots)
         at = from_ns(event["timestamp_ns"])
-        taker_fee, taker_share = self._take_part(taker, lots, notional, taker.taker_rate, event, at)
-        maker_fee, maker_share = self._take_part(maker, lots, notional, maker.maker_rate, event, at)
-        require(
-            taker.left_lots == event["left_lots"] and maker.left_lots == event["maker_left_lots"],
-            f"books and engine disagree on what is left after trade {event['trade_id']}",
-        )
+        taker_fee, taker_share = self._take_part(taker, event["left_lots"], taker.taker_rate, event, at)
+        maker_fee, maker_share = self._take_part(maker, event["maker_left_lots"], maker.maker_rate, event, at)
         taker_buys = event["side"] == Side.BUY
         buyer, seller = (taker, maker) if taker_buys else (maker, taker)
         buyer_fee, seller_fee = (taker_fee, maker_fee) if taker_buys else (maker_fee, taker_fee)
@@ -150,21 +149,29 @@ class SettlementFold:
         self.outcome.trades.append(trade)
         self.outcome.entries.append(_spot_fill(trade, hold_share, quantity, taker.trace, self.debts))
         for order in (taker, maker):
-            if not order.left_lots:
+            if order.row.status == OrderStatus.FILLED:
                 self._end_amend(order, event, at)
 
     @staticmethod
-    def _take_part(
-        order: OrderState, lots: int, notional: int, rate: int, event: dict[str, Any], at: datetime
-    ) -> tuple[int, int]:
-        """Move one side of a fill; return its fee and the part of the hold that it uses up or gives back."""
+    def _take_part(order: OrderState, left: int, rate: int, event: dict[str, Any], at: datetime) -> tuple[int, int]:
+        """Move one side of a fill; return its fee and the part of the hold that it uses up or gives back.
+
+        Args:
+            left: What the engine says is left of the order.
+        """
         fee_before, hold_before = order.fee, order.hold
-        order.left_lots -= lots
+        lots, ticks = event["qty_lots"], event["price_ticks"]
+        notional = order.spec.notional_quanta(ticks, lots)
+        order.take(lots, ticks)
+        require(
+            order.left_at(ticks) == left,
+            f"books and engine disagree on what is left of order {order.id} after trade {event['trade_id']}",
+        )
         order.filled_notional += notional
         order.fee_accrued += rate * notional
-        order.hold = order.hold_needed()
-        order.row.status = OrderStatus.PARTIAL_FILLED if order.left_lots else OrderStatus.FILLED
-        order.row.filled_at = None if order.left_lots else at
+        order.hold = order.hold_needed() if left else 0
+        order.row.status = OrderStatus.PARTIAL_FILLED if left else OrderStatus.FILLED
+        order.row.filled_at = None if left else at
         _touch(order, event, at)
         return order.fee - fee_before, hold_before - order.hold
 
@@ -187,12 +194,18 @@ class SettlementFold:
         _touch(order, event, at)
 
     def _cancelled(self, event: dict[str, Any]) -> None:
-        """The order ends; what is left of its hold goes back."""
+        """The order ends; what is left of its hold goes back.
+
+        A budget that has bought something and buys no further lot is filled: there was nothing more to get for it.
+        """
         order = self.orders[event["order_id"]]
         at = from_ns(event["timestamp_ns"])
-        order.row.status = OrderStatus.EXPIRED if event["reason"] == Reason.EXPIRED else OrderStatus.CANCELLED
-        order.row.reason = Reason(event["reason"]).name
-        order.row.cancelled_at = at
+        if event["reason"] == Reason.BUDGET_SPENT and order.filled_notional:
+            order.row.status, order.row.filled_at = OrderStatus.FILLED, at
+        else:
+            order.row.status = OrderStatus.EXPIRED if event["reason"] == Reason.EXPIRED else OrderStatus.CANCELLED
+            order.row.reason = self._why(event)
+            order.row.cancelled_at = at
         self._release(order, order.hold, f"order:{order.id}:unfreeze", at)
         self._end_amend(order, event, at)
         _touch(order, event, at)
@@ -203,18 +216,30 @@ class SettlementFold:
         at = from_ns(event["timestamp_ns"])
         order.lots += event["left_lots"] - order.left_lots
         order.left_lots = event["left_lots"]
-        order.worst_ticks = int(self._command(event)["price_ticks"])
-        order.row.price = order.row.worst_price = order.spec.ticks_to_price(order.worst_ticks)
+        command = self._command(event)
+        order.worst_ticks, trigger_ticks = int(command["price_ticks"]), int(command["trigger_ticks"])
+        order.row.worst_price = order.spec.ticks_to_price(order.worst_ticks)
+        if order.row.price is not None:
+            order.row.price = order.row.worst_price
+        if trigger_ticks:
+            order.row.stop_price = order.spec.ticks_to_price(trigger_ticks)
         order.hold, order.amend_hold = order.hold + order.amend_hold, 0
         order.row.amend_requested_at = None
         surplus = order.hold - order.hold_needed()
         self._release(order, surplus, f"command:{event['sequence']}:{event['index']}:unfreeze", at)
         _touch(order, event, at)
 
-    def _end_amend(self, order: OrderState, event: dict[str, Any], at: datetime) -> None:
-        """Give back what was held for an amend that will not happen any more."""
+    def _end_amend(
+        self, order: OrderState, event: dict[str, Any], at: datetime, reason: Reason = Reason.UNKNOWN_ORDER
+    ) -> None:
+        """Give back what was held for an amend that will not happen any more, and say why.
+
+        Args:
+            reason: What the engine says; of an order that has ended it will say that there is none.
+        """
         if order.row.amend_requested_at is None:
             return
+        order.row.amend_refusal = reason.name
         surplus, order.amend_hold = order.amend_hold, 0
         order.row.amend_requested_at = None
         order.hold += surplus
@@ -226,12 +251,17 @@ class SettlementFold:
         return self._commands[event["sequence"] - self._first_sequence]
 
     def _reduced(self, event: dict[str, Any]) -> None:
-        """Less is open: the hold of what was taken off goes back."""
+        """Less is open: the hold of what was taken off goes back.
+
+        A budget is decremented at its maker's price, which the maker's own event, just before this one, tells; what it
+        keeps is given back when it ends.
+        """
         order = self.orders[event["order_id"]]
         at = from_ns(event["timestamp_ns"])
-        order.left_lots -= event["qty_lots"]
+        ticks = self._ticks_before if order.given else event["price_ticks"]
+        order.take(event["qty_lots"], ticks)
         order.lots -= event["qty_lots"]
-        require(order.left_lots == event["left_lots"], f"order {order.id} was reduced to another quantity")
+        require(order.left_at(ticks) == event["left_lots"], f"order {order.id} was reduced to another quantity")
         self._release(
             order, order.hold - order.hold_needed(), f"command:{event['sequence']}:{event['index']}:unfreeze", at
         )
@@ -242,7 +272,7 @@ class SettlementFold:
         kind = self._command(event)["kind"]
         order, at = self.orders.get(event["order_id"]), from_ns(event["timestamp_ns"])
         if kind == CommandKind.AMEND and order is not None:
-            self._end_amend(order, event, at)
+            self._end_amend(order, event, at, Reason(event["reason"]))
         if kind != CommandKind.PLACE or order is None:
             return
         order.row.status, order.row.reason = OrderStatus.REJECTED, Reason(event["reason"]).name
@@ -250,6 +280,16 @@ class SettlementFold:
         _touch(order, event, at)
 
     # --- parts -----------------------------------------------------------------------------------------
+    def _why(self, event: dict[str, Any]) -> str:
+        """Return the word for why an order ended early.
+
+        Whether its owner named the order or all of them is no difference; whether it was the owner is one.
+        """
+        reason = Reason(event["reason"])
+        if reason not in {Reason.USER, Reason.CANCEL_ALL}:
+            return reason.name
+        return Reason.USER.name if self._command(event)["trader_id"] else BY_OPERATOR
+
     def _holding(self, order: OrderState) -> HoldingState:
         """Return the holding that an order's fills change."""
         return self.holdings.setdefault((order.user_id, order.spec.id), HoldingState())

@@ -35,6 +35,9 @@ LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMI
 TRIGGERED_TYPES = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT, OrderType.TAKE_PROFIT_LIMIT)
 """Types that wait for a price of their own before they do anything; a trailing stop's follows the market."""
 
+WAITING_TYPES = (*TRIGGERED_TYPES, OrderType.TRAILING_STOP)
+"""Types that wait for a price."""
+
 
 class TimeInForce(models.TextChoices):
     """What happens to the part that does not trade on arrival."""
@@ -58,6 +61,13 @@ class SelfTradePrevention(models.TextChoices):
     CANCEL_TAKER = "cancel_taker"
     CANCEL_BOTH = "cancel_both"
     DECREMENT = "decrement"
+
+
+class TriggerBy(models.TextChoices):
+    """The price that an order which waits for one watches."""
+
+    LAST = "last"
+    MARK = "mark"
 
 
 class OrderStatus(models.TextChoices):
@@ -86,8 +96,9 @@ class Order(models.Model):
     """What a trader asked for, and what has become of it.
 
     `hold_remaining` is exactly what the trader's order_hold wallet keeps for this order; `amend_hold` is the part of it
-    that is there for an amend the engine has not answered yet. The fee is charged on the
-    running sum: `fee` is `fee_accrued` rounded up to the quote asset's quantum.
+    that is there for an amend the engine has not answered yet. `amend_refusal` is why the engine refused the last one.
+    The fee is charged on the running sum: `fee` is `fee_accrued` rounded up to the quote asset's quantum.
+    A buy by quote amount has a `quote_quantity`, all that it may cost, and no `quantity`.
     """
 
     repeated = False
@@ -102,6 +113,7 @@ class Order(models.Model):
     time_in_force = models.CharField(max_length=4, choices=TimeInForce.choices)
     price = _amount(null=True)
     stop_price = _amount(null=True)
+    trigger_by = models.CharField(max_length=4, choices=TriggerBy.choices, null=True)  # noqa: DJ001 -- NULL: waits not
     worst_price = _amount()
     display_quantity = _amount(null=True)
     post_only = models.BooleanField()
@@ -109,7 +121,8 @@ class Order(models.Model):
     callback_rate = models.DecimalField(max_digits=12, decimal_places=8, null=True)
     activation_price = _amount(null=True)
     expires_at = models.DateTimeField(null=True)
-    quantity = _amount()
+    quantity = _amount(null=True)
+    quote_quantity = _amount(null=True)
     filled_quantity = _amount()
     filled_notional = _amount()
     fee = _amount()
@@ -119,6 +132,7 @@ class Order(models.Model):
     hold_asset = models.CharField(max_length=16)
     hold_remaining = _amount()
     amend_hold = _amount()
+    amend_refusal = models.CharField(max_length=40)
     status = models.CharField(max_length=16, choices=OrderStatus.choices)
     reason = models.CharField(max_length=40)
     client_order_id = models.CharField(max_length=64, null=True)  # noqa: DJ001 -- NULL is "none given"

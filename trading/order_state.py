@@ -4,15 +4,18 @@ from dataclasses import dataclass
 
 from exchange.kernel.money import from_quanta, to_quanta
 from marketdata.units import InstrumentSpec
-from risk.spot_hold import amend_hold, buy_hold, fee_total
+from matching_worker.protocol import QTY_LOTS_MAX
+from risk.spot_hold import RATE_DECIMALS, amend_hold, budget_lots, buy_hold, fee_total
 from trading.models import Order
-
-RATE_DECIMALS = 8
 
 
 @dataclass(slots=True)
 class OrderState:
-    """An order as settlement moves it. Amounts in quanta; rates in 10^-8; `fee_accrued` in quanta x 10^8."""
+    """An order as settlement moves it. Amounts in quanta; rates in 10^-8; `fee_accrued` in quanta x 10^8.
+
+    A buy by quote amount has no quantity: as in the engine, it is the largest order that there can be, and ends when
+    its budget is spent.
+    """
 
     row: Order
     """The loaded row; this module writes only its status, reason, sequence and times."""
@@ -31,6 +34,10 @@ class OrderState:
     hold: int
     amend_hold: int
     """What is held besides, for an amend that the engine has not answered yet."""
+    given: int = 0
+    """All that a buy by quote amount may cost; 0 for every other order."""
+    budget: int = 0
+    """What it may still spend on prices, in ticks times lots: Note [Budget] in risk/spot_hold.py."""
     changed: bool = False
 
     @property
@@ -50,7 +57,19 @@ class OrderState:
 
     def hold_needed(self) -> int:
         """Return what must stay in hold for what is left."""
+        if self.given:
+            return self.given - self.filled_notional - self.fee
         return self.hold_for(self.worst_ticks, self.left_lots)
+
+    def left_at(self, ticks: int) -> int:
+        """Return what the engine must call left after a trade at this price: of a budget, what it still buys there."""
+        return min(self.left_lots, self.budget // ticks) if self.given else self.left_lots
+
+    def take(self, lots: int, ticks: int) -> None:
+        """Take lots off what is left, and what they cost at this price off the budget."""
+        self.left_lots -= lots
+        if self.given:
+            self.budget -= lots * ticks
 
     def hold_for(self, worst_ticks: int, lots: int) -> int:
         """Return what must be in hold for so many lots at that worst price, after what has traded."""
@@ -62,9 +81,10 @@ class OrderState:
 
 def of_row(row: Order, spec: InstrumentSpec) -> OrderState:
     """Turn a row into integers."""
-    lots = spec.qty_to_lots(row.quantity)
+    lots = QTY_LOTS_MAX if row.quantity is None else spec.qty_to_lots(row.quantity)
     is_buy = row.side == "buy"
     hold_decimals = spec.quote_decimals if is_buy else spec.base_decimals
+    filled_notional = to_quanta(row.filled_notional, spec.quote_decimals)
     return OrderState(
         row=row,
         id=row.id,
@@ -75,19 +95,30 @@ def of_row(row: Order, spec: InstrumentSpec) -> OrderState:
         worst_ticks=spec.price_to_ticks(row.worst_price),
         lots=lots,
         left_lots=lots - (spec.qty_to_lots(row.filled_quantity) if row.filled_quantity else 0),
-        filled_notional=to_quanta(row.filled_notional, spec.quote_decimals),
+        filled_notional=filled_notional,
         fee_accrued=to_quanta(row.fee_accrued, spec.quote_decimals + RATE_DECIMALS),
         maker_rate=to_quanta(row.maker_fee_rate, RATE_DECIMALS),
         taker_rate=to_quanta(row.taker_fee_rate, RATE_DECIMALS),
         hold=to_quanta(row.hold_remaining - row.amend_hold, hold_decimals),
         amend_hold=to_quanta(row.amend_hold, hold_decimals),
+        given=0 if row.quote_quantity is None else spec.quote_to_quanta(row.quote_quantity),
+        budget=budget(row, spec) - filled_notional // spec.unit_quanta if row.quote_quantity is not None else 0,
     )
+
+
+def budget(row: Order, spec: InstrumentSpec) -> int:
+    """Return what an order by quote amount may spend on prices, in ticks times lots; 0 for every other order."""
+    if row.quote_quantity is None:
+        return 0
+    rate = to_quanta(row.taker_fee_rate, RATE_DECIMALS)
+    return budget_lots(spec.quote_to_quanta(row.quote_quantity), rate, spec.unit_quanta)
 
 
 def to_row(state: OrderState) -> Order:
     """Write an order's new integers back into its row."""
     row, spec = state.row, state.spec
-    row.quantity = spec.lots_to_qty(state.lots)
+    if row.quantity is not None:
+        row.quantity = spec.lots_to_qty(state.lots)
     row.filled_quantity = spec.lots_to_qty(state.lots - state.left_lots)
     row.filled_notional = from_quanta(state.filled_notional, spec.quote_decimals)
     row.fee = from_quanta(state.fee, spec.quote_decimals)

@@ -1,7 +1,7 @@
 """Wire shapes of orders, accounts and holdings: the rules that validate are the ones that are published."""
 
 import hashlib
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -11,99 +11,29 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_field
 from rest_framework import serializers
 
 from exchange.api.pagination import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
-from exchange.api.requests import PatternField, StrictSerializer, TextField, WordField
+from exchange.api.requests import StrictSerializer, TextField, WordField
 from exchange.api.serializers import AmountField, DecimalStringField, WireNumberField
-from exchange.kernel.errors import DomainError, gettext_noop
 from exchange.kernel.money import plain
 from exchange.observability.tracing import current_trace
 from marketdata import selectors as instruments
-from trading.models import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce
+from trading import reasons
+from trading.fields import (
+    SYMBOL_LENGTH_MAX,
+    ClientOrderIdField,
+    FlagField,
+    MomentField,
+    RateField,
+    SupportedWordField,
+    UnsupportedOrderTypeError,
+    UnsupportedTimeInForceError,
+)
+from trading.models import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce, TriggerBy
 from trading.services import terms
 from trading.services.requests import PlaceOrder
 
 BATCH_ORDERS_MAX = 50
-SYMBOL_LENGTH_MAX = 24
-CLIENT_ORDER_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,64}$"
-
-
-class UnsupportedOrderTypeError(DomainError):
-    """The exchange does not take orders of this type; `data.supported` lists those that it takes."""
-
-    code = 3020
-    name = "UNSUPPORTED_ORDER_TYPE"
-    message = gettext_noop("Order type %(value)s is not supported; use one of: %(words)s.")
-
-
-class UnsupportedTimeInForceError(DomainError):
-    """The exchange does not take this time in force; `data.supported` lists those that it takes."""
-
-    code = 3021
-    name = "UNSUPPORTED_TIME_IN_FORCE"
-    message = gettext_noop("Time in force %(value)s is not supported; use one of: %(words)s.")
-
-
-class SupportedWordField(WordField):
-    """A word of which the exchange takes only some; the others have a refusal of their own."""
-
-    def __init__(self, refusal: type[DomainError], **options: Any) -> None:
-        self.refusal = refusal
-        super().__init__(**options)
-
-    def to_internal_value(self, data: Any) -> str:
-        """Refuse other words with the list of those that work."""
-        if isinstance(data, str) and data not in self.choices:
-            supported = [str(word) for word in self.choices]
-            raise self.refusal(
-                field=self.field_name, value=data[:SYMBOL_LENGTH_MAX], supported=supported, words=", ".join(supported)
-            )
-        return super().to_internal_value(data)
-
-
-class ClientOrderIdField(PatternField):
-    """The client's own name of an order, which makes a retry safe."""
-
-    default_error_messages = {"invalid": _("Use 1 to 64 letters, digits and . _ : -")}
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(CLIENT_ORDER_ID_PATTERN, **options)
-
-
-class FlagField(serializers.BooleanField):
-    """true or false, and only these."""
-
-    def to_internal_value(self, data: Any) -> bool:
-        """Refuse what is not a JSON boolean."""
-        if not isinstance(data, bool):
-            self.fail("invalid", input=data)
-        return data
-
-
-class RateField(AmountField):
-    """A part of one, as a decimal string."""
-
-    def to_internal_value(self, data: Any) -> str:
-        """Refuse JSON numbers: a rate is no price."""
-        if not isinstance(data, str):
-            self.fail("form")
-        return str(super().to_internal_value(data))
-
-
-class MomentField(serializers.DateTimeField):
-    """A moment as RFC 3339 with its zone; without one nobody knows when it is."""
-
-    default_error_messages = {"zone": _("Must end with Z or an offset such as +08:00.")}
-
-    def enforce_timezone(self, value: datetime) -> datetime:
-        """Refuse a moment without a zone instead of guessing one."""
-        if value.tzinfo is None:
-            self.fail("zone")
-        return value.astimezone(UTC)
-
-    def to_internal_value(self, value: Any) -> datetime:
-        """Refuse what is not a JSON string."""
-        if not isinstance(value, str):
-            self.fail("invalid", format="2025-05-18T10:30:00Z")
-        return super().to_internal_value(value)
+UNSAID = {"trigger_by": "last", "reduce_only": False, "close_position": False}
+"""Words that an order has unless it says others."""
 
 
 class OrderRequest(StrictSerializer):
@@ -112,14 +42,27 @@ class OrderRequest(StrictSerializer):
     symbol = TextField(max_length=SYMBOL_LENGTH_MAX, trim_whitespace=False)
     side = WordField(choices=Side.choices)
     type = SupportedWordField(UnsupportedOrderTypeError, choices=OrderType.choices)
-    quantity = AmountField(help_text="A whole number of lots.")
+    quantity = AmountField(
+        required=False, help_text="A whole number of lots. Every order takes one, but a market buy by quote_quantity."
+    )
+    quote_quantity = AmountField(
+        required=False,
+        help_text="Instead of a quantity, for market buys: all that the order may cost, its fee included, in the quote"
+        " asset, in the form of a price. It buys whole lots until the rest buys none, and gives the rest back.",
+    )
     price = AmountField(
         required=False, help_text="A whole number of ticks. For the types with limit in their name, and only for them."
     )
     stop_price = AmountField(
         required=False,
-        help_text="The last trade at which a stop or take-profit order wakes: a buy's stop and a sell's take-profit at"
+        help_text="The price at which a stop or take-profit order wakes: a buy's stop and a sell's take-profit at"
         " or above, the others at or below. One already through wakes at once.",
+    )
+    trigger_by = WordField(
+        choices=TriggerBy.choices,
+        required=False,
+        help_text="The price that a stop, take-profit or trailing stop order watches: the last trade unless given, or"
+        " the mark price where there is one.",
     )
     time_in_force = SupportedWordField(
         UnsupportedTimeInForceError,
@@ -134,6 +77,8 @@ class OrderRequest(StrictSerializer):
         required=False, help_text='How far a trailing stop keeps behind the best price; "0.01" is one percent.'
     )
     activation_price = AmountField(required=False, help_text="From where a trailing stop follows; at once without it.")
+    reduce_only = FlagField(required=False, help_text="Contracts only: never open or enlarge a position.")
+    close_position = FlagField(required=False, help_text="Contracts only: close the position, whatever it is then.")
     self_trade_prevention = WordField(
         choices=SelfTradePrevention.choices,
         required=False,
@@ -144,12 +89,17 @@ class OrderRequest(StrictSerializer):
         help_text="Your own id. A retry with the same body returns the first order (200 instead of 201).",
     )
 
+    def to_internal_value(self, data: Any) -> Any:
+        """Demand a quantity unless the order says its size by other words."""
+        if isinstance(data, Mapping):
+            self.fields["quantity"].required = "quote_quantity" not in data and data.get("close_position") is not True
+        return super().to_internal_value(data)
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Read the numbers as the instrument writes them.
 
         Raises:
-            DomainError: There is no such instrument, a number is not in its form or range, or a
-                price is missing or out of place.
+            DomainError: There is no such instrument, or a number is not in its form or range.
         """
         spec = instruments.instrument(attrs["symbol"])
         values = {"time_in_force": str(terms.times_allowed(attrs["type"])[0]), **attrs}
@@ -157,6 +107,8 @@ class OrderRequest(StrictSerializer):
             if name in attrs:
                 values[name] = spec.parse_qty(attrs[name])
                 spec.qty_to_lots(values[name])
+        if "quote_quantity" in attrs:
+            values["quote_quantity"] = spec.parse_quote(attrs["quote_quantity"])
         if "callback_rate" in attrs:
             values["callback_rate"] = Decimal(attrs["callback_rate"])
         for name in ("price", "stop_price", "activation_price"):
@@ -166,10 +118,13 @@ class OrderRequest(StrictSerializer):
         return values
 
     def order(self) -> PlaceOrder:
-        """Return the validated request as the services take it."""
+        """Return the validated request as the services take it.
+
+        Saying what goes without saying makes no other order: UNSAID is not part of what a retry must repeat.
+        """
         values = dict(self.validated_data)
         client_order_id = values.pop("client_order_id", None)
-        canonical = {name: str(value) for name, value in sorted(values.items())}
+        canonical = {name: str(value) for name, value in sorted(values.items()) if UNSAID.get(name) != value}
         canonical |= {name: plain(value) for name, value in values.items() if isinstance(value, Decimal)}
         return PlaceOrder(
             **values,
@@ -198,6 +153,23 @@ ORDER_EXAMPLES = [
         request_only=True,
     ),
     OpenApiExample(
+        "A market order by amount: spend 100 USDT, fee included",
+        value={"symbol": "BTCUSDT", "side": "buy", "type": "market", "quote_quantity": "100"},
+        request_only=True,
+    ),
+    OpenApiExample(
+        "A stop that watches the mark price",
+        value={
+            "symbol": "BTCUSDT",
+            "side": "sell",
+            "type": "stop",
+            "quantity": "0.001",
+            "stop_price": "55000",
+            "trigger_by": "mark",
+        },
+        request_only=True,
+    ),
+    OpenApiExample(
         "Shares in minor units: ten at NT$600.00",
         value={"symbol": "2330.TW", "side": "buy", "type": "limit", "quantity": 10, "price": 60000},
         request_only=True,
@@ -217,10 +189,13 @@ class OrderBatchRequest(StrictSerializer):
 
 
 class AmendRequest(StrictSerializer):
-    """A new price, a new total quantity, or both."""
+    """A new price, a new total quantity, a new stop price, or several of them."""
 
-    price = AmountField(required=False, help_text="A whole number of ticks.")
+    price = AmountField(required=False, help_text="A whole number of ticks. For the types with limit in their name.")
     quantity = AmountField(required=False, help_text="The new total; what has filled counts against it.")
+    stop_price = AmountField(
+        required=False, help_text="For stop and take-profit orders that still wait; one then already through wakes."
+    )
 
 
 class ReduceRequest(StrictSerializer):
@@ -251,9 +226,15 @@ class OrderResponse(serializers.Serializer[Any]):
     side = serializers.ChoiceField(choices=Side.choices)
     type = serializers.ChoiceField(choices=OrderType.choices)
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices)
-    quantity = WireNumberField()
+    quantity = WireNumberField(allow_null=True, help_text="null where quote_quantity is the order's size.")
+    quote_quantity = WireNumberField(
+        allow_null=True, help_text="All that the order may cost, its fee included; null where quantity is its size."
+    )
     price = WireNumberField(allow_null=True, help_text="null where the order takes the market's price.")
     stop_price = WireNumberField(allow_null=True)
+    trigger_by = serializers.ChoiceField(
+        choices=TriggerBy.choices, allow_null=True, help_text="null where the order waits for no price."
+    )
     display_quantity = WireNumberField(allow_null=True)
     callback_rate = DecimalStringField(allow_null=True)
     activation_price = WireNumberField(allow_null=True)
@@ -265,7 +246,13 @@ class OrderResponse(serializers.Serializer[Any]):
     fee = DecimalStringField()
     fee_asset = serializers.CharField()
     status = serializers.ChoiceField(choices=OrderStatus.choices)
-    reason = serializers.CharField(help_text="Why it was rejected or ended early; empty otherwise.")
+    reason = serializers.CharField(
+        help_text=f"Why it was rejected or ended early; empty otherwise. {reasons.listed(reasons.ENDED)}."
+        f" Of rejected orders: {reasons.listed(reasons.REJECTED)}."
+    )
+    amend_refusal = serializers.CharField(
+        help_text=f"Why the engine refused the last amend; empty otherwise. {reasons.listed(reasons.NOT_AMENDED)}."
+    )
     client_order_id = serializers.CharField(allow_null=True)
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()

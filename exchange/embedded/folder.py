@@ -20,7 +20,19 @@ from exchange.embedded.errors import EmbeddedServerError
 VARIABLE = "EXCHANGE_DATA_DIR"
 OPTION = "--data-dir"
 MARKER = "exchange-data-folder"
-OURS = {MARKER, "postgres", "postgres.new", "redis", "sockets", "wal", "log", "run", "static", "secret_key"}
+OURS = {
+    MARKER,
+    "postgres",
+    "postgres.new",
+    "redis",
+    "sockets",
+    "wal",
+    "log",
+    "run",
+    "static",
+    "attachments",
+    "secret_key",
+}
 """What an exchange puts into its data folder; a folder with other things in it is somebody else's."""
 
 DEFAULT = Path(__file__).resolve().parent.parent.parent / "var"

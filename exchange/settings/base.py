@@ -161,6 +161,8 @@ CURRENCY_CODE_MAX_LENGTH = 16
 # --- Static files -------------------------------------------------------------------------------
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
+ATTACHMENTS_DIR = DATA_DIR / "attachments"
+"""Files that staff attach to journal entries, by their hash; back it up with the database."""
 STATICFILES_DIRS = [BASE_DIR / "exchange" / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from exchange.web.browser import find_chromium, launch
 
 START_SECONDS_MAX = 180
 STOP_SECONDS_MAX = 60
+COMMAND_SECONDS_MAX = 60
 
 
 def _free_port() -> int:
@@ -47,19 +48,30 @@ def _has_a_book(address: str) -> bool:
     return '"bids":[["' in body and '"asks":[["' in body
 
 
+def _environment() -> dict[str, str]:
+    """Return what a process of an exchange of its own inherits: nothing of the tests'."""
+    dropped = ("DJANGO_SETTINGS_MODULE", "EXCHANGE_DATA_DIR", "EXCHANGE_DB_ROLE", "EXCHANGE_WORKER_PORT", "SECRET_KEY")
+    return {name: value for name, value in os.environ.items() if name not in dropped}
+
+
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """Start the whole exchange in a new data folder; stop it at the end."""
+def folder() -> Iterator[Path]:
+    """A new folder for one exchange; removed when the exchange has stopped."""
     folder = Path(tempfile.mkdtemp(prefix="exchange-browser-"))
     folder.chmod(0o711)  # run by root, the servers' account walks through it: nothing is left outside
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    """Start the whole exchange; stop it at the end."""
     port = _free_port()
-    dropped = ("DJANGO_SETTINGS_MODULE", "EXCHANGE_DATA_DIR", "EXCHANGE_DB_ROLE", "EXCHANGE_WORKER_PORT", "SECRET_KEY")
-    environment = {name: value for name, value in os.environ.items() if name not in dropped}
     with (folder / "up.log").open("w") as log:
         up = subprocess.Popen(
             [sys.executable, "manage.py", "up", "--port", str(port), "--data-dir", str(folder / "data")],
             cwd=settings.BASE_DIR,
-            env=environment,
+            env=_environment(),
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -73,7 +85,22 @@ def address() -> Iterator[str]:
     finally:
         up.send_signal(signal.SIGTERM)
         up.wait(STOP_SECONDS_MAX)
-        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def set_state(folder: Path, address: str) -> Iterator[Callable[[str, str], None]]:
+    """Return what operators type to halt or auction a market; every market that was touched is opened again."""
+    touched: set[str] = set()
+
+    def change(symbol: str, state: str) -> None:
+        touched.add(symbol)
+        command = [sys.executable, "manage.py", "set_trading_state", symbol, state]
+        environment = _environment() | {"EXCHANGE_DATA_DIR": str(folder / "data")}
+        subprocess.run(command, cwd=settings.BASE_DIR, env=environment, check=True, timeout=COMMAND_SECONDS_MAX)
+
+    yield change
+    for symbol in touched:
+        change(symbol, "trading")
 
 
 @pytest.fixture(scope="module")

@@ -341,5 +341,5 @@ def test_an_amend_of_nothing_or_of_what_cannot_be_amended_is_refused(traders) ->
     run_worker_once()
 
     assert isinstance(_amend(alice.id, order, price="49000"), errors.AmendEmptyError)
-    assert isinstance(_amend(alice.id, stop, quantity="0.0200"), errors.AmendNotAllowedError)
+    assert isinstance(_amend(alice.id, stop, price="49500"), errors.PriceNotAllowedError)
     assert isinstance(_amend(bob.id, order, price="49500"), errors.OrderNotFoundError)

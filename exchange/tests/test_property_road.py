@@ -19,18 +19,23 @@ from matching_worker import shard
 from risk.models import SpotHolding
 from trading import audit
 from trading.models import Order
-from trading.services import orders
-from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
+from trading.services import mark_price, orders
+from trading.services.mark_price import MarkPrice
+from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, PlaceOrder, ReduceOrder, Submission
 from trading.tests.road import make_asset, make_instrument, worker
 
 pytestmark = pytest.mark.django_db
 
 EXAMPLES = 40
 TICK = Decimal("0.001")
+MODES = ("cancel_maker", "cancel_taker", "cancel_both", "decrement")
 
 
 class Action(NamedTuple):
-    """One thing a trader does; `target` points at an order placed before, for cancels and reductions."""
+    """One thing a trader does; `target` points at an order placed before, for cancels, reductions and amends.
+
+    "mark" is nobody's: it says what the instrument is worth.
+    """
 
     kind: str
     trader: int
@@ -50,12 +55,17 @@ SPECIAL = (
     "take_profit",
     "take_profit_limit",
     "trail",
+    "mark_stop",
+    "mark_trail",
+    "amount",
+    "amount_self_trade",
 )
+CHANGES = ("cancel", "reduce", "amend_price", "amend_quantity", "amend_stop")
 
 ACTIONS = st.lists(
     st.builds(
         Action,
-        kind=st.sampled_from(["limit", "limit", "limit", "ioc", "market", "cancel", "reduce", *SPECIAL]),
+        kind=st.sampled_from(["limit", "limit", "limit", "ioc", "market", "mark", *CHANGES, *SPECIAL]),
         trader=st.integers(0, 2),
         side=st.sampled_from(["buy", "sell"]),
         price=st.integers(95, 105),
@@ -67,42 +77,62 @@ ACTIONS = st.lists(
 )
 
 
-def _request(action: Action, placed: Sequence[int]) -> PlaceOrder | CancelOrder | ReduceOrder:
-    quantity = Decimal(action.quantity) / 1000
-    if action.kind in {"cancel", "reduce"}:
+def _price(action: Action) -> Decimal:
+    return (Decimal(action.price) / 7 / TICK).to_integral_value() * TICK
+
+
+def _request(action: Action, placed: Sequence[int]) -> OrderRequest:
+    quantity, price = Decimal(action.quantity) / 1000, _price(action)
+    if action.kind in CHANGES:
         order_id = placed[action.target % len(placed)] if placed else 0
-        return CancelOrder(order_id) if action.kind == "cancel" else ReduceOrder(order_id, quantity)
+        changes: dict[str, OrderRequest] = {
+            "cancel": CancelOrder(order_id),
+            "reduce": ReduceOrder(order_id, quantity),
+            "amend_price": AmendOrder(order_id, price=price),
+            "amend_quantity": AmendOrder(order_id, quantity=quantity * 2),
+            "amend_stop": AmendOrder(order_id, stop_price=price),
+        }
+        return changes[action.kind]
     if action.kind == "market":
         return PlaceOrder("ODDUSDT", action.side, "market", quantity, None, "ioc")
+    if action.kind.startswith("amount"):
+        mode = MODES[action.target % len(MODES)] if action.kind == "amount_self_trade" else "none"
+        amount = quantity * price + Decimal(action.target) / 1_000_000
+        return PlaceOrder(
+            "ODDUSDT", "buy", "market", None, None, "ioc", quote_quantity=amount, self_trade_prevention=mode
+        )
     return _priced(action, quantity)
 
 
 def _priced(action: Action, quantity: Decimal) -> PlaceOrder:
     """Return an order with a price of its own, of whichever type."""
-    price = (Decimal(action.price) / 7 / TICK).to_integral_value() * TICK
-    kind = action.kind
-    modes = ("cancel_maker", "cancel_taker", "cancel_both", "decrement")
+    price, kind = _price(action), action.kind
     extras: dict[str, dict[str, object]] = {
         "ioc": {"time_in_force": "ioc"},
         "fok": {"time_in_force": "fok"},
         "post_only": {"post_only": True},
         "iceberg": {"display_quantity": Decimal("0.001")},
-        "self_trade": {"self_trade_prevention": modes[action.target % len(modes)]},
+        "self_trade": {"self_trade_prevention": MODES[action.target % len(MODES)]},
         "stop": {"price": None, "stop_price": price, "time_in_force": "ioc"},
         "take_profit": {"price": None, "stop_price": price, "time_in_force": "ioc"},
         "stop_limit": {"stop_price": price},
         "take_profit_limit": {"stop_price": price},
         "trail": {"price": None, "callback_rate": Decimal("0.02"), "time_in_force": "ioc"},
     }
+    kind, by = kind.removeprefix("mark_"), {"trigger_by": "mark"} if kind.startswith("mark_") else {}
     order_type = kind if kind in {"stop", "take_profit", "stop_limit", "take_profit_limit"} else "limit"
-    fields: dict[str, object] = {"price": price, **extras.get(kind, {})}
+    fields: dict[str, object] = {"price": price, **extras.get(kind, {}), **by}
     return PlaceOrder("ODDUSDT", action.side, "trailing_stop" if kind == "trail" else order_type, quantity, **fields)  # type: ignore[arg-type]
 
 
 def _submit(actions: Sequence[Action], owners: Sequence[int], placed: list[int], by_order: dict[int, int]) -> None:
     """Submit one batch; remember the orders that it placed."""
     submissions = []
+    marks = [MarkPrice("ODDUSDT", _price(action)) for action in actions if action.kind == "mark"]
+    mark_price.publish(marks, now=utc_now())
     for action in actions:
+        if action.kind == "mark":
+            continue
         request = _request(action, placed)
         owner = owners[action.trader] if isinstance(request, PlaceOrder) else by_order.get(request.order_id, owners[0])
         submissions.append(Submission(owner, request))

@@ -16,7 +16,10 @@ from ledger.services import accounts
 __all__ = [
     "AlreadyReversedError",
     "EntryDraft",
+    "EntryUnknownError",
+    "InFutureError",
     "LedgerBoundError",
+    "PeriodClosedError",
     "PostedEntry",
     "door_call",
     "post",
@@ -43,6 +46,32 @@ class AlreadyReversedError(DomainError):
     name = "ALREADY_REVERSED"
     status = 409
     message = gettext_noop("This entry has already been reversed.")
+
+
+class EntryUnknownError(DomainError):
+    """There is no such entry."""
+
+    code = 4005
+    name = "ENTRY_UNKNOWN"
+    status = 404
+    message = gettext_noop("There is no journal entry %(entry)s.")
+
+
+class PeriodClosedError(DomainError):
+    """The entry would be effective in a closed period."""
+
+    code = 4003
+    name = "PERIOD_CLOSED"
+    status = 409
+    message = gettext_noop("%(effective_at)s lies in a closed period; the books are open from %(closed_before)s on.")
+
+
+class InFutureError(DomainError):
+    """The entry would be effective in the future."""
+
+    code = 4004
+    name = "EFFECTIVE_IN_FUTURE"
+    message = gettext_noop("%(effective_at)s is in the future.")
 
 
 _POST = (
@@ -106,6 +135,8 @@ def post(drafts: Sequence[EntryDraft], now: datetime) -> list[PostedEntry]:
     Raises:
         LedgerBoundError: An account would pass its bound; nothing of the batch was posted.
         AlreadyReversedError: An entry to be reversed was reversed before.
+        PeriodClosedError: An entry that can be refused (none of `posting_rules.FACTS`) lies in a closed period.
+        InFutureError: Such an entry lies more than a minute in the future.
         InvariantViolationError: An entry does not balance, or breaks the journal's own rules: a bug.
     """
     if not drafts:
@@ -137,6 +168,9 @@ def refusal(error: Exception) -> Exception:
         return LedgerBoundError(**(json.loads(detail) if detail.startswith("{") else {"code": "", "asset": ""}))
     if constraint == "ledger_entry_reverses_once":
         return AlreadyReversedError()
+    if constraint in {"ledger_period_closed", "ledger_entry_future"}:
+        said = json.loads(source.diag.message_detail or "{}")
+        return PeriodClosedError(**said) if constraint == "ledger_period_closed" else InFutureError(**said)
     if constraint and constraint.startswith(("ledger_entry_", "ledger_line_", "ledger_account_")):
         return InvariantViolationError(f"{constraint}: {source.diag.message_detail}")
     return error

@@ -2,10 +2,15 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth import get_user_model
 
 from ledger import posting_rules
+from ledger.access import Role
 from ledger.entries import EntryDraft
 from ledger.posting_rules import EventKind
+from ledger.services import roles
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -45,3 +50,11 @@ def spot_fill(key: str, buyer_id: int, seller_id: int, **amounts: object) -> Ent
         assets={"base": "BTC", "quote": "USDT"},
         amounts={name: Decimal(str(amount)) for name, amount in amounts.items()},
     )
+
+
+def staff(role: Role, name: str = "") -> Any:
+    """Return a member of staff in a role, made if there is none of that name."""
+    user, made = get_user_model().objects.get_or_create(username=name or f"the-{role}", defaults={"is_staff": True})
+    if made:
+        roles.grant(user.pk, role)
+    return user

@@ -115,6 +115,20 @@ def test_a_debtor_who_has_something_available_is_found_by_name(customer) -> None
     assert _broken() == ["nobody owes while having something available"]
 
 
+def test_an_entry_of_people_without_two_of_them_is_found_by_name(customer) -> None:
+    alice = customer("alice", USDT=100)
+    journal.post([freeze("a", alice.id, 30)], NOW)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE ledger_entry SET reverses = 1 WHERE id = 2")
+
+    assert set(_broken()) == {
+        "the hash chain is whole",
+        "entries that people make were approved by another",
+        "reversals negate their entries",
+    }
+
+
 def test_what_is_broken_is_said_and_long_lists_are_cut(customer) -> None:
     for number in range(8):
         customer(f"user{number}", USDT=1)

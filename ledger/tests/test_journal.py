@@ -10,7 +10,7 @@ from ledger.entries import AccountKey, EntryDraft
 from ledger.models import JournalEntry, Line
 from ledger.posting_rules import EventKind
 from ledger.services import journal
-from ledger.services.journal import AlreadyReversedError, LedgerBoundError
+from ledger.services.journal import LedgerBoundError
 from ledger.tests.factories import NOW, event, freeze, unfreeze
 
 pytestmark = pytest.mark.usefixtures("books")
@@ -114,7 +114,9 @@ def test_a_wallet_below_zero_between_two_lines_is_refused_though_the_batch_ends_
 def test_an_entry_that_does_not_balance_is_a_bug(customer, lines, constraint) -> None:
     alice = customer("alice", USDT=100)
     journal.post([freeze("a", alice.id, 50)], NOW)
-    draft = EntryDraft("MANUAL", "m", NOW, "t", [(AccountKey(alice.id, code, "USDT"), Decimal(v)) for code, v in lines])
+    draft = EntryDraft(
+        "CAPITAL", "m", NOW, "t", [(AccountKey(alice.id, code, "USDT"), Decimal(v)) for code, v in lines]
+    )
 
     with pytest.raises(InvariantViolationError, match=constraint), transaction.atomic():
         journal.post([draft], NOW)
@@ -135,9 +137,9 @@ def test_amounts_of_two_assets_or_two_users_do_not_cancel_each_other(customer) -
 
     for lines in (across_assets, across_users):
         with pytest.raises(InvariantViolationError), transaction.atomic():
-            journal.post([EntryDraft("MANUAL", "m", NOW, "t", lines)], NOW)
+            journal.post([EntryDraft("CAPITAL", "m", NOW, "t", lines)], NOW)
 
-    assert JournalEntry.objects.filter(kind="MANUAL").count() == 0
+    assert JournalEntry.objects.filter(kind="CAPITAL").count() == 0
 
 
 def test_an_off_by_1e_18_is_refused(customer) -> None:
@@ -148,7 +150,7 @@ def test_an_off_by_1e_18_is_refused(customer) -> None:
     ]
 
     with pytest.raises(InvariantViolationError, match="user_balance"), transaction.atomic():
-        journal.post([EntryDraft("MANUAL", "m", NOW, "t", lines)], NOW)
+        journal.post([EntryDraft("CAPITAL", "m", NOW, "t", lines)], NOW)
 
     assert alice.balance("USDT") == 100
 
@@ -162,7 +164,7 @@ def test_digits_beyond_the_18th_never_appear_or_vanish(customer) -> None:
     ]
 
     with pytest.raises(InvariantViolationError, match="ledger_line_amount"), transaction.atomic():
-        journal.post([EntryDraft("MANUAL", "m", NOW, "t", lines)], NOW)
+        journal.post([EntryDraft("CAPITAL", "m", NOW, "t", lines)], NOW)
 
     assert alice.balance("USDT") == 100
 
@@ -177,7 +179,7 @@ def test_what_is_no_amount_or_does_not_fit_is_never_posted(customer, amount) -> 
     ]
 
     with pytest.raises((InvariantViolationError, LedgerBoundError, DataError)), transaction.atomic():
-        journal.post([EntryDraft("MANUAL", "m", NOW, "t", lines)], NOW)
+        journal.post([EntryDraft("CAPITAL", "m", NOW, "t", lines)], NOW)
 
     assert alice.balance("USDT") == 100
 
@@ -258,18 +260,18 @@ def test_an_entry_that_happened_a_minute_before_it_was_recorded_is_flagged_late(
     assert [flags[entry.id] for entry in posted] == [False, True]
 
 
-def test_an_entry_is_reversed_once(customer) -> None:
+def test_an_entry_that_people_make_is_refused_without_two_of_them(customer) -> None:
     alice = customer("alice", USDT=100)
-    wrong = freeze("wrong", alice.id, 30)
-    [entry, _] = journal.post([wrong, freeze("right", alice.id, 30)], NOW)
-    negated = [(key, amount.copy_negate()) for key, amount in wrong.lines]
+    deposit = event(EventKind.DEPOSIT, "wrong", alice.id, 30)
+    [entry] = journal.post([deposit], NOW)
+    negated = [(key, amount.copy_negate()) for key, amount in deposit.lines]
 
-    journal.post([replace(wrong, key="undo", lines=negated, reverses=entry.id)], NOW)
-    with pytest.raises(AlreadyReversedError), transaction.atomic():
-        journal.post([replace(wrong, key="undo-again", lines=negated, reverses=entry.id)], NOW)
+    for kind, reverses in (("REVERSAL", entry.id), ("DEPOSIT", entry.id), ("MANUAL", None), ("CORRECTION", None)):
+        draft = EntryDraft(kind, "proposal:1", NOW, "t", negated, reverses=reverses)
+        with pytest.raises(InvariantViolationError, match="ledger_entry_two_people"), transaction.atomic():
+            journal.post([draft], NOW)
 
-    assert alice.balances("USDT") == {"available": 70, "order_hold": 30}
-    assert JournalEntry.objects.get(pk=entry.id).reversed_by.key == "undo"
+    assert alice.balance("USDT") == 130
 
 
 @pytest.mark.parametrize("reverses", [-1, 0, 2, 99])

@@ -2,18 +2,23 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
 from django.db import connection
 
+from exchange.kernel.clock import utc_now
 from exchange.kernel.money import plain, to_quanta
 from ledger import posting_rules, waterfall
+from ledger.access import Role
 from ledger.entries import AccountKey, EntryDraft
-from ledger.posting_rules import EventKind
-from ledger.services import accounts, debts, journal
-from ledger.tests.factories import NOW
+from ledger.models import JournalEntry
+from ledger.posting_rules import WITHOUT_RULE, EventKind
+from ledger.services import accounts, debts, journal, manual_entries, proposals, reversal
+from ledger.services.manual_entries import ProposedLine
+from ledger.tests.factories import NOW, staff
 
 POSTING = Path(__file__).parent.parent / "POSTING.md"
 ROLES = ("user", "buyer", "seller")
@@ -28,7 +33,8 @@ _BLOCK = re.compile(r"^```(posting|setup)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 class Event(NamedTuple):
     """One event as the page writes it: `KIND role=name asset=CODE part=NAME amount=number`.
 
-    An event without a rule has lines of its own: `KIND owner:account:asset:amount ...`.
+    An entry that people make has lines of its own, `KIND owner:account:asset:amount ...`, or names the kind of the
+    entry that it reverses, `REVERSAL of=KIND`.
     """
 
     kind: EventKind
@@ -48,9 +54,6 @@ class Event(NamedTuple):
 
     def draft(self, people: Mapping[str, int], key: str) -> EntryDraft:
         """Compose the entry."""
-        if self.lines:
-            lines = [(AccountKey(people.get(who), code, asset), Decimal(v)) for who, code, asset, v in self.lines]
-            return EntryDraft(self.kind, key, NOW, "worked-example", lines)
         return posting_rules.draft(
             self.kind,
             key=key,
@@ -75,10 +78,34 @@ def blocks() -> Iterator[tuple[bool, list[Event], str]]:
 
 def post(event: Event, people: Mapping[str, int], key: str) -> int:
     """Check an event's amounts against the waterfall, post it, and return its entry's number."""
+    if event.kind in WITHOUT_RULE:
+        return post_by_people(event, people)
+    if event.kind == EventKind.DEBT_REPAYMENT:  # posted together with the entry before it
+        return JournalEntry.objects.get(pk=JournalEntry.objects.latest("id").pk, kind=event.kind).pk
     if event.kind in OPENS | CLOSES:
         assert_waterfall(event, people[event.words["user"]])
     [entry] = journal.post([event.draft(people, key)], NOW)
     return entry.id
+
+
+def post_by_people(event: Event, people: Mapping[str, int]) -> int:
+    """Propose, approve and post an entry as staff do."""
+    now = utc_now()
+    if event.kind == EventKind.REVERSAL:
+        wrong = JournalEntry.objects.filter(kind=event.words["of"]).latest("id")
+        proposal = reversal.propose(staff(Role.ACCOUNTANT), wrong.pk, "worked example", now=now)
+    else:
+        lines = [ProposedLine(people.get(who), code, asset, Decimal(v)) for who, code, asset, v in event.lines]
+        days_ago = event.words.get("days_ago")
+        effective_at = None if days_ago is None else now - timedelta(days=int(days_ago))
+        proposal = manual_entries.propose(
+            staff(Role.ACCOUNTANT), lines, "worked example", effective_at=effective_at, now=now
+        )
+    proposals.approve(staff(Role.APPROVER), proposal.pk, now=now)
+    proposals.carry_out(now)
+    proposal.refresh_from_db()
+    assert proposal.entry_id is not None
+    return int(proposal.entry_id)
 
 
 def assert_waterfall(event: Event, owner_id: int) -> None:

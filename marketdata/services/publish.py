@@ -63,7 +63,7 @@ class Publisher:
         self._mirror = Mirror()
         self._streams: dict[int, Stream] = {}
         self._mirror_lock = threading.RLock()
-        self._queue: deque[Rows] = deque()
+        self._queue: deque[tuple[Rows, Rows | None]] = deque()
         self._queued = 0
         self._wake = threading.Condition()
         self._is_sending = False
@@ -93,6 +93,7 @@ class Publisher:
         trades: Mapping[int, tuple[int, int]] | None = None,
         minutes: Mapping[int, Sequence[feed.Bar]] | None = None,
         auctions: Mapping[int, feed.Auction] | None = None,
+        marks: Mapping[int, int] | None = None,
         timestamp_ms: int = 0,
     ) -> None:
         """Take over the recovered books; Redis is rewritten and clients take new snapshots.
@@ -104,6 +105,7 @@ class Publisher:
             trades: By instrument id, `Engine.trade_number` and `Engine.last_price_ticks`.
             minutes: By instrument id, the last 24 hours of candles: `selectors.minutes`.
             auctions: By instrument id, `Engine.trading_state` and `Engine.indication`.
+            marks: By instrument id, `Engine.mark_price_ticks`.
             timestamp_ms: `Engine.time_ns` in milliseconds: when all this was so.
         """
         with self._mirror_lock, self._wake:
@@ -119,22 +121,25 @@ class Publisher:
                 book.remember((minutes or {}).get(spec.id, ()))
                 book.trade_number, book.last_ticks = (trades or {}).get(spec.id, (0, 0))
                 book.auction = (auctions or {}).get(spec.id, feed.Auction())
+                book.mark_ticks = (marks or {}).get(spec.id, 0)
                 book.timestamp_ms = timestamp_ms
                 self._add(book)
             self._is_prodded = True
             self._wake.notify_all()
 
-    def publish(self, events: Rows) -> None:
+    def publish(self, events: Rows, marks: Rows | None = None) -> None:
         """Hand over what the engine did; returns at once.
 
         Args:
             events: (event_count,) EVENT_DTYPE; whole commands, in order. The publisher keeps the array.
+            marks: (mark_count,) COMMAND_DTYPE, the MARK_PRICE commands among those that were not refused; the
+                publisher keeps the array.
         """
         if not len(events):
             return
         self._meet(events)
         with self._wake:
-            self._queue.append(events)
+            self._queue.append((events, marks))
             self._queued += len(events)
             is_full = self._queued > EVENTS_QUEUED_MAX
             self._is_prodded = True
@@ -245,7 +250,9 @@ class Publisher:
             self._queued = 0
         if not waiting:
             return []
-        steps = self._mirror.apply(waiting[0] if len(waiting) == 1 else np.concatenate(waiting))
+        events = waiting[0][0] if len(waiting) == 1 else np.concatenate([events for events, _ in waiting])
+        marks = [marks for _, marks in waiting if marks is not None]
+        steps = self._mirror.apply(events, np.concatenate(marks) if marks else None)
         for step in steps:
             self._streams[step.book.spec.id].note(step)
             for side, levels in zip(("bid", "ask"), step.book.sides, strict=True):

@@ -52,6 +52,8 @@ class Stream:
             self._owed.add("kline")
         if step.has_new_auction:
             self._owed |= {"auction", "ticker"}
+        if step.has_new_mark:
+            self._owed.add("ticker")
 
     def lose(self) -> None:
         """Note that a delta will not be sent: the whole book must be written before the next."""
@@ -182,6 +184,7 @@ class Stream:
             book.last_day(),
             state=book.auction.state,
             last_ticks=book.last_ticks,
+            mark_ticks=book.mark_ticks,
             bid_ticks=book.best(BIDS),
             ask_ticks=book.best(ASKS),
             sequence=sequence,

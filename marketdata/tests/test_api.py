@@ -156,6 +156,8 @@ def test_the_ticker_sums_the_last_day(books: None, api: Api) -> None:
         "symbol": "2330.TW",
         "state": "continuous",
         "last_price": 60300,
+        "mark_price": None,
+        "marked_at": None,
         "best_bid": 60000,
         "best_ask": 60100,
         "open_24h": 60000,

@@ -121,8 +121,8 @@ def test_the_ticker_sums_the_last_24_hours(django_assert_num_queries) -> None:
     with django_assert_num_queries(1):
         day = selectors.ticker("BTCUSDT", now=NOON + timedelta(hours=24, minutes=1))
 
-    assert tuple(day) == (None, 120, 120, 110, 3, 350, 2)
-    assert tuple(selectors.ticker("NOPE", now=NOON)) == (None, None, None, None, 0, 0, 0)
+    assert tuple(day) == (None, 120, 120, 110, 3, 350, 2, None, None)
+    assert tuple(selectors.ticker("NOPE", now=NOON)) == (None, None, None, None, 0, 0, 0, None, None)
 
 
 def test_the_publisher_gets_the_last_day_in_ticks_and_lots() -> None:

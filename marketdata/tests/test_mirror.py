@@ -7,9 +7,9 @@ from marketdata.feed import Auction
 from marketdata.mirror import ASKS, BIDS, Book, Change, Mirror
 from marketdata.tests.events import START_NS, Flow, auction_price, event, fill, rested, state_changed
 from marketdata.tests.factories import share_spec, spec
+from matching_worker.benchmarks.streams import random_stream
 from matching_worker.engine import Engine
 from matching_worker.protocol import CommandKind, EventKind, Reason, Side, TradingState, encode
-from matching_worker.tests.strategies import random_stream
 
 
 def mirror_of(*specs) -> Mirror:
@@ -197,3 +197,23 @@ def test_the_mirror_equals_the_real_engines_auctions_and_the_books_they_leave(se
         assert (book.trade_number, book.last_ticks) == (engine.trade_number(0), engine.last_price_ticks(0))
     assert priced > 50
     assert mirror.books[0].trade_number > 100
+
+
+def test_a_mark_price_is_known_from_its_command_and_an_older_one_is_dropped() -> None:
+    engine, mirror = Engine(0, 1), mirror_of(spec(id=0))
+    commands = encode(
+        kind=[int(CommandKind.MARK_PRICE), int(CommandKind.LAST_PRICE), int(CommandKind.MARK_PRICE)],
+        instrument_id=0,
+        order_id=0,
+        price_ticks=[100, 107, 103],
+        sequence=[1, 2, 3],
+    )
+    events = engine.apply(commands)
+
+    [first] = mirror.apply(events[:1], commands[:1])
+    assert (first.book.mark_ticks, first.has_new_mark) == (100, True)
+    [without] = mirror.apply(events[1:2])
+    assert (without.book.mark_ticks, without.has_new_mark) == (100, False)
+    [last] = mirror.apply(events, commands[::2])
+
+    assert (last.book.mark_ticks, last.has_new_mark) == (engine.mark_price_ticks(0), True)

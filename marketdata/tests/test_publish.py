@@ -18,9 +18,9 @@ from exchange.observability import metrics
 from marketdata import books, feed
 from marketdata.services import publish, streams, transport
 from marketdata.services.publish import Publisher
-from marketdata.tests.events import Flow, fill, rested
+from marketdata.tests.events import Flow, event, fill, rested
 from marketdata.tests.factories import share_spec, spec
-from matching_worker.protocol import Side
+from matching_worker.protocol import CommandKind, EventKind, Side, encode
 
 SECONDS = 10.0
 NOTHING: tuple = (np.zeros((0, 3), np.int64), np.zeros((0, 3), np.int64))
@@ -382,6 +382,22 @@ def test_ticker_and_candles_are_sent_and_kept_for_new_subscribers() -> None:
         "trade_count": 2,
         "sequence": 3,
     }
+
+
+def test_the_mark_price_is_told_in_the_ticker_after_a_restart_too() -> None:
+    marks = encode(kind=int(CommandKind.MARK_PRICE), instrument_id=1, order_id=0, price_ticks=123, sequence=1)
+    with running() as publisher:
+        before = latest("ticker.BTCUSDT")
+        publisher.publish(event(sequence=1, kind=EventKind.APPLIED, price_ticks=123), marks)
+        assert publisher.flush(SECONDS)
+        after = latest("ticker.BTCUSDT")
+
+    assert [json.loads(message["texts"][0])["mark_price"] for message in (before, after)] == [None, "1.23"]
+    publisher = Publisher(settings.REDIS_URL, epoch=2)
+    publisher.reset([spec()], {}, 1, marks={1: 124})
+    assert publisher.flush(SECONDS)
+    publisher.close()
+    assert json.loads(latest("ticker.BTCUSDT")["texts"][0])["mark_price"] == "1.24"
 
 
 def test_an_instrument_created_after_the_start_gets_its_feed() -> None:

@@ -42,13 +42,20 @@ def test_an_unknown_symbol_is_refused_as_not_found() -> None:
 
 def test_states_answer_for_every_id_asked_with_one_statement(django_assert_num_queries) -> None:
     traded, quiet = factories.bitcoin(), factories.tsmc()
-    InstrumentState.objects.create(instrument=traded, last_price=Decimal("60000.5"), last_trade_id=7, traded_at=NOW)
+    InstrumentState.objects.create(
+        instrument=traded,
+        last_price=Decimal("60000.5"),
+        last_trade_id=7,
+        traded_at=NOW,
+        mark_price=Decimal(59990),
+        marked_at=NOW,
+    )
 
     with django_assert_num_queries(1):
         states = selectors.states([traded.pk, quiet.pk])
 
-    assert states[traded.pk] == (Decimal("60000.5"), 7, NOW)
-    assert states[quiet.pk] == (None, None, None)
+    assert states[traded.pk] == selectors.MarketState(Decimal("60000.5"), 7, NOW, Decimal(59990), NOW)
+    assert states[quiet.pk] == selectors.MarketState(None, None, None, None, None)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exchange.kernel.money import InexactAmountError
 from marketdata.tests.factories import share_spec, spec
 from marketdata.units import (
     LOTS_MAX,
+    PRODUCT_LIMIT,
     TICKS_MAX,
     NotionalTooLargeError,
     NotPositiveError,
@@ -117,6 +119,25 @@ def test_minor_units_are_read_from_integers_and_major_units_from_strings() -> No
     for value in (-1, 10**20, True, 1.0):
         with pytest.raises(NumberFormatError):
             SHARE.parse_price(value)
+
+
+def test_amounts_of_the_quote_asset_are_read_like_prices_and_taken_exactly() -> None:
+    assert BITCOIN.parse_quote("100.000001") == Decimal("100.000001")
+    assert BITCOIN.quote_to_quanta(Decimal("100.000001")) == 100_000_001
+    assert (SHARE.parse_quote(150_050), SHARE.parse_quote("1500.5")) == (Decimal("1500.5"), Decimal("1500.5"))
+    with pytest.raises(NumberFormatError):
+        BITCOIN.parse_quote(100)
+    with pytest.raises(InexactAmountError):
+        SHARE.parse_quote("1500.505")
+    with pytest.raises(InexactAmountError):
+        BITCOIN.quote_to_quanta(Decimal("0.0000001"))
+    for amount in (Decimal(0), Decimal(-1), Decimal("NaN")):
+        with pytest.raises(NotPositiveError):
+            BITCOIN.quote_to_quanta(amount)
+    most = (PRODUCT_LIMIT - 1) * BITCOIN.unit_quanta
+    assert BITCOIN.quote_to_quanta(Decimal(most).scaleb(-6)) == most
+    with pytest.raises(NotionalTooLargeError):
+        BITCOIN.quote_to_quanta(Decimal(PRODUCT_LIMIT * BITCOIN.unit_quanta).scaleb(-6))
 
 
 def test_wire_strings_have_no_exponent_and_no_trailing_zeros() -> None:

@@ -30,11 +30,11 @@ import numpy as np
 import structlog
 
 from matching_worker import protocol, recovery, segments, snapshot
+from matching_worker.benchmarks.streams import random_stream, special_stream
 from matching_worker.engine import Engine
 from matching_worker.protocol import Rows
 from matching_worker.retention import snapshots_of
 from matching_worker.snapshotter import Rules, Snapshotter
-from matching_worker.tests.strategies import random_stream, special_stream
 from matching_worker.wal import Tail, Wal
 
 SHARD = 3

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from matching_worker import recovery, snapshot
+from matching_worker.benchmarks.streams import random_stream
 from matching_worker.engine import Engine
 from matching_worker.protocol import COMMAND_BYTES, Rows
 from matching_worker.retention import snapshots_of
-from matching_worker.tests.strategies import random_stream
 from matching_worker.tests.wal_files import SHARD, chain_hash
 from matching_worker.wal import Wal
 

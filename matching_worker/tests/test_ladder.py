@@ -75,37 +75,6 @@ def test_a_market_that_moves_far_leaves_no_nodes_behind(side: int, start: int, e
     assert len(engine._arrays.nodes) == 256
 
 
-def test_a_hundred_thousand_levels_work() -> None:
-    engine = Engine(0, 0)
-    prices = np.random.default_rng(1).permutation(np.arange(1, 100_001) * 10_007)
-
-    engine.apply(numbered([limits(2, prices)]))
-
-    assert np.array_equal(engine.levels(BTC)[1][:, 0], np.arange(1, 100_001) * 10_007)
-    sweep = limits(1, np.array([PRICE_TICKS_MAX]), first_id=200_000)
-    sweep["qty_lots"] = 300_000
-    events = engine.apply(numbered([sweep], first=100_001))
-    assert np.array_equal(events["price_ticks"], np.arange(1, 100_001) * 10_007)
-    assert counts(engine) == (0, 0, 0)
-
-
-def test_a_million_resting_orders_work() -> None:
-    engine = Engine(0, 0)
-    prices = 1_000_000 - np.arange(1_000_000) % 1_000
-    orders = numbered([limits(1, prices)])
-
-    for start in range(0, 1_000_000, 50_000):
-        engine.apply(orders[start : start + 50_000])
-
-    assert counts(engine)[:2] == (1_000_000, 1_000)
-    assert engine.best(BTC).bid == (1_000_000, 3_000)
-    assert engine.order(777_777) is not None
-    everything = np.random.default_rng(1).permutation(np.arange(1, 1_000_001))
-    events = engine.apply(numbered([cancels(everything)], first=1_000_001))
-    assert np.array_equal(events["order_id"], everything)
-    assert counts(engine) == (0, 0, 0)
-
-
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=200))
 def test_ids_that_collide_are_found_and_removed(steps: list[tuple[bool, int]]) -> None:

@@ -19,7 +19,7 @@ from marketdata import books, feed
 from marketdata.models import InstrumentStatus
 from matching_worker import protocol
 from matching_worker.engine import Engine
-from matching_worker.process import _count
+from matching_worker.process import _count, _marks
 from matching_worker.protocol import CommandKind, Rows
 from matching_worker.shard import Batch
 from matching_worker.tests.failing_worker import WORK
@@ -124,6 +124,18 @@ def test_after_a_kill_and_an_emptied_redis_state_and_price_of_an_auction_are_tol
 def test_a_worker_refuses_processors_for_a_stage_that_does_not_exist() -> None:
     with pytest.raises(CommandError, match="no stage 'matching'"):
         call_command("run_matching_worker", cores="matching=1")
+
+
+def test_of_the_mark_prices_of_a_batch_those_that_the_engine_took_are_published() -> None:
+    kinds = [int(CommandKind.MARK_PRICE), int(CommandKind.LAST_PRICE), int(CommandKind.MARK_PRICE)]
+    commands = protocol.encode(kind=kinds, instrument_id=1, order_id=0, price_ticks=[5, 6, 0], sequence=[1, 2, 3])
+    plain = protocol.encode(kind=int(CommandKind.TIME), instrument_id=0, order_id=0, timestamp_ns=1, sequence=1)
+
+    marks = _marks(Batch(commands, Engine(0, 0).apply(commands)))
+
+    assert marks is not None
+    assert marks["price_ticks"].tolist() == [5]
+    assert _marks(Batch(plain, Engine(0, 0).apply(plain))) is None
 
 
 @pytest.mark.parametrize(

@@ -5,34 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matching_worker.benchmarks.agreement import require_same_books
+from matching_worker.benchmarks.streams import random_stream, special_stream
 from matching_worker.book import arrays
 from matching_worker.book.reference import ReferenceEngine
 from matching_worker.engine import Engine
-from matching_worker.protocol import Rows, Side
+from matching_worker.protocol import Rows
 from matching_worker.tests.factories import same_bytes
-from matching_worker.tests.strategies import command_streams, commands_of, random_stream, special_stream
-
-
-def agree(engine: Engine, reference: ReferenceEngine) -> None:
-    """Require the same hash and the same books, queue for queue; and sound arrays."""
-    engine.check()
-    assert engine.state_hash == reference.state_hash
-    assert engine.open_order_count == len(reference.orders)
-    for (trader_id, instrument_id), lots in reference.positions.items():
-        assert engine.position(trader_id, instrument_id) == lots
-    for instrument_id, book in reference.books.items():
-        assert engine.trade_number(instrument_id) == book.trade_number
-        assert engine.last_price_ticks(instrument_id) == book.last_price_ticks
-        assert engine.mark_price_ticks(instrument_id) == book.mark_ticks
-        assert engine.trading_state(instrument_id) == book.state
-        assert engine.indication(instrument_id) == book.indication
-        assert engine.waiting(instrument_id) == sorted(book.waiting, key=lambda one: book.waiting[one].entry)
-        for side, levels, expected in zip(
-            Side, engine.levels(instrument_id), reference.levels(instrument_id), strict=True
-        ):
-            assert levels.tolist() == [list(level) for level in expected]
-            for price, _, _ in expected:
-                assert engine.queue(instrument_id, side, price) == reference.queue(instrument_id, side, price)
+from matching_worker.tests.strategies import command_streams, commands_of
 
 
 @settings(max_examples=300, deadline=None)
@@ -44,7 +24,7 @@ def test_both_books_do_the_same(commands: Rows, batch: int) -> None:
         events = engine.apply(commands[start : start + batch])
         expected = reference.apply(commands[start : start + batch])
         assert same_bytes(events, expected)
-        agree(engine, reference)
+        require_same_books(engine, reference)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +41,7 @@ def test_both_books_do_the_same_on_long_streams_of_a_moving_market(
         batch = commands[start : start + 1_000]
         assert same_bytes(engine.apply(batch), reference.apply(batch))
 
-    agree(engine, reference)
+    require_same_books(engine, reference)
 
 
 def test_both_books_do_the_same_while_every_array_grows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +56,7 @@ def test_both_books_do_the_same_while_every_array_grows(monkeypatch: pytest.Monk
 
     assert same_bytes(engine.apply(commands), reference.apply(commands))
 
-    agree(engine, reference)
+    require_same_books(engine, reference)
     assert len(engine._arrays.orders) == 256
 
 
@@ -91,7 +71,7 @@ def test_both_books_do_the_same_on_any_short_stream_of_every_type(
     engine, reference = Engine(1, 1), ReferenceEngine(1, 1)
 
     assert same_bytes(engine.apply(commands), reference.apply(commands))
-    agree(engine, reference)
+    require_same_books(engine, reference)
 
 
 @pytest.mark.parametrize("seed", range(11, 15))
@@ -102,7 +82,7 @@ def test_both_books_do_the_same_with_every_type_of_order(seed: int) -> None:
     for start in range(0, len(commands), 500):
         batch = commands[start : start + 500]
         assert same_bytes(engine.apply(batch), reference.apply(batch))
-        agree(engine, reference)
+        require_same_books(engine, reference)
 
 
 def test_both_books_do_the_same_with_every_type_of_order_while_every_array_grows(
@@ -121,7 +101,7 @@ def test_both_books_do_the_same_with_every_type_of_order_while_every_array_grows
         batch = commands[start : start + 40]
         assert same_bytes(engine.apply(batch), reference.apply(batch))
 
-    agree(engine, reference)
+    require_same_books(engine, reference)
 
 
 def test_a_changed_field_changes_the_hash() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from exchange.kernel.errors import InvariantViolationError
 from matching_worker import snapshot
+from matching_worker.benchmarks.streams import special_stream
 from matching_worker.book import layout
 from matching_worker.engine import Engine
 from matching_worker.protocol import trade_id_base
@@ -24,7 +25,6 @@ from matching_worker.snapshot import (
 )
 from matching_worker.tests.factories import same_bytes
 from matching_worker.tests.storage_files import STREAM_EPOCH, flip, hash_after, history, taken
-from matching_worker.tests.strategies import special_stream
 from matching_worker.tests.wal_files import SHARD, chain_hash
 
 

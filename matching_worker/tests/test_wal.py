@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from exchange.kernel.errors import InvariantViolationError
 from matching_worker import frames, wal
+from matching_worker.benchmarks.streams import random_stream
 from matching_worker.engine import Engine
 from matching_worker.frames import SEGMENT_HEADER_BYTES
-from matching_worker.tests.strategies import random_stream
 from matching_worker.tests.wal_files import (
     FRAME_BYTES,
     SEGMENT_1,

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from exchange.kernel.errors import DomainError, gettext_noop
-from exchange.kernel.money import EXACT, plain, to_quanta
+from exchange.kernel.money import EXACT, from_quanta, plain, to_quanta
 from marketdata.units import InstrumentSpec
-from risk.spot_hold import buy_hold
+from risk.spot_hold import RATE_DECIMALS, buy_hold
 
 TAKES_ORDERS = {"TRADING", "PRE_OPEN", "AUCTION"}
 """States in which orders are taken; in the last two they rest, and those that cannot are rejected by the engine."""
@@ -145,8 +145,26 @@ def order_terms(
         notional = EXACT.multiply(price, spec.lots_to_qty(lots))
     if notional < spec.min_notional:
         raise BelowMinimumNotionalError(minimum=plain(spec.min_notional), asset=spec.quote)
-    fee_rate = max(to_quanta(spec.maker_fee_rate, 8), to_quanta(spec.taker_fee_rate, 8))
+    fee_rate = max(to_quanta(spec.maker_fee_rate, RATE_DECIMALS), to_quanta(spec.taker_fee_rate, RATE_DECIMALS))
     worst_notional = spec.notional_quanta(worst_ticks, lots)
     if side == "sell":
         return OrderTerms(worst_ticks, spec.base, spec.base_decimals, spec.base_quanta(lots), fee_rate)
     return OrderTerms(worst_ticks, spec.quote, spec.quote_decimals, buy_hold(worst_notional, fee_rate), fee_rate)
+
+
+def budget_terms(spec: InstrumentSpec, quote_quantity: Decimal, *, last_price: Decimal | None) -> OrderTerms:
+    """Check a market buy by quote amount, and say what it must hold: exactly that amount, the fee inside.
+
+    Raises:
+        BelowMinimumNotionalError: The amount is too small, or buys no lot at any price.
+        NotPositiveError, InexactAmountError, NotionalTooLargeError: It is no amount of the quote asset.
+        NumberTooLargeError: The worst price has more ticks than the engine knows.
+    """
+    given = spec.quote_to_quanta(quote_quantity)
+    fee_rate = to_quanta(spec.taker_fee_rate, RATE_DECIMALS)
+    smallest = from_quanta(buy_hold(spec.unit_quanta, fee_rate), spec.quote_decimals)
+    minimum = max(spec.min_notional, smallest)
+    if quote_quantity < minimum:
+        raise BelowMinimumNotionalError(minimum=plain(minimum), asset=spec.quote)
+    worst_ticks = market_worst_ticks(spec, "buy", last_price)
+    return OrderTerms(worst_ticks, spec.quote, spec.quote_decimals, given, fee_rate)

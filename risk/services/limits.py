@@ -62,10 +62,10 @@ class TraderLimits:
         self.orders_placed += 1
         self.changed = True
 
-    def count_cancel(self, today: date) -> None:
-        """Count one more cancel, and warn operators of a trader who cancels nearly everything."""
+    def count_cancels(self, count: int, today: date) -> None:
+        """Count so many more cancels, and warn operators of a trader who cancels nearly everything."""
         self._turn_day(today)
-        self.orders_cancelled += 1
+        self.orders_cancelled += count
         self.changed = True
         if self.orders_placed < ORDERS_BEFORE_CANCEL_RATE_COUNTS:
             return

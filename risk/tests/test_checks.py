@@ -107,3 +107,25 @@ def test_a_market_order_beyond_the_engines_prices_is_refused_before_anything_is_
 
     with pytest.raises(NumberTooLargeError):
         checks.order_terms(fine, side=side, lots=1, limit_ticks=None, last_price=None)
+
+
+def test_a_buy_by_amount_holds_exactly_that_and_keeps_the_bound() -> None:
+    terms = checks.budget_terms(SPEC, Decimal("99.999999"), last_price=Decimal(50000))
+
+    assert (terms.hold_asset, terms.hold, terms.worst_ticks) == ("USDT", 99_999_999, 5_250_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "amount", "minimum"),
+    [({}, "4.999999", "5"), ({"min_notional": Decimal(0), "lot_size": Decimal(1000)}, "10.001999", "10.002")],
+)
+def test_an_amount_too_small_to_buy_anything_is_refused_with_the_least(
+    changes: dict[str, Decimal], amount: str, minimum: str
+) -> None:
+    spec = replace(SPEC, **changes)  # type: ignore[arg-type]
+
+    with pytest.raises(checks.BelowMinimumNotionalError) as refusal:
+        checks.budget_terms(spec, Decimal(amount), last_price=None)
+
+    assert checks.budget_terms(spec, Decimal(minimum), last_price=None).hold
+    assert refusal.value.data == {"minimum": minimum, "asset": "USDT"}

@@ -33,7 +33,7 @@ def test_a_trader_without_a_profile_has_the_standard_limits() -> None:
 def test_counters_are_kept_and_begin_again_the_next_day() -> None:
     found = _load(7)
     found.count_order(TODAY)
-    found.count_cancel(TODAY)
+    found.count_cancels(1, TODAY)
     limits.save([found])
 
     assert (_load(7).orders_placed, _load(7).orders_cancelled) == (1, 1)
@@ -68,6 +68,6 @@ def test_a_trader_who_cancels_nearly_everything_is_reported(caplog: pytest.LogCa
     for _ in range(60):
         found.count_order(TODAY)
     for _ in range(49):
-        found.count_cancel(TODAY)
+        found.count_cancels(1, TODAY)
 
     assert "high_cancel_rate" in caplog.text

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.spot_hold import RATE_SCALE, buy_hold, fee_total
+from risk.spot_hold import RATE_SCALE, budget_lots, buy_hold, fee_total
 
 RATES = st.integers(0, RATE_SCALE // 10)
 
@@ -41,3 +41,22 @@ def test_no_fill_needs_more_than_its_share_and_the_last_leaves_nothing(
 
     assert hold == 0
     assert at_first >= charged
+
+
+def test_a_budget_leaves_room_for_its_fee_and_for_nothing_else() -> None:
+    assert budget_lots(100_000_000, 20_000, 1) == 99_980_003
+    assert 99_980_003 + fee_total(99_980_003 * 20_000) == 100_000_000
+    assert budget_lots(100_000_000, 20_000, 1_000_000) == 99
+    assert budget_lots(100, 0, 1) == 100
+    assert budget_lots(1, 20_000, 1) == 0
+
+
+@given(given_=st.integers(0, 10**15), rate=RATES, unit=st.integers(1, 10**6))
+def test_a_budget_and_its_fee_never_exceed_what_was_given_and_one_quantum_more_would(
+    given_: int, rate: int, unit: int
+) -> None:
+    largest = budget_lots(given_, rate, 1)
+
+    assert largest + fee_total(largest * rate) <= given_
+    assert largest + 1 + fee_total((largest + 1) * rate) > given_
+    assert budget_lots(given_, rate, unit) == largest // unit

@@ -205,18 +205,23 @@ def _compare_orders(shadow: Shadow, touched: set[int]) -> list[Finding]:
             agrees = status in FINAL_STATUSES and not hold
             expected = "-"
         else:
-            left_then = terms.spec.lots_to_qty(terms.left_lots)
+            left_then = left if terms.given else terms.spec.lots_to_qty(terms.left_lots)
             hold_then = terms.hold_amount
             agrees = (left, hold, fee) == (left_then, hold_then, terms.fee_amount) and status not in FINAL_STATUSES
-            expected = f"{plain(left_then)} {plain(hold_then)} {plain(terms.fee_amount)}"
+            expected = _order_told("open", left_then, hold_then, terms.fee_amount)
         if not agrees:
             figures = {
                 "order": order_id,
-                "stored": f"{status} {plain(left)} {plain(hold)} {plain(fee)}",
+                "stored": _order_told(status, left, hold, fee),
                 "expected": expected,
             }
             found.append(Finding(f"order {order_id}", "order", figures, place=ONLY_FULL))
     return found
+
+
+def _order_told(status: str, left: Decimal | None, hold: Decimal, fee: Decimal) -> str:
+    """Write an order in one line: status, what is left (nothing for a buy by amount), its hold, what was charged."""
+    return f"{status} {'-' if left is None else plain(left)} {plain(hold)} {plain(fee)}"
 
 
 def _compare_hash(shadow: Shadow, settled: int, state_hash: int) -> list[Finding]:

@@ -20,22 +20,24 @@ from marketdata.units import InstrumentSpec
 from matching_worker.engine import Engine
 from matching_worker.protocol import CommandKind, Reason, Rows, Side, trade_id_base
 from matching_worker.protocol import EventKind as EngineEvent
-from risk.spot_hold import buy_hold, fee_total
+from risk.spot_hold import RATE_DECIMALS, buy_hold, fee_total
 from trading.services import command_log
 
 BATCH: Final = 2_000
 """Commands that are applied, and compared, together."""
 
-RATE_DECIMALS: Final = 8
 EPOCH_STEP: Final = trade_id_base(1, 0)
 """What an epoch adds to a trade's id; the rest counts within the shard."""
 
-_RATES: Final = "SELECT id, maker_fee_rate, taker_fee_rate FROM orders WHERE id = ANY(%s)"
+_TERMS: Final = "SELECT id, maker_fee_rate, taker_fee_rate, quote_quantity FROM orders WHERE id = ANY(%s)"
 
 
 @dataclass(slots=True)
 class Terms:
-    """An open order as the log knows it: lots, ticks, quanta; rates in 10^-8."""
+    """An open order as the log knows it: lots, ticks, quanta; rates in 10^-8.
+
+    `given` is all that a buy by quote amount may cost, 0 for every other order; its `left_lots` say nothing.
+    """
 
     id: int
     user_id: int
@@ -45,11 +47,15 @@ class Terms:
     left_lots: int
     maker_rate: int
     taker_rate: int
+    given: int
+    spent: int = 0
     accrued: int = 0
 
     @property
     def hold(self) -> int:
-        """What it must hold: Note [Running fee] in `risk/spot_hold.py`."""
+        """What it must hold: Note [Running fee] and Note [Budget] in `risk/spot_hold.py`."""
+        if self.given:
+            return self.given - self.spent - fee_total(self.accrued)
         if not self.is_buy:
             return self.spec.base_quanta(self.left_lots)
         worst = self.spec.notional_quanta(self.worst_ticks, self.left_lots) if self.left_lots else 0
@@ -164,15 +170,16 @@ class Shadow:
         placed = commands[commands["kind"] == CommandKind.PLACE]
         if not len(placed):
             return
-        [rows] = database.fetch((_RATES, (placed["order_id"].tolist(),)))
-        rates = {row[0]: row[1:] for row in rows}
+        [rows] = database.fetch((_TERMS, (placed["order_id"].tolist(),)))
+        known = {row[0]: row[1:] for row in rows}
         for row in placed:
             order_id = int(row["order_id"])
-            if order_id not in rates:
+            if order_id not in known:
                 continue  # the order is unknown to the books: its trades, if any, will say so
             spec = instruments.instrument_by_id(int(row["instrument_id"]))
             if spec.kind != InstrumentKind.SPOT:
                 continue
+            maker_rate, taker_rate, given = known[order_id]
             terms = Terms(
                 order_id,
                 int(row["trader_id"]),
@@ -180,7 +187,9 @@ class Shadow:
                 int(row["side"]) == Side.BUY,
                 int(row["price_ticks"]),
                 int(row["qty_lots"]),
-                *(to_quanta(rate, RATE_DECIMALS) for rate in rates[order_id]),
+                to_quanta(maker_rate, RATE_DECIMALS),
+                to_quanta(taker_rate, RATE_DECIMALS),
+                0 if given is None else spec.quote_to_quanta(given),
             )
             self.orders[order_id] = terms
             expected.touched.add(order_id)
@@ -210,8 +219,8 @@ class Shadow:
         if taker is None or maker is None:
             return
         notional = spec.notional_quanta(event["price_ticks"], event["qty_lots"])
-        taker_fee, taker_share = _take_part(taker, event["qty_lots"], taker.taker_rate * notional)
-        maker_fee, maker_share = _take_part(maker, event["qty_lots"], maker.maker_rate * notional)
+        taker_fee, taker_share = _take_part(taker, event["left_lots"], notional, taker.taker_rate)
+        maker_fee, maker_share = _take_part(maker, event["maker_left_lots"], notional, maker.maker_rate)
         buyer_fee, seller_fee = (taker_fee, maker_fee) if taker_buys else (maker_fee, taker_fee)
         buyer, seller = (taker, maker) if taker_buys else (maker, taker)
         share = taker_share if taker_buys else maker_share
@@ -236,9 +245,9 @@ class Shadow:
                 trade=count,
             )
         )
-        for order in (taker, maker):
+        for order, left in ((taker, event["left_lots"]), (maker, event["maker_left_lots"])):
             expected.touched.add(order.id)
-            if not order.left_lots:
+            if not left:
                 self.orders.pop(order.id, None)
 
     def _cancelled(self, event: dict[str, Any], _command: Any, expected: Expected) -> None:
@@ -288,16 +297,17 @@ def _at(timestamp_ns: Any) -> datetime:
     return from_ns(int(timestamp_ns))
 
 
-def _take_part(order: Terms, lots: int, fee: int) -> tuple[int, int]:
+def _take_part(order: Terms, left: int, notional: int, rate: int) -> tuple[int, int]:
     """Let an order fill; return what it is charged and the part of its hold that it uses up or gives back.
 
     Args:
-        fee: Rate times notional, exactly: quanta x 10^8.
+        left: What the engine says is left of it, in lots; an order of which nothing is left holds nothing.
     """
     fee_before, hold_before = fee_total(order.accrued), order.hold
-    order.left_lots -= lots
-    order.accrued += fee
-    return fee_total(order.accrued) - fee_before, hold_before - order.hold
+    order.left_lots = left
+    order.spent += notional
+    order.accrued += rate * notional
+    return fee_total(order.accrued) - fee_before, hold_before - (order.hold if left else 0)
 
 
 def _moved(kind: EventKind, key: str, order: Terms, amount: int, at: datetime) -> ExpectedEntry:

@@ -48,6 +48,8 @@ class CommandRow(NamedTuple):
     callback_ppm: int = 0
     activation_ticks: int = 0
     expected_lots: int = 0
+    quote_lots: int = 0
+    trigger_source: int = 0
 
 
 def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:

@@ -17,7 +17,8 @@ from marketdata.units import InstrumentSpec
 from risk.services import limits
 from trading.models import Order
 from trading.services import command_log, private_events
-from trading.services.admission import WALLETS, Admission, AdmissionBook, Decisions
+from trading.services.admission import Admission
+from trading.services.desk import WALLETS, AdmissionBook, Decisions
 from trading.services.requests import CancelOrder, PlaceOrder, Submission
 
 BATCH_MAX = 1000
@@ -41,11 +42,11 @@ _INSERT = """
 INSERT INTO orders (id, user_id, instrument_id, symbol, side, type, time_in_force, price, worst_price, quantity,
     maker_fee_rate, taker_fee_rate, hold_asset, hold_remaining, status, reason, client_order_id, trace,
     stop_price, display_quantity, post_only, self_trade_prevention, expires_at, callback_rate, activation_price,
-    created_at, updated_at)
+    quote_quantity, trigger_by, created_at, updated_at)
 SELECT *, %s, %s FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::text[],
     %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
     %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::boolean[],
-    %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[])
+    %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[])
 """
 _INSERT_KEYS = (
     "INSERT INTO order_keys (user_id, client_order_id, order_id, body_hash)"
@@ -53,7 +54,7 @@ _INSERT_KEYS = (
 )
 _CANCEL_REQUESTED = "UPDATE orders SET cancel_requested_at = %s WHERE id = ANY(%s) AND created_at = ANY(%s)"
 _AMEND_REQUESTED = """
-UPDATE orders o SET amend_requested_at = %s, hold_remaining = g.hold, amend_hold = g.amend_hold
+UPDATE orders o SET amend_requested_at = %s, amend_refusal = '', hold_remaining = g.hold, amend_hold = g.amend_hold
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[]) AS g(id, created_at, hold, amend_hold)
 WHERE o.id = g.id AND o.created_at = g.created_at
 """
@@ -178,14 +179,13 @@ def _read(
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
     held = {(order.user_id, order.hold_asset) for order in orders.values() if order.hold_remaining}
     concerned = {spec.id for spec in specs.values()} | {order.instrument_id for order in orders.values()}
-    last_trades = instruments.states(sorted(concerned))
     return AdmissionBook(
         specs=specs,
         wallets=_wallets(pairs | held),
         limits=limits.from_rows(limit_rows),
         keys={(row[0], row[1]): (bytes(row[2]), Order.from_db(None, ORDER_COLUMNS, row[3:])) for row in key_rows},
         orders=orders,
-        last_prices={key: trade.last_price for key, trade in last_trades.items()},
+        states=instruments.states(sorted(concerned)),
         free_ids=[row[0] for row in reversed(id_rows)],
     )
 
@@ -206,7 +206,7 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
         When the door was asked for, by `time.perf_counter`.
     """
     if decisions.placed:
-        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 25))
+        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 27))
     if decisions.keys:
         database.execute(_INSERT_KEYS, *database.columns(decisions.keys, 4))
     if decisions.cancels_requested:
@@ -269,4 +269,6 @@ def _row(order: Order) -> tuple[Any, ...]:
         order.expires_at,
         order.callback_rate,
         order.activation_price,
+        order.quote_quantity,
+        order.trigger_by,
     )

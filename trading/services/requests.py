@@ -10,6 +10,7 @@ class PlaceOrder:
     """A new order, in the units people use.
 
     Attributes:
+        quantity: In the base asset; None for a market buy by quote amount.
         price: Limit price in major units; None for a market order.
         client_order_id: The client's own id; a repeat with the same `body_hash` returns the first order.
         stop_price: The price at which a stop or take-profit order wakes.
@@ -19,12 +20,16 @@ class PlaceOrder:
         expires_at: When a gtd order ends; a day order ends with the UTC day on which it is placed.
         trace: The trace id of the request; a new one is made where none is given.
         order_id: An id from `orders.allocate_ids`, for callers that must know it before; else one is given.
+        quote_quantity: All that a market buy may cost, its fee included; then there is no quantity.
+        trigger_by: The price that a waiting order watches: last or mark; None is the usual one, last.
+        reduce_only: Never open or enlarge a position: contracts only.
+        close_position: Close the whole position, whatever it is then: contracts only.
     """
 
     symbol: str
     side: str
     type: str
-    quantity: Decimal
+    quantity: Decimal | None = None
     price: Decimal | None = None
     time_in_force: str = "gtc"
     client_order_id: str | None = None
@@ -38,6 +43,10 @@ class PlaceOrder:
     post_only: bool = False
     self_trade_prevention: str = "none"
     expires_at: datetime | None = None
+    quote_quantity: Decimal | None = None
+    trigger_by: str | None = None
+    reduce_only: bool = False
+    close_position: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +66,15 @@ class ReduceOrder:
 
 @dataclass(frozen=True, slots=True)
 class AmendOrder:
-    """Give an order a new price, a new total quantity, or both; what has filled counts against the quantity."""
+    """Give an order a new price, stop price, total quantity, or several of them at once.
+
+    What has filled counts against the quantity.
+    """
 
     order_id: int
     price: Decimal | None = None
     quantity: Decimal | None = None
+    stop_price: Decimal | None = None
 
 
 OrderRequest = PlaceOrder | CancelOrder | ReduceOrder | AmendOrder

@@ -30,7 +30,7 @@ from trading.fold import HoldingState, Outcome, SettlementFold, TradeFact
 from trading.models import Order, PrivateChannel
 from trading.order_state import OrderState
 from trading.services import private_events
-from trading.services.admission import WALLETS
+from trading.services.desk import WALLETS
 from trading.services.orders import ORDER_COLUMNS, WALLET_CODES, store_outbox
 from trading.services.private_events import PrivateFact
 from trading.wire import balance_fields, moment, order_fields
@@ -56,12 +56,13 @@ UPDATE orders o SET quantity = g.quantity, filled_quantity = g.filled, filled_no
     fee_accrued = g.accrued, hold_remaining = g.hold, status = g.status, reason = g.reason, sequence = g.sequence,
     updated_at = g.updated_at, filled_at = g.filled_at, cancelled_at = g.cancelled_at,
     triggered_at = g.triggered_at, price = g.price, worst_price = g.worst, amend_hold = g.amend_hold,
-    amend_requested_at = g.amend_requested_at
+    amend_requested_at = g.amend_requested_at, amend_refusal = g.amend_refusal, stop_price = g.stop_price
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[],
     %s::numeric[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
-    %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::timestamptz[])
+    %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::text[], %s::numeric[])
     AS g(id, created_at, quantity, filled, notional, fee, accrued, hold, status, reason, sequence, updated_at,
-         filled_at, cancelled_at, triggered_at, price, worst, amend_hold, amend_requested_at)
+         filled_at, cancelled_at, triggered_at, price, worst, amend_hold, amend_requested_at,
+         amend_refusal, stop_price)
 WHERE o.id = g.id AND o.created_at = g.created_at
 """
 _INSERT_TRADES = """
@@ -196,7 +197,7 @@ def _write(
     """
     changed = [order_state.to_row(order) for order in fold.orders.values() if order.changed]
     if changed:
-        database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 19))
+        database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 21))
     if outcome.trades:
         _write_trades(outcome.trades, shard)
         _write_holdings(fold.holdings, now)
@@ -233,6 +234,8 @@ def _order_row(order: Order) -> tuple[Any, ...]:
         order.worst_price,
         order.amend_hold,
         order.amend_requested_at,
+        order.amend_refusal,
+        order.stop_price,
     )
 
 

@@ -22,7 +22,8 @@ AMOUNTS = (
     | st.decimals(min_value=0, max_value=100_000, places=4).map(lambda amount: format(amount, "f"))
     | st.from_regex(r"[-+0-9.eE_, ]{0,45}", fullmatch=True)
 )
-FIELDS = st.sampled_from([*GOOD, "time_in_force", "client_order_id", "stop_price", "user_id"])
+WORDS = ("time_in_force", "client_order_id", "stop_price", "quote_quantity", "trigger_by", "reduce_only", "user_id")
+FIELDS = st.sampled_from([*GOOD, *WORDS])
 CHANGES = st.dictionaries(FIELDS, ANYTHING | AMOUNTS, min_size=1, max_size=3)
 
 

@@ -14,7 +14,7 @@ from ledger.tests.reconciling import damage, full, look, rows_read, unresolved
 from trading.models import Order, Trade
 from trading.reconciliation import replay
 from trading.services import orders
-from trading.services.requests import AmendOrder, ReduceOrder, Submission
+from trading.services.requests import AmendOrder, PlaceOrder, ReduceOrder, Submission
 from trading.tests.road import limit, make_instrument, market, place, run_worker_once
 
 pytestmark = [pytest.mark.django_db]
@@ -49,6 +49,7 @@ def names(customer) -> dict[str, Any]:
     )
     run_worker_once()
     place(alice.id, market("BTCUSDT", "buy", "0.0100"))
+    place(alice.id, PlaceOrder("BTCUSDT", "buy", "market", time_in_force="ioc", quote_quantity=Decimal("300.00")))
     place(bob.id, market("BTCUSDT", "sell", "0.0300"))
     run_worker_once()
     orders.cancel(alice.id, [first.id], now=utc_now())

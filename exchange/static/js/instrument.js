@@ -8,7 +8,7 @@ export class Instrument {
     this.name = row.name || row.symbol;
     this.base = row.base;
     this.quote = row.quote;
-    this.status = row.status;
+    this.state = row.state;
     this.isDemo = Boolean(row.is_demo);
     this.minorDecimals = row.minor_unit_decimals ?? null;
     this.tickSize = this.#major(row.tick_size);

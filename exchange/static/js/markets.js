@@ -2,6 +2,7 @@
 import { items, read } from "./api.js";
 import { Feed } from "./feed.js";
 import { Instrument } from "./instrument.js";
+import { stateWord } from "./states.js";
 import { dayOf, paintDirection } from "./ticker.js";
 
 const instruments = new Map();
@@ -12,7 +13,16 @@ function show(symbol, ticker) {
   if (!row || !instrument) return;
   const day = dayOf(instrument, ticker);
   for (const cell of row.querySelectorAll("[data-field]")) cell.textContent = day[cell.dataset.field];
+  showState(row, ticker.state);
   paintDirection(row.querySelector('[data-field="change"]'), day.direction);
+}
+
+/** What is usual needs no words. */
+function showState(row, state) {
+  const badge = row.querySelector(".market-state");
+  badge.hidden = state === "continuous";
+  badge.dataset.state = state;
+  badge.textContent = stateWord(state);
 }
 
 const feed = new Feed({

@@ -7,11 +7,12 @@ const STEPS = [1, 10, 100, 1000, 10000];
 const ROWS_MIN = 6;
 const ROWS_MAX = 40;
 const HEAD_PX = 98; // the panel's head, the columns' names, the spread
+const auctionPx = () => document.getElementById("auction").offsetHeight;
 
 export class BookView {
   /** @param onPick called with the price text of a level that was clicked */
   constructor({ book, instrument, onPick }) {
-    Object.assign(this, { book, instrument, onPick, own: new Map(), last: null });
+    Object.assign(this, { book, instrument, onPick, own: new Map(), last: null, auction: null });
     this.bodies = { sell: document.getElementById("asks"), buy: document.getElementById("bids") };
     this.pools = { sell: [], buy: [] };
     this.paint = framed(() => this.#paint());
@@ -32,6 +33,13 @@ export class BookView {
   /** @param last {text, direction} of the latest trade */
   setLast(last) {
     this.last = last;
+    this.paint();
+  }
+
+  /** @param auction what an auction would do now, {ticks}; null outside of one */
+  setAuction(auction) {
+    this.auction = auction;
+    this.#fit();
     this.paint();
   }
 
@@ -58,7 +66,7 @@ export class BookView {
   #fit() {
     const panel = document.getElementById("panel-book");
     const rowHeight = parseFloat(getComputedStyle(panel).getPropertyValue("--row"));
-    const rows = Math.floor((panel.clientHeight - HEAD_PX) / rowHeight / 2);
+    const rows = Math.floor((panel.clientHeight - HEAD_PX - auctionPx()) / rowHeight / 2);
     const count = Math.max(ROWS_MIN, Math.min(ROWS_MAX, rows));
     if (panel.clientHeight === 0 || this.pools.buy.length === count) return;
     for (const side of ["sell", "buy"]) {
@@ -88,6 +96,7 @@ export class BookView {
       cells.forEach((cell) => setText(cell, ""));
       element.removeAttribute("data-price");
       element.removeAttribute("data-own");
+      element.removeAttribute("data-trades");
       element.tabIndex = -1;
       return;
     }
@@ -97,10 +106,17 @@ export class BookView {
       setText(cells[0], grouped(element.dataset.price));
     }
     element.toggleAttribute("data-own", this.#isOwn(side, level.ticks));
+    element.toggleAttribute("data-trades", this.#wouldTrade(side, level.ticks));
     setText(cells[1], grouped(this.instrument.unitsText(level.units)));
     setText(cells[2], grouped(this.instrument.unitsText(level.total)));
     const depth = `${Number((level.total * 1000n) / largest) / 10}%`;
     if (row.depth !== depth) element.style.setProperty("--depth", (row.depth = depth));
+  }
+
+  /** Whether a level would trade in the auction at its price of now; in part, perhaps, where it is the last that does. */
+  #wouldTrade(side, ticks) {
+    const price = this.auction?.ticks ?? null;
+    return price !== null && (side === "buy" ? ticks >= price : ticks <= price);
   }
 
   #isOwn(side, ticks) {
@@ -126,8 +142,10 @@ export class BookView {
     const spread = document.getElementById("spread");
     if (ask === null || bid === null) setText(spread, "–");
     else {
-      const share = ((ask - bid) / ((ask + bid) / 2)) * 100;
-      setText(spread, `${grouped(this.instrument.ticksText(ask - bid))} (${share.toFixed(2)}%)`);
+      const apart = Math.abs(ask - bid);
+      const share = (apart / ((ask + bid) / 2)) * 100;
+      setText(document.getElementById("spread-label"), ask > bid ? gettext("Spread") : gettext("Crossed by"));
+      setText(spread, `${grouped(this.instrument.ticksText(apart))} (${share.toFixed(2)}%)`);
     }
     const last = document.getElementById("book-last");
     if (!this.last) return;

@@ -3,12 +3,14 @@ import { items, read, readDocument } from "../api.js";
 import { Feed } from "../feed.js";
 import { Instrument } from "../instrument.js";
 import { grouped } from "../numbers.js";
+import { stateWord } from "../states.js";
 import { dayOf, paintDirection } from "../ticker.js";
 import { Book, GAP } from "./book.js";
 import { BookView } from "./book_view.js";
 import { Chart } from "./chart.js";
 import { setText } from "./frame.js";
 import { bindKeys } from "./keys.js";
+import { MarketState } from "./market_state.js";
 import { Notices } from "./notices.js";
 import { OrderTables } from "./order_tables.js";
 import { Own } from "./own.js";
@@ -39,7 +41,7 @@ let ownIsRead;
 const ownRead = new Promise((resolve) => {
   ownIsRead = resolve;
 });
-const market = { book, last: null, sequence: null, lastPrice: () => market.last };
+const market = { book, last: null, sequence: null, lastPrice: () => market.last, state: () => marketState.state };
 const notices = new Notices(markets);
 const tape = new Tape(instrument);
 const own = new Own(ownChanged);
@@ -48,6 +50,7 @@ const chart = new Chart(instrument, (next, before) => {
   feed.unsubscribe([`kline.${symbol}.${before}`]);
   feed.subscribe([`kline.${symbol}.${next}`]);
 });
+const marketState = new MarketState({ instrument, onChange: stateChanged });
 const ticket = new Ticket({ instrument, market, balances: own.balances, orderForm: new OrderForm(schema) });
 const tables = new OrderTables({ own, markets, symbol });
 const switcher = new SymbolSwitcher(instruments);
@@ -73,6 +76,11 @@ async function insist(work) {
 function pickLevel(price) {
   ticket.setPrice(price);
   if (byId("main").dataset.shown === "book") showPanel("trade");
+}
+
+function stateChanged() {
+  bookView.setAuction(marketState.auction);
+  ticket.stateChanged();
 }
 
 function ownChanged(kind) {
@@ -110,6 +118,9 @@ function receive(message) {
       break;
     case "ticker":
       showDay(message);
+      break;
+    case "auction":
+      marketState.receive(message);
       break;
     case "kline":
       chart.update(message);
@@ -170,6 +181,7 @@ function showDay(ticker) {
   setText(byId("day-high"), day.high);
   setText(byId("day-low"), day.low);
   setText(byId("day-volume"), day.volume);
+  setText(byId("mark-price"), day.mark);
   if (day.lastWire !== null && market.last === null) showLast(day.lastWire);
 }
 
@@ -197,7 +209,10 @@ function loadOwn() {
 
 function readQuote() {
   const side = (name) => (book.best(name) === null ? "–" : instrument.ticksText(book.best(name)));
-  announce(interpolate(gettext("%s: bid %s, ask %s, last %s"), [symbol, side("buy"), side("sell"), market.last ?? "–"]));
+  const quote = interpolate(gettext("%s: bid %s, ask %s, last %s"), [symbol, side("buy"), side("sell"), market.last ?? "–"]);
+  const { state, auction } = marketState;
+  const indication = auction?.price ? interpolate(gettext("indicative price %s"), [auction.price]) : "";
+  announce([quote, state === "continuous" ? "" : stateWord(state), indication].filter(Boolean).join(", "));
 }
 
 bindPhone(ticket);
@@ -219,7 +234,7 @@ bindKeys({
   readQuote,
 });
 
-feed.subscribe([`delta.${symbol}`, `trade.${symbol}`, `ticker.${symbol}`, `kline.${symbol}.${chart.interval}`]);
+feed.subscribe([`delta.${symbol}`, `trade.${symbol}`, `ticker.${symbol}`, `auction.${symbol}`, `kline.${symbol}.${chart.interval}`]);
 if (signedIn) feed.subscribe(["orders", "fills", "balances"]);
 feed.connect();
 await Promise.all([reload(), signedIn ? ownRead : null]);

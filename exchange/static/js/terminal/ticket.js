@@ -1,8 +1,10 @@
 /* The order ticket: what is typed, what it would cost, and sending it exactly once. */
 import { call } from "../api.js";
 import { grouped, trimmed } from "../numbers.js";
+import { gathers, refusesOrders, stateNote } from "../states.js";
 import { confirmed } from "./confirm.js";
 import { framed, setText } from "./frame.js";
+import { stateFaults } from "./market_state.js";
 import { hasStop, isLimited, isWaiting, timesAllowed, trails, typeWord } from "./order_words.js";
 import { affordable, amount, bandTexts, faults, preview, rateOf, referenceOf, stepped, wakesAtOnce, worstPrice } from "./ticket_rules.js";
 import { TicketTerms, utcText } from "./ticket_terms.js";
@@ -18,7 +20,7 @@ const byId = (id) => document.getElementById(id);
 
 export class Ticket {
   /**
-   * @param market {book, lastPrice()} as the page knows it now
+   * @param market {book, lastPrice(), state()} as the page knows it now
    * @param balances the user's balances by asset, kept up to date elsewhere
    * @param orderForm the form of an order by the OpenAPI document
    */
@@ -189,6 +191,7 @@ export class Ticket {
     byId("stop-price-field").hidden = !hasStop(draft.type);
     byId("callback-rate-field").hidden = byId("activation-price-field").hidden = !trails(draft.type);
     this.#showNote(draft);
+    this.#showState();
     const ladder = draft.type === "market" ? this.market.book.ladder(buying ? "sell" : "buy") : [];
     const cost = preview(draft, this.instrument, ladder, this.market.lastPrice());
     setText(byId("preview-notional-label"), this.#valueLabel(draft));
@@ -207,11 +210,27 @@ export class Ticket {
     button.disabled = this.isOnItsWay;
   }
 
+  /** What the market's state means for an order. */
+  #showState() {
+    const state = this.market.state();
+    setText(byId("state-note"), stateNote(state));
+    byId("state-note").hidden = stateNote(state) === "";
+    byId("state-note").classList.toggle("warns", refusesOrders(state));
+  }
+
+  /** The market allows something else now: what was told of an order before may no longer be so. */
+  stateChanged() {
+    this.#showFaults({});
+    this.refresh();
+  }
+
   /** What a type does, in a sentence, where its name does not say it. */
   #showNote(draft) {
     const through = wakesAtOnce(draft, this.market.lastPrice());
+    const barred = gathers(this.market.state()) ? stateFaults(draft, this.market.state()).ticket : undefined;
     let words = "";
-    if (through) words = gettext("The last price is past the stop price already: this order wakes at once.");
+    if (barred) words = barred;
+    else if (through) words = gettext("The last price is past the stop price already: this order wakes at once.");
     else if (trails(draft.type)) words = gettext("Its stop follows the price at this distance; when the price turns by so much, it fills at the best prices.");
     else if (isWaiting(draft.type) && isLimited(draft.type)) words = gettext("Waits for the stop price, then stands as a limit order.");
     else if (isWaiting(draft.type)) words = gettext("Waits for the stop price, then fills at the best prices; what cannot fill is cancelled.");
@@ -219,7 +238,7 @@ export class Ticket {
     else if (draft.type === "market") words = gettext("Fills at the best prices in the book, now; what cannot fill is cancelled.");
     setText(byId("type-note"), words);
     byId("type-note").hidden = !words;
-    byId("type-note").classList.toggle("warns", through);
+    byId("type-note").classList.toggle("warns", through || Boolean(barred));
   }
 
   /** Between which prices a waiting order can trade: its band or worst price, both around its stop price. */
@@ -269,7 +288,7 @@ export class Ticket {
   async send() {
     if (this.sending || !byId("send")) return;
     const draft = this.#draft();
-    const found = faults(draft, this.instrument, this.orderForm, this.market.lastPrice());
+    const found = { ...faults(draft, this.instrument, this.orderForm, this.market.lastPrice()), ...stateFaults(draft, this.market.state()) };
     this.#showFaults(found);
     if (Object.keys(found).length) {
       FIELDS.map((field) => found[field] && this.form.elements[field]).find(Boolean)?.focus();

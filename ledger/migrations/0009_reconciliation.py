@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("ledger", "0005_events"),
+        ("ledger", "0008_proposals"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -1,0 +1,153 @@
+"""Balances as of any moments, by one index probe an account and moment: every statement starts here.
+
+The running balance that each line carries makes a past balance the last line at or before the cut; late entries are
+added (Note [When an entry counts] in `moments`). A late entry corrects the books of exactly the moments between its
+`effective_at` and its `recorded_at`, which is what the index `ledger_entry_late_span` looks up.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from django.db import connection
+
+from exchange.kernel.errors import require
+from ledger.reports import scopes
+from ledger.reports.moments import Cut, Period
+from ledger.reports.selection import Selection
+
+ACCOUNTS_PAGE_MAX: Final = 1_000
+Amounts = tuple[Decimal, ...]
+
+
+class Holding(NamedTuple):
+    """What the accounts of one code, asset and part hold together, in the view of the scope, debit positive.
+
+    Args:
+        amounts: One for each cut.
+        accounts: How many accounts with a balance stand behind the amounts.
+    """
+
+    code: str
+    asset: str
+    sub: str
+    amounts: Amounts
+    accounts: int
+
+
+class AccountBalance(NamedTuple):
+    """One ledger account, in the view of the scope, debit positive; amounts one for each cut."""
+
+    account_id: int
+    owner_id: int | None
+    code: str
+    asset: str
+    sub: str
+    amounts: Amounts
+
+
+_AT_CUTS: Final = """
+WITH cut AS MATERIALIZED (
+    SELECT place, entry_id, at FROM unnest(%s::bigint[], %s::timestamptz[]) WITH ORDINALITY AS c (entry_id, at, place)
+), late AS MATERIALIZED (
+    SELECT c.place, l.account_id, sum(l.amount) AS amount
+    FROM cut c
+    JOIN ledger_entry e ON e.late AND tstzrange(least(e.effective_at, e.recorded_at), e.recorded_at) @> c.at
+                       AND e.id > c.entry_id AND e.id <= %s
+    JOIN ledger_line l ON l.entry_id = e.id
+    GROUP BY c.place, l.account_id
+), chosen AS ({chosen})
+SELECT a.id, a.owner_id, a.code, a.asset, a.sub, c.place,
+       coalesce(b.balance_after, 0) + coalesce(late.amount, 0) AS balance
+FROM chosen a
+CROSS JOIN cut c
+LEFT JOIN LATERAL (
+    SELECT l.balance_after FROM ledger_line l
+    WHERE l.account_id = a.id AND l.entry_id <= c.entry_id
+    ORDER BY l.entry_id DESC, l.n DESC LIMIT 1
+) b ON true
+LEFT JOIN late ON late.place = c.place AND late.account_id = a.id
+"""
+_CHOSEN: Final = "SELECT a.id, a.owner_id, a.code, a.asset, a.sub FROM ledger_account a WHERE {where}"
+_TOTALS: Final = """
+SELECT code, asset, sub, array_agg(balance ORDER BY place), max(accounts) FROM (
+    SELECT code, asset, sub, place, sum(balance) AS balance, count(*) FILTER (WHERE balance <> 0) AS accounts
+    FROM ({each}) AS each
+    GROUP BY code, asset, sub, place
+) AS total
+GROUP BY code, asset, sub
+ORDER BY code, asset, sub
+"""
+_ACCOUNTS: Final = """
+SELECT id, owner_id, code, asset, sub, array_agg(balance ORDER BY place) FROM ({each}) AS each
+GROUP BY id, owner_id, code, asset, sub ORDER BY id
+"""
+_CHANGES: Final = """
+SELECT owner_id, asset, array_agg(code ORDER BY code), array_agg(amount ORDER BY code), sum(amount) AS net FROM (
+    SELECT owner_id, asset, code, sum(CASE place WHEN 2 THEN balance ELSE -balance END) AS amount
+    FROM ({each}) AS each GROUP BY owner_id, asset, code
+) AS change
+GROUP BY owner_id, asset HAVING sum(amount) > 0 ORDER BY net DESC, owner_id, asset LIMIT %s
+"""
+
+
+def _cut_params(cuts: Sequence[Cut]) -> list[Any]:
+    """Return the parameters that `_AT_CUTS` begins with."""
+    require(len({cut.head for cut in cuts}) == 1, "cuts of one report have one head")
+    return [[cut.entry_id for cut in cuts], [cut.at for cut in cuts], cuts[0].head]
+
+
+def totals(selection: Selection, cuts: Sequence[Cut]) -> list[Holding]:
+    """Return what the selected accounts hold at each cut, by code, asset and part. One statement.
+
+    Accounts that were never opened are absent; those that hold nothing are there, with zero.
+    """
+    where, params = selection.where()
+    statement = _TOTALS.format(each=_AT_CUTS.format(chosen=_CHOSEN.format(where=where)))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*_cut_params(cuts), *params])
+        return [
+            Holding(code, asset, sub, _seen(selection, code, amounts), count)
+            for code, asset, sub, amounts, count in cursor.fetchall()
+        ]
+
+
+def accounts(selection: Selection, cuts: Sequence[Cut], *, after_id: int = 0, limit: int = 100) -> list[AccountBalance]:
+    """Return selected accounts in order of id, each with its balance at each cut. One statement.
+
+    Args:
+        after_id: The last account of the previous page.
+        limit: At most so many; a page costs the same wherever it stands.
+    """
+    require(0 < limit <= ACCOUNTS_PAGE_MAX, f"a page of {limit} accounts")
+    where, params = selection.where()
+    chosen = _CHOSEN.format(where=where) + " AND a.id > %s ORDER BY a.id LIMIT %s"
+    statement = _ACCOUNTS.format(each=_AT_CUTS.format(chosen=chosen))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*_cut_params(cuts), *params, after_id, limit])
+        return [
+            AccountBalance(account_id, owner_id, code, asset, sub, _seen(selection, code, amounts))
+            for account_id, owner_id, code, asset, sub, amounts in cursor.fetchall()
+        ]
+
+
+def largest_changes(
+    selection: Selection, period: Period, *, limit: int
+) -> list[tuple[int, str, dict[str, Decimal], Decimal]]:
+    """Return the users whose selected accounts grew most over a period: user, asset, change by code, and in all.
+
+    One statement. Amounts are debit positive; whose accounts did not grow is left out.
+    """
+    where, params = selection.where()
+    statement = _CHANGES.format(each=_AT_CUTS.format(chosen=_CHOSEN.format(where=where)))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*_cut_params(period), *params, limit])
+        return [
+            (owner_id, asset, dict(zip(codes, amounts, strict=True)), net)
+            for owner_id, asset, codes, amounts, net in cursor.fetchall()
+        ]
+
+
+def _seen(selection: Selection, code: str, amounts: Sequence[Decimal]) -> Amounts:
+    """Return stored amounts as the scope's journal has them."""
+    return tuple(scopes.seen(selection.scope, code, amount) for amount in amounts)
