@@ -2,9 +2,12 @@
 
 from django.db import connection
 
-from ledger.reconciliation import runner
+from ledger.reconciliation import accounts, checks, entries, runner
 from ledger.reconciliation.models import Break, RunKind
 from ledger.tests.factories import NOW
+
+BOOKS = [check.name for check in (*entries.CHECKS, *accounts.CHECKS)]
+"""Entries in these tests stand for themselves: checks of upper apps would look for the orders behind them."""
 
 
 def damage(*statements: str) -> None:
@@ -16,19 +19,24 @@ def damage(*statements: str) -> None:
         cursor.execute("SET LOCAL session_replication_role = origin")
 
 
+def everything() -> list[str]:
+    """Return the names of all checks, those of upper apps included."""
+    return [check.name for check in checks.registered()]
+
+
 def look(*names: str) -> set[tuple[str, str]]:
-    """Make one round of looks; return the unresolved breaks: check and subject."""
+    """Make one round of looks, of the books' checks if none is named; return the unresolved breaks."""
     run = runner.start(RunKind.CONTINUOUS, now=NOW)
-    results = runner.look(run, now=NOW, names=names, due_only=False)
+    results = runner.look(run, now=NOW, names=names or BOOKS, due_only=False)
     assert results is not None
     assert [result.failure for result in results if result.failure] == []
     return unresolved()
 
 
 def full(*names: str) -> set[tuple[str, str]]:
-    """Make a full pass; return the unresolved breaks."""
+    """Make a full pass, of the books' checks if none is named; return the unresolved breaks: check and subject."""
     run = runner.start(RunKind.FULL, now=NOW)
-    results = runner.full(run, clock=lambda: NOW, names=names)
+    results = runner.full(run, clock=lambda: NOW, names=names or BOOKS)
     assert results is not None
     assert [result.failure for result in results if result.failure] == []
     return unresolved()

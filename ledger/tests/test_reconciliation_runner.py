@@ -11,7 +11,7 @@ from ledger.reconciliation.checks import FINDINGS_MAX, Check, Finding, Scope, Se
 from ledger.reconciliation.models import Break, CheckMark, HashCheckpoint, ReconciliationRun, RunKind
 from ledger.services import journal
 from ledger.tests.factories import NOW, freeze, unfreeze
-from ledger.tests.reconciling import damage, full, look, rows_read, unresolved
+from ledger.tests.reconciling import BOOKS, damage, full, look, rows_read, unresolved
 
 pytestmark = pytest.mark.django_db
 
@@ -121,13 +121,13 @@ def test_every_check_says_how_soon_it_notices() -> None:
 def test_more_findings_than_are_recorded_are_said_to_be_more_and_resolve_nothing(registered) -> None:
     found = [finding(f"number {number}") for number in range(FINDINGS_MAX + 5)]
     checks.register(check_of(found))
-    look()
+    look("test.check")
     assert Break.objects.count() == FINDINGS_MAX + 1
     assert Break.objects.get(subject=checks.MORE).told == "There are more than 200; the others are not listed."
 
     del found[: FINDINGS_MAX + 3]
-    assert len(look()) > 2
-    assert len(full()) == 2
+    assert len(look("test.check")) > 2
+    assert len(full("test.check")) == 2
 
 
 def test_rounds_and_full_passes_wait_for_nobody(transactional_db, registered) -> None:
@@ -172,7 +172,7 @@ def test_the_statements_of_a_look_do_not_grow_with_what_is_new_or_broken(custome
         with CaptureQueriesContext(
             connection,
         ) as queries:
-            runner.look(run, now=NOW, due_only=False)
+            runner.look(run, now=NOW, names=BOOKS, due_only=False)
         counts.append(len(queries))
 
     assert counts[0] == counts[1]
@@ -187,7 +187,7 @@ def test_a_look_reads_as_many_rows_after_a_long_history_as_after_a_short_one(cus
         post(alice.id, 5, start=1_000 * history + history)
         run = runner.start(RunKind.CONTINUOUS, now=NOW)
         before = rows_read()
-        runner.look(run, now=NOW, due_only=False)
+        runner.look(run, now=NOW, names=BOOKS, due_only=False)
         read.append(rows_read() - before)
 
     assert read[0] > 100
