@@ -30,6 +30,7 @@ ready = health.ready({"worker": worker})
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/login/", admin_sign_in.view),
+    path("admin/finance/", include("ledger.urls")),
     path("admin/", admin.site.urls),
     path("health", ready),
     path("health/live", health.live),

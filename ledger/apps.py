@@ -32,8 +32,10 @@ class LedgerConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks of the books, and ask Django for calls after every migrate."""
-        from ledger.reconciliation import accounts, checks, entries
+        from exchange.observability import metrics
+        from ledger.reconciliation import accounts, checks, entries, measures
 
         checks.register(*entries.CHECKS, *accounts.CHECKS)
+        metrics.ON_SCRAPE.append(measures.measure)
         post_migrate.connect(grant_roles, sender=self, dispatch_uid="ledger.grant_roles")
         post_migrate.connect(renew_roles, sender=self, dispatch_uid="ledger.renew_roles")

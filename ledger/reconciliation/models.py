@@ -131,7 +131,7 @@ class Break(models.Model):
     place = models.JSONField(null=True)
     state = models.CharField(_("state"), max_length=16, choices=BreakState.choices, default=BreakState.OPEN)
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("owner"), null=True, related_name="+"
+        settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("in charge"), null=True, related_name="+"
     )
     first_seen_at = models.DateTimeField(_("first seen"))
     last_seen_at = models.DateTimeField(_("last seen"))

@@ -1,6 +1,7 @@
 """Breaks: one row for each check and subject, what the checks do to it, what people do, and the alarm."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.core import mail
@@ -93,11 +94,11 @@ def test_breaks_of_another_check_are_left_alone() -> None:
 def test_an_amount_that_moves_is_kept_up_to_date_and_told_now_and_then() -> None:
     record([finding("this", amount=5)])
     record([finding("this", amount=6)], now=NOW + timedelta(seconds=2))
-    assert (the_break().amount, history(the_break())) == (6, ["FOUND"])
+    assert (the_break().amount, history(the_break())) == (Decimal(6), ["FOUND"])
 
     record([finding("this", amount=7)], now=LATER)
 
-    assert (the_break().amount, history(the_break())) == (7, ["FOUND", "CHANGED"])
+    assert (the_break().amount, history(the_break())) == (Decimal(7), ["FOUND", "CHANGED"])
 
 
 def test_an_explanation_holds_only_for_what_it_explained(staff) -> None:

@@ -23,6 +23,7 @@ class Command(BaseCommand):
     """The continuous reconciliation. A second one waits, and takes over when the first has ended."""
 
     help = "Reconcile continuously: look at what is new, every few seconds."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare how often."""
