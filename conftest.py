@@ -20,6 +20,12 @@ pytest_plugins = ["ledger.tests.fixtures", "exchange.api.tests.fixtures"]
 _STARTED = contextlib.ExitStack()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--history", type=int, default=600, help="entries of the random history that outside tools check; in full 5000"
+    )
+
+
 def pytest_configure() -> None:
     _compile_engine()
     data_dir = settings.DATA_DIR

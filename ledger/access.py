@@ -15,7 +15,7 @@ from django.contrib import admin
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from exchange.kernel.clock import utc_now
@@ -30,9 +30,12 @@ class Right(StrEnum):
     VIEW_CUSTOMERS = "view_customers"
     EXPORT_BOOKS = "export_books"
     RECORD_DEPOSITS = "record_deposits"
+    APPROVE_DEPOSITS = "approve_deposits"
     REVIEW_WITHDRAWALS = "review_withdrawals"
     APPROVE_WITHDRAWALS = "approve_withdrawals"
     IMPORT_STATEMENTS = "import_statements"
+    MANAGE_CUSTODY = "manage_custody"
+    EDIT_CUSTOMERS = "edit_customers"
     MAKE_ENTRIES = "make_entries"
     APPROVE_ENTRIES = "approve_entries"
     CLOSE_PERIODS = "close_periods"
@@ -59,13 +62,16 @@ RIGHTS: Final[dict[Role, frozenset[Right]]] = {
         Right.RECORD_DEPOSITS,
         Right.REVIEW_WITHDRAWALS,
         Right.IMPORT_STATEMENTS,
+        Right.EDIT_CUSTOMERS,
         Right.MAKE_ENTRIES,
         Right.COMMENT,
         Right.WORK_ON_BREAKS,
     },
     Role.APPROVER: _READING
     | {
+        Right.APPROVE_DEPOSITS,
         Right.APPROVE_WITHDRAWALS,
+        Right.MANAGE_CUSTODY,
         Right.APPROVE_ENTRIES,
         Right.CLOSE_PERIODS,
         Right.COMMENT,
@@ -84,7 +90,8 @@ ROLE_NAMES: Final = {
 }
 
 Person = AbstractUser | AnonymousUser
-View = Callable[..., HttpResponse]
+Answer = HttpResponse | StreamingHttpResponse
+View = Callable[..., Answer]
 
 
 class NotAllowedError(DomainError):
@@ -127,7 +134,7 @@ def page(right: Right, *, action: str) -> Callable[[View], View]:
 
     def guarded(view: View) -> View:
         @functools.wraps(view)
-        def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> Answer:
             if not request.user.is_authenticated:
                 return redirect_to_login(request.get_full_path(), settings.LOGIN_URL)
             if not may(request.user, right):

@@ -126,11 +126,12 @@ CHECKS: dict[str, str] = {
         LEFT JOIN ledger_asset s ON s.code = a.asset WHERE s.code IS NULL""",
     "every deposit has its entry": """
         SELECT 'deposit ' || d.key FROM ledger_depositnotice d
-        LEFT JOIN ledger_entry e ON e.id = d.entry_id AND e.kind = 'DEPOSIT' AND e.key = d.key
+        LEFT JOIN ledger_entry e ON e.id = d.entry_id
+                                AND (e.kind, e.key) IN (('DEPOSIT', d.key), ('SUSPENSE_CREDIT', d.key || ':credit'))
         LEFT JOIN ledger_line l ON l.entry_id = e.id AND l.amount = -d.amount
         LEFT JOIN ledger_account a ON a.id = l.account_id AND a.code = '3010' AND a.owner_id = d.owner_id
                                   AND a.asset = d.amount_currency
-        GROUP BY d.id, d.key HAVING count(a.id) <> 1""",
+        GROUP BY d.id, d.key, d.state HAVING count(a.id) <> CASE d.state WHEN 'CREDITED' THEN 1 ELSE 0 END""",
 }
 
 

@@ -4,18 +4,14 @@ Accounts, entries and lines are read here and written nowhere in Python: their t
 `migrations/sql/`, take rows only through the door (`ledger.services.journal`).
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-from djmoney.models.fields import MoneyField
 
 from exchange.kernel.money import MONEY_DECIMALS, MONEY_DIGITS
-from ledger import (
-    control_models,  # noqa: F401 -- periods and their requests are models of this app
-    currencies,
-)
+from ledger import control_models  # noqa: F401 -- periods and their requests are models of this app
 from ledger.chart import CHART, AccountCode
 from ledger.reconciliation.models import (
     Break,
@@ -25,22 +21,55 @@ from ledger.reconciliation.models import (
     HashCheckpoint,
     ReconciliationRun,
 )
+from ledger.transfers.models import (
+    AccountProfile,
+    CustodyAccount,
+    CustodyStatement,
+    DepositAddress,
+    DepositNotice,
+    Notice,
+    StatementLine,
+    StatementUpload,
+    TransferEvent,
+    TransferRoute,
+    TransferTier,
+    WebhookDelivery,
+    Withdrawal,
+    WithdrawalAddress,
+    WithdrawalLimit,
+    WithdrawalStop,
+)
 
 __all__ = [
     "Account",
+    "AccountProfile",
     "Asset",
     "AssetKind",
     "Break",
     "BreakEvent",
     "CheckMark",
     "CheckMemory",
+    "CustodyAccount",
+    "CustodyStatement",
+    "DepositAddress",
     "DepositNotice",
     "FinanceLog",
     "Gate",
     "HashCheckpoint",
     "JournalEntry",
     "Line",
+    "Notice",
     "ReconciliationRun",
+    "StatementLine",
+    "StatementUpload",
+    "TransferEvent",
+    "TransferRoute",
+    "TransferTier",
+    "WebhookDelivery",
+    "Withdrawal",
+    "WithdrawalAddress",
+    "WithdrawalLimit",
+    "WithdrawalStop",
 ]
 
 
@@ -147,42 +176,6 @@ class Line(models.Model):
         return f"{self.entry_id}.{self.n}"
 
 
-class DepositNotice(models.Model):
-    """A deposit that was credited: who, how much, by which entry."""
-
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("owner"), related_name="+")
-    amount = MoneyField(  # type: ignore[no-untyped-call]
-        _("amount"),
-        max_digits=MONEY_DIGITS,
-        decimal_places=MONEY_DECIMALS,
-        default_currency=None,
-        currency_choices=None,
-    )
-    key = models.CharField(_("key"), max_length=128, unique=True)
-    note = models.CharField(_("note"), max_length=200, blank=True)
-    entry = models.OneToOneField(
-        JournalEntry, models.DO_NOTHING, verbose_name=_("journal entry"), related_name="deposit", db_constraint=False
-    )
-    created_at = models.DateTimeField(_("created at"))
-
-    objects: ClassVar[models.Manager["DepositNotice"]] = models.Manager()
-
-    class Meta:
-        verbose_name = _("deposit")
-        verbose_name_plural = _("deposits")
-
-    def __str__(self) -> str:
-        return self.key
-
-    @classmethod
-    def from_db(cls, *args: Any, **kwargs: Any) -> "DepositNotice":
-        """Make the row's asset known to moneyed, which refuses currencies it has not heard of."""
-        notice = super().from_db(*args, **kwargs)
-        if "amount_currency" in notice.__dict__:
-            currencies.currency(notice.__dict__["amount_currency"])
-        return notice
-
-
 class FinanceLog(models.Model):
     """Who saw or did what in the finance screens; a trigger keeps every row as it was written.
 
@@ -213,9 +206,12 @@ class FinanceLog(models.Model):
             ("view_customers", "See customers' accounts"),
             ("export_books", "Export the books"),
             ("record_deposits", "Record deposits"),
+            ("approve_deposits", "Approve deposits as the second person"),
             ("review_withdrawals", "Review withdrawals"),
             ("approve_withdrawals", "Approve withdrawals as the second person"),
             ("import_statements", "Import statements of banks and chains"),
+            ("manage_custody", "Set up custody accounts, fees and limits"),
+            ("edit_customers", "Edit customers' profiles"),
             ("make_entries", "Propose journal entries and reversals"),
             ("approve_entries", "Approve journal entries and reversals"),
             ("close_periods", "Close and reopen periods"),

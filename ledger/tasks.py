@@ -11,6 +11,7 @@ from exchange.kernel.clock import utc_now
 from ledger.reconciliation import alerts, runner
 from ledger.reconciliation.models import RunKind
 from ledger.services import back_office, periods, proposals
+from ledger.transfers import crediting, notices, payouts
 
 logger = structlog.get_logger(__name__)
 
@@ -35,7 +36,15 @@ def mail_breaks(break_ids: list[int], **_: Any) -> None:
     alerts.mail(break_ids)
 
 
-WORK: dict[str, Callable[[datetime], int]] = {"periods": periods.carry_out, "proposals": proposals.carry_out}
+WORK: dict[str, Callable[[datetime], int]] = {
+    "periods": periods.carry_out,
+    "proposals": proposals.carry_out,
+    "withdrawals_advanced": payouts.advance,
+    "withdrawals_settled": payouts.settle,
+    "withdrawals_released": payouts.release,
+    "deposits_credited": crediting.credit,
+    "deposits_received": crediting.receive,
+}
 """What the back office does for others, by name: each finds what is decided and not done, does it, and counts it.
 
 Each is idempotent, since the journal's keys are, and keeps one faulty item from holding up the others.
@@ -49,3 +58,9 @@ def carry_out(**_: Any) -> None:
     done = {name: count for name, work in WORK.items() if (count := work(now))}
     if done:
         logger.info("back_office_worked", **done)
+
+
+@shared_task(name=notices.MAIL_TASK, acks_late=True)
+def mail_notice(*, notice_id: int, **_: Any) -> None:
+    """Mail a notice to its owner, once, if the owner has an address."""
+    notices.mail(notice_id, now=utc_now())

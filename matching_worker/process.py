@@ -310,7 +310,7 @@ def _count(batch: Batch) -> None:
         own = events[events["instrument_id"] == instrument_id]
         fills = own[own["kind"] == EventKind.FILL]
         placed = commands[(commands["instrument_id"] == instrument_id) & (commands["kind"] == CommandKind.PLACE)]
-        cancelled = own[(own["kind"] == EventKind.CANCELLED) & (own["reason"] == Reason.USER)]
+        cancelled = own[(own["kind"] == EventKind.CANCELLED) & np.isin(own["reason"], (Reason.USER, Reason.CANCEL_ALL))]
         if not len(fills) + len(placed) + len(cancelled):  # a command of the system's, perhaps for all instruments
             continue
         try:

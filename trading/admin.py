@@ -1,8 +1,12 @@
-"""Orders, trades and the log in the admin: to read and to follow. Only the review of large orders decides anything."""
+"""Orders and trades in the admin, to read and follow; the review of large orders; what operators do to markets."""
+
+from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
@@ -10,8 +14,17 @@ from unfold.decorators import action
 
 from exchange.kernel.clock import utc_now
 from ledger.admin import EstimatedPaginator, ReadOnly
-from trading.models import Order, OrderStatus, Trade
-from trading.services import review
+from marketdata.admin import InstrumentAdmin
+from marketdata.models import Instrument, InstrumentStatus
+from trading.models import OPEN_STATUSES, Order, OrderStatus, Trade
+from trading.services import cancel_all, review, trading_state
+
+CANCELLABLE = (*OPEN_STATUSES, OrderStatus.PENDING_REVIEW)
+
+
+def _may_decide_on_orders(request: HttpRequest) -> bool:
+    """Tell whether this person may decide on traders' orders."""
+    return bool(request.user.is_superuser or request.user.has_perm("trading.change_order"))
 
 
 @admin.register(Order)
@@ -42,7 +55,7 @@ class OrderAdmin(ReadOnly, ModelAdmin):
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         """Tell whether this person may decide on orders that wait for review."""
-        return bool(request.user.is_superuser or request.user.has_perm("trading.change_order"))
+        return _may_decide_on_orders(request)
 
     @action(description=_("Let orders that wait for review onto the book"), permissions=["review"])
     def approve(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
@@ -91,3 +104,54 @@ class TradeAdmin(ReadOnly, ModelAdmin):
     paginator = EstimatedPaginator
     show_full_result_count = False
     list_per_page = 50
+
+
+admin.site.unregister(Instrument)
+
+
+@admin.register(Instrument)
+class MarketAdmin(InstrumentAdmin):
+    """Markets, with what concerns their orders: the engine hears of a new state, and all orders can be ended."""
+
+    actions = ("cancel_all_orders",)
+
+    def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:  # noqa: FBT001
+        """Save all but the state; that changes as operators change it, so that the engine hears of it."""
+        wanted = InstrumentStatus(obj.status)
+        obj.status = form.initial["status"] if change else InstrumentStatus.TRADING
+        super().save_model(request, obj, form, change)
+        trading_state.change(obj.symbol, wanted, now=utc_now())
+        obj.status = wanted
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this person may end traders' orders."""
+        return _may_decide_on_orders(request)
+
+    @action(description=_("Cancel all open orders"), permissions=["cancel"])
+    def cancel_all_orders(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> TemplateResponse | None:
+        """Ask once more, then cancel every open order on the selected markets, and log who did."""
+        chosen = list(queryset.order_by("symbol"))
+        if request.POST.get("post") != "yes":
+            counts = [
+                (item.symbol, Order.objects.filter(symbol=item.symbol, status__in=CANCELLABLE).count())
+                for item in chosen
+            ]
+            context = {
+                **self.admin_site.each_context(request),
+                "title": _("Cancel all open orders"),
+                "opts": self.model._meta,  # noqa: SLF001 -- Django's documented API
+                "markets": counts,
+                "chosen": chosen,
+                "checkbox_name": ACTION_CHECKBOX_NAME,
+            }
+            return TemplateResponse(request, "trading/cancel_all_confirmation.html", context)
+        for item in chosen:
+            count = cancel_all.by_operator(item.symbol, now=utc_now())
+            text = ngettext(
+                "%(symbol)s: %(count)d order asked to be cancelled.",
+                "%(symbol)s: %(count)d orders asked to be cancelled.",
+                count,
+            ) % {"symbol": item.symbol, "count": count}
+            self.log_change(request, item, text)
+            self.message_user(request, text, messages.SUCCESS if count else messages.WARNING)
+        return None

@@ -41,7 +41,7 @@ from trading.serializers import (
     TradeResponse,
     TradesQuery,
 )
-from trading.services import gathering
+from trading.services import cancel_all, gathering
 from trading.services.requests import AmendOrder, CancelOrder, PlaceOrder, ReduceOrder, Submission
 from trading.wire import order_fields
 
@@ -127,7 +127,7 @@ class OrdersView(APIView):
         """Ask for the cancel of all your open orders, on one instrument or on all."""
         query = SymbolQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
-        count = gathering.cancel_all(customer_id(request), query.validated_data.get("symbol"), now=utc_now())
+        count = cancel_all.of_trader(customer_id(request), query.validated_data.get("symbol"), now=utc_now())
         return ApiResponse({"count": count})
 
 

@@ -1,4 +1,4 @@
-"""Tells Django about the trading app."""
+"""Tells Django about the trading app, and the ledger how far orders are settled."""
 
 from django.apps import AppConfig
 
@@ -10,8 +10,11 @@ class TradingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Add the checks that need orders, trades or the log to those of the books."""
+        """Add checks to those of the books, and answer what the ledger, which cannot import us, asks about the logs."""
         from ledger.reconciliation import checks
+        from ledger.transfers import outside
         from trading.reconciliation import derived, log, orders, replay, trades
+        from trading.services import log_heads
 
         checks.register(*log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS, *derived.CHECKS)
+        outside.provide(log_heads=log_heads.now, ready_when=log_heads.have_settled)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from exchange import database
 from ledger import audit
 from ledger.audit import BROKEN_SHOWN_MAX, Invariant
+from ledger.transfers import audit as transfers_audit
 from marketdata import selectors as instruments
 from matching_worker.engine import Engine
 from matching_worker.protocol import CommandKind, EventKind, Rows, trade_id_base
@@ -30,7 +31,11 @@ CHECKS: dict[str, str] = {
         WHERE coalesce(o.total, 0) <> coalesce(a.balance, 0)""",
     "ended orders hold nothing": """
         SELECT 'order ' || id || ' is ' || status || ' and holds ' || hold_remaining FROM orders
-        WHERE status IN ('filled', 'cancelled', 'rejected') AND hold_remaining <> 0""",
+        WHERE status IN ('filled', 'cancelled', 'rejected', 'expired') AND hold_remaining <> 0""",
+    "no order costs more than the amount it named": """
+        SELECT 'order ' || o.id || ' named ' || o.quote_quantity || ' and cost ' || sum(t.notional + t.buyer_fee)
+        FROM orders o JOIN trades t ON t.buy_order_id = o.id WHERE o.quote_quantity IS NOT NULL
+        GROUP BY o.id, o.quote_quantity HAVING sum(t.notional + t.buyer_fee) > o.quote_quantity""",
     "orders have what their trades say": """
         SELECT 'order ' || o.id || ' says ' || o.filled_quantity || ' for ' || o.filled_notional || ', fee ' || o.fee
                || '; its trades ' || coalesce(t.quantity, 0) || ' for ' || coalesce(t.notional, 0) || ', fee '
@@ -115,7 +120,7 @@ WHERE i.shard = %s AND o.status IN ('new', 'partial_filled', 'untriggered') ORDE
 def invariants() -> list[Invariant]:
     """Check the books, the road, and the replay of the log, as of one moment; one result an invariant."""
     with audit.snapshot():
-        return [*audit.invariants(), *road_invariants(), *_replays()]
+        return [*audit.invariants(), *transfers_audit.invariants(), *road_invariants(), *_replays()]
 
 
 def road_invariants() -> list[Invariant]:

@@ -115,12 +115,21 @@ def orders(
     return list(rows.order_by("-id")[:limit])
 
 
-def cancellable(owner_id: int, symbol: str | None) -> list[int]:
-    """Return the ids of the owner's orders that can still be cancelled, on one instrument or on all, oldest first."""
-    wanted = [*OPEN_STATUSES, OrderStatus.PENDING_REVIEW]
-    rows = Order.objects.filter(user_id=owner_id, status__in=wanted, cancel_requested_at__isnull=True)
-    if symbol is not None:
-        rows = rows.filter(instrument_id=instruments.instrument(symbol).id)
+def in_review(*, owner_id: int | None, spec: InstrumentSpec | None) -> list[int]:
+    """Return the ids of orders that wait for review, of one trader or all, on one instrument or all, oldest first."""
+    rows = Order.objects.filter(status=OrderStatus.PENDING_REVIEW)
+    if owner_id is not None:
+        rows = rows.filter(user_id=owner_id)
+    if spec is not None:
+        rows = rows.filter(instrument_id=spec.id)
+    return list(rows.order_by("id").values_list("id", flat=True))
+
+
+def open_order_ids(spec: InstrumentSpec, *, owner_id: int | None) -> list[int]:
+    """Return the ids of an instrument's open orders, of one trader or all, oldest first."""
+    rows = Order.objects.filter(instrument_id=spec.id, status__in=OPEN_STATUSES)
+    if owner_id is not None:
+        rows = rows.filter(user_id=owner_id)
     return list(rows.order_by("id").values_list("id", flat=True))
 
 

@@ -38,7 +38,7 @@ ORDERS_PROCESSED = Counter(
     "exchange_orders_processed", "Orders that the engine has taken in.", ["symbol"], registry=REGISTRY
 )
 ORDERS_CANCELLED = Counter(
-    "exchange_orders_cancelled", "Orders taken off by their owners.", ["symbol"], registry=REGISTRY
+    "exchange_orders_cancelled", "Orders taken off by their owners or by operators.", ["symbol"], registry=REGISTRY
 )
 TRADES_EXECUTED = Counter("exchange_trades_executed", "Matches made.", ["symbol"], registry=REGISTRY)
 TRADE_VOLUME = Counter(

@@ -229,6 +229,22 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 
+# --- Deposits -----------------------------------------------------------------------------------
+DEPOSIT_WEBHOOK_SECRETS = dict(
+    pair.split("=", 1) for pair in os.environ.get("EXCHANGE_DEPOSIT_WEBHOOK_SECRETS", "").split(",") if "=" in pair
+)
+"""By provider, the secret that its webhook calls are signed with: `provider=secret,...`; without one it cannot call."""
+
+# --- Mail: without a host nobody is mailed; notices are on the page all the same -----------------
+EMAIL_HOST = os.environ.get("EMAIL_HOST", "")
+EMAIL_PORT = int(os.environ.get("EMAIL_PORT", "587"))
+EMAIL_HOST_USER = os.environ.get("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = os.environ.get("EMAIL_USE_TLS", "1") == "1"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", "exchange@localhost")
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'dummy'}.EmailBackend"
+
 # --- Admin --------------------------------------------------------------------------------------
 UNFOLD = {
     "SITE_TITLE": gettext_lazy("Exchange administration"),

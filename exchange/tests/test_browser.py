@@ -264,7 +264,7 @@ def test_cancel_all_asks_first_and_leaves_nothing_open(open_context) -> None:
     page.locator("#quantity").blur()
 
     page.keyboard.press("Shift+X")
-    expect(page.locator("#confirm-dialog")).to_contain_text("Cancel 3 open orders?")
+    expect(page.locator("#confirm-dialog")).to_contain_text("Cancel 3 open orders, in all markets?")
     page.get_by_role("button", name="Back").click()
     expect(page.locator("#open-count")).to_have_text("3")
     page.keyboard.press("Shift+X")
@@ -312,7 +312,7 @@ def test_a_stop_order_waits_in_sight_with_its_hold_and_can_be_cancelled(open_con
     expect(row.locator("td").nth(6)).to_have_text(f"≥ {round(last * 1.2):,}.00")
     in_orders = page.locator("#assets tr").nth(1).locator("td").nth(2)
     expect(in_orders).to_have_text(at_most)
-    row.get_by_role("button").click()
+    row.locator("button.cancel").click()
     expect(row).to_have_count(0)
     expect(in_orders).to_have_text("0")
 

@@ -1,9 +1,11 @@
 """What traders see of halts and auctions, and how they change their orders, in a real browser."""
 
-import pytest
-from playwright.sync_api import expect
+import re
 
-from exchange.tests.terminal_page import fill, open_demo_account, open_terminal
+import pytest
+from playwright.sync_api import Route, expect
+
+from exchange.tests.terminal_page import fill, open_demo_account, open_terminal, wait_until
 from exchange.web.browser import find_chromium
 
 DESKTOP = {"width": 1440, "height": 900}
@@ -102,3 +104,143 @@ def test_the_market_list_tells_what_is_not_trading_as_usual(open_context, set_st
     expect(page.locator("tr[data-symbol='BTCUSDT'] .market-state")).to_be_hidden()
     page.goto("/trade/AAPL")
     expect(page.locator("#market-state")).to_have_text("已收市")
+
+
+def _open_order(page, *, symbol: str = "BTCUSDT", share: float = 0.9, quantity: str = "0.02") -> float:
+    """Leave a buy order in the book, far below the market; return its price."""
+    price = round(float(page.locator("#price").input_value()) * share)
+    fill(page, price=f"{price}", quantity=quantity)
+    page.locator("#send").click()
+    expect(page.locator("#quantity")).to_have_value("")
+    expect(page.locator("#pane-open tbody tr", has_text=symbol).first).to_be_visible()
+    return price
+
+
+def test_price_and_quantity_of_an_open_order_are_changed_where_they_stand(open_context) -> None:
+    page = open_context(viewport=DESKTOP)
+    open_demo_account(page)
+    open_terminal(page)
+    price = _open_order(page)
+    row = page.locator("#pane-open tbody tr")
+    in_orders = page.locator("#assets tr").nth(1).locator("td").nth(2)
+    held = in_orders.inner_text()
+
+    row.get_by_role("button", name="Change price").click()
+    page.keyboard.type(f"{price + 10}")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(row.locator("td").nth(4)).to_have_text(f"{price + 10:,}.01")
+    expect(page.locator("#pane-log")).to_contain_text("order amended")
+    expect(row.get_by_role("button", name="Change price")).to_be_focused()
+    expect(in_orders).not_to_have_text(held)
+
+    page.locator("#quantity").blur()
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("e")
+    expect(row.get_by_role("textbox", name="New price")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(row.get_by_role("textbox", name="New quantity")).to_have_value("0.0200")
+    page.keyboard.type("0.03")
+    page.keyboard.press("Enter")
+    expect(row.locator("td").nth(5)).to_have_text("0.0000 / 0.0300")
+    expect(page.locator("#bids tr[data-own]")).to_have_count(0)  # far below what is shown
+    assert page.locator("#pane-history tbody tr").count() == 0
+
+
+def test_a_change_is_pending_until_it_is_answered_and_a_refusal_snaps_back_in_words(open_context) -> None:
+    page = open_context(viewport=DESKTOP)
+    open_demo_account(page)
+    open_terminal(page)
+    price = _open_order(page)
+    cell = page.locator("#pane-open tbody tr td").nth(4)
+    field, figure = cell.get_by_role("textbox"), cell.locator(".amend-value")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile(r"/api/v1/orders/\d+$"), hold)
+
+    figure.click()
+    field.fill("12.345")
+    page.keyboard.press("Enter")
+    expect(cell.get_by_role("alert")).to_have_text("This must be a multiple of 0.01.")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    assert held == []
+    field.fill("100")
+    page.keyboard.press("Enter")
+    wait_until(page, lambda: len(held) == 1)
+    expect(figure).to_have_text("100")
+    expect(figure).to_have_attribute("aria-disabled", "true")
+    figure.click(force=True)
+    expect(field).to_be_hidden()
+    held[0].continue_()
+
+    expect(cell.get_by_role("alert")).to_contain_text("The price must be between")
+    expect(figure).to_have_text(f"{price:,}.00")
+    expect(figure).to_have_attribute("aria-disabled", "false")
+    expect(figure).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(cell.get_by_role("alert")).to_have_text("")
+    page.keyboard.press("Escape")
+    figure.click()
+    field.fill(f"{price + 1}")
+    page.keyboard.press("Enter")
+    wait_until(page, lambda: len(held) == 2)
+    held[1].abort()
+    expect(cell.get_by_role("alert")).to_have_text("The exchange cannot be reached.")
+    expect(figure).to_have_text(f"{price:,}.00")
+    open_context.faults[:] = [one for one in open_context.faults if "422" not in one and "ERR_FAILED" not in one]
+
+
+def test_on_a_phone_a_card_of_an_order_is_changed_by_touch_in_chinese(open_context) -> None:
+    page = open_context(viewport=PHONE, has_touch=True, locale="zh-TW")
+    open_demo_account(page)
+    page.goto("/trade/BTCUSDT")
+    page.wait_for_selector("html[data-ready=yes]")
+    page.get_by_role("tab", name="交易", exact=True).tap()
+    expect(page.locator("#price")).not_to_have_value("")
+    price = round(float(page.locator("#price").input_value()) * 0.9)
+    fill(page, price=f"{price}", quantity="0.02")
+    page.locator("#send").tap()
+    page.get_by_role("tab", name="委託", exact=True).tap()
+    row = page.locator("#pane-open tbody tr")
+    expect(row).to_have_count(1)
+
+    row.get_by_role("button", name="修改數量").tap()
+    row.get_by_role("textbox", name="新的數量").fill("0.05")
+    row.get_by_role("button", name="不修改").tap()
+    expect(row.locator("td").nth(5)).to_contain_text("0.0000 / 0.0200")
+    row.get_by_role("button", name="修改數量").tap()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    row.get_by_role("textbox", name="新的數量").fill("0.05")
+    row.get_by_role("button", name="修改", exact=True).tap()
+
+    expect(row.locator("td").nth(5)).to_contain_text("0.0000 / 0.0500")
+    expect(page.locator("#toasts")).to_contain_text("訂單已修改")
+
+
+def test_cancel_all_takes_one_market_or_all_and_says_which(open_context) -> None:
+    page = open_context(viewport=DESKTOP)
+    open_demo_account(page)
+    open_terminal(page, "AAPL")
+    _open_order(page, symbol="AAPL", quantity="1")
+    open_terminal(page)
+    _open_order(page, share=0.9)
+    _open_order(page, share=0.91)
+    expect(page.locator("#open-count")).to_have_text("3")
+
+    page.locator("#this-symbol").check()
+    page.get_by_role("button", name="Cancel all BTCUSDT").click()
+    expect(page.locator("#confirm-dialog")).to_contain_text("Cancel 2 open orders of BTCUSDT?")
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.locator("#open-count")).to_have_text("0")
+    page.locator("#this-symbol").uncheck()
+    expect(page.locator("#pane-open tbody tr")).to_have_count(1)
+    expect(page.locator("#pane-open tbody tr")).to_contain_text("AAPL")
+    page.get_by_role("button", name="Cancel all", exact=True).click()
+    expect(page.locator("#confirm-dialog")).to_contain_text("Cancel 1 open order, in all markets?")
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.locator("#pane-open tbody tr")).to_have_count(0)

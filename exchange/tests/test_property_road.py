@@ -19,7 +19,7 @@ from matching_worker import shard
 from risk.models import SpotHolding
 from trading import audit
 from trading.models import Order
-from trading.services import mark_price, orders
+from trading.services import cancel_all, mark_price, orders
 from trading.services.mark_price import MarkPrice
 from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, PlaceOrder, ReduceOrder, Submission
 from trading.tests.road import make_asset, make_instrument, worker
@@ -34,7 +34,7 @@ MODES = ("cancel_maker", "cancel_taker", "cancel_both", "decrement")
 class Action(NamedTuple):
     """One thing a trader does; `target` points at an order placed before, for cancels, reductions and amends.
 
-    "mark" is nobody's: it says what the instrument is worth.
+    "mark" and "end_all" are nobody's: they say what the instrument is worth, and end all its orders.
     """
 
     kind: str
@@ -60,12 +60,14 @@ SPECIAL = (
     "amount",
     "amount_self_trade",
 )
+APART = ("mark", "cancel_all", "end_all")
+"""What is no submission: it is done before its batch."""
 CHANGES = ("cancel", "reduce", "amend_price", "amend_quantity", "amend_stop")
 
 ACTIONS = st.lists(
     st.builds(
         Action,
-        kind=st.sampled_from(["limit", "limit", "limit", "ioc", "market", "mark", *CHANGES, *SPECIAL]),
+        kind=st.sampled_from(["limit", "limit", "limit", "ioc", "market", *APART, *CHANGES, *SPECIAL]),
         trader=st.integers(0, 2),
         side=st.sampled_from(["buy", "sell"]),
         price=st.integers(95, 105),
@@ -128,10 +130,14 @@ def _priced(action: Action, quantity: Decimal) -> PlaceOrder:
 def _submit(actions: Sequence[Action], owners: Sequence[int], placed: list[int], by_order: dict[int, int]) -> None:
     """Submit one batch; remember the orders that it placed."""
     submissions = []
-    marks = [MarkPrice("ODDUSDT", _price(action)) for action in actions if action.kind == "mark"]
-    mark_price.publish(marks, now=utc_now())
     for action in actions:
         if action.kind == "mark":
+            mark_price.publish([MarkPrice("ODDUSDT", _price(action))], now=utc_now())
+        elif action.kind == "cancel_all":
+            cancel_all.of_trader(owners[action.trader], now=utc_now())
+        elif action.kind == "end_all":
+            cancel_all.by_operator("ODDUSDT", now=utc_now())
+        if action.kind in APART:
             continue
         request = _request(action, placed)
         owner = owners[action.trader] if isinstance(request, PlaceOrder) else by_order.get(request.order_id, owners[0])

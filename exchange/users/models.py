@@ -6,7 +6,9 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.db import models, transaction
+from django.utils.translation import gettext_lazy as _
 
+from exchange.kernel.clock import utc_now
 from ledger.services import accounts
 
 
@@ -37,6 +39,7 @@ class User(AbstractUser):
 
     language = models.CharField(max_length=8, blank=True, default="")
     is_demo = models.BooleanField(default=False)
+    password_changed_at = models.DateTimeField(_("password changed at"), null=True, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -44,6 +47,15 @@ class User(AbstractUser):
     def normalize_username(cls, username: str) -> str:
         """Return a name in its one spelling."""
         return str(super().normalize_username(username)).lower()
+
+    def set_password(self, raw_password: str | None) -> None:
+        """Change the password and note when: who reviews a withdrawal wants to know.
+
+        Every form and command of Django's changes it by this call; a hash that is only renewed at sign-in is not saved
+        with this column, and so does not count.
+        """
+        super().set_password(raw_password)
+        self.password_changed_at = utc_now()
 
     def clean(self) -> None:
         """Bring the name into its one spelling, also when an administrator types it."""

@@ -27,7 +27,7 @@ logger = structlog.get_logger(__name__)
 MAIL_TASK: Final = "ledger.tasks.mail_breaks"
 LISTED_MAX: Final = 20
 
-STOPS: list[Callable[[str, datetime], None]] = []
+STOPS: list[Callable[[str, datetime], object]] = []
 """What stops when a break says so: each is called with the reason, in words, and the time; repeating does no harm."""
 
 

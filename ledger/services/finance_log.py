@@ -1,5 +1,6 @@
 """Writes the finance log: who saw or did what in the finance screens. Rows are only ever added."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +39,15 @@ def record(
         detail=detail or {},
         address=address,
         trace=current_trace(),
+    )
+
+
+def record_all(action: str, rows: Sequence[tuple[str, dict[str, Any]]], *, now: datetime, user_id: int | None) -> None:
+    """Write one row for each subject and its detail, in one statement, in the caller's transaction."""
+    trace = current_trace()
+    FinanceLog.objects.bulk_create(
+        FinanceLog(at=now, user_id=user_id, action=action, subject=subject, detail=detail, trace=trace)
+        for subject, detail in rows
     )
 
 

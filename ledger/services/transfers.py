@@ -1,4 +1,7 @@
-"""Money that enters the exchange: deposits, credited in batches. Withdrawals will stand beside them."""
+"""Deposits that are credited at once: demo funds, and what a caller with that right knows to be there.
+
+Deposits that are announced, confirmed and checked before they are credited are in `ledger.transfers.deposits`.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,6 +21,7 @@ from ledger.models import Asset, DepositNotice
 from ledger.posting_rules import EventKind
 from ledger.services import accounts, debts, journal
 from ledger.services.journal import PostedEntry
+from ledger.transfers.models import DepositSource, DepositState
 
 DEFAULT_CUSTODY = "main"
 
@@ -125,6 +129,10 @@ def deposit(requests: Sequence[Deposit], now: datetime) -> list[PostedEntry]:
             note=request.note,
             entry_id=entry.id,
             created_at=now,
+            state=DepositState.CREDITED,
+            source=DepositSource.DIRECT,
+            occurred_at=now,
+            trace=trace,
         )
         for request, entry in zip(requests, entries, strict=True)
         if not entry.repeated

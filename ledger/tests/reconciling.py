@@ -2,11 +2,11 @@
 
 from django.db import connection
 
-from ledger.reconciliation import accounts, checks, entries, runner
+from ledger.reconciliation import accounts, checks, entries, runner, transfers
 from ledger.reconciliation.models import Break, RunKind
 from ledger.tests.factories import NOW
 
-BOOKS = [check.name for check in (*entries.CHECKS, *accounts.CHECKS)]
+BOOKS = [check.name for check in (*entries.CHECKS, *accounts.CHECKS, *transfers.CHECKS)]
 """Entries in these tests stand for themselves: checks of upper apps would look for the orders behind them."""
 
 

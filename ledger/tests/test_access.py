@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.test import RequestFactory
 
 from ledger import access
-from ledger.access import RIGHTS, NotAllowedError, Right, Role
+from ledger.access import RIGHTS, Answer, NotAllowedError, Right, Role
 from ledger.models import FinanceLog
 from ledger.services import finance_log, roles
 from ledger.tests.factories import NOW
@@ -33,7 +33,7 @@ def staff(django_user_model):
     return make
 
 
-def visit(user) -> HttpResponse:
+def visit(user) -> Answer:
     request = RequestFactory().get("/admin/finance/entry/7?asset=USDT")
     request.user = user
     return books(request, number=7)

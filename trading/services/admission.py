@@ -56,7 +56,7 @@ class Admission(Changes):
         hold = from_quanta(worth.hold, worth.hold_decimals)
         if wallet["available"] < hold:
             return self._reject_for_funds(order, spec, request, required=hold, available=wallet["available"])
-        self.freeze(order, hold, wallet, key=f"order:{order.id}:freeze")
+        self.freeze(order, hold, key=f"order:{order.id}:freeze")
         if limits.needs_review(spec.quote, self._costs(order)):
             order.status = OrderStatus.PENDING_REVIEW
         else:

@@ -119,5 +119,5 @@ class Changes(Desk):
             )
         if extra:
             order.amend_hold = extra
-            self.freeze(order, extra, wallet, key=f"order:{order.id}:amend:{to_ns(self.now)}")
+            self.freeze(order, extra, key=f"order:{order.id}:amend:{to_ns(self.now)}")
             self.tell_balance(order.user_id, order.hold_asset)

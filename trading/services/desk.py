@@ -12,18 +12,18 @@ from exchange.kernel.errors import DomainError
 from exchange.kernel.money import plain, to_quanta
 from ledger.entries import EntryDraft
 from ledger.posting_rules import EventKind, draft
+from ledger.waterfall import Debts
 from marketdata.selectors import MarketState
 from marketdata.units import InstrumentSpec
 from matching_worker import protocol
 from risk.services.limits import TraderLimits
 from trading import order_state
 from trading.models import Order, OrderStatus, OrderType, PrivateChannel, SelfTradePrevention, TimeInForce, TriggerBy
+from trading.services import wallets
 from trading.services.command_log import CommandRow
 from trading.wire import balance_fields, order_fields
 
 PPM_DECIMALS = 6
-
-WALLETS = ("available", "order_hold", "withdraw_hold")
 
 SIDES = {"buy": protocol.Side.BUY, "sell": protocol.Side.SELL}
 TYPES = {str(word): protocol.OrderType[word.name] for word in OrderType}
@@ -39,6 +39,7 @@ class AdmissionBook:
     Attributes:
         specs: The instruments that the batch names and that exist, by symbol; the same for the whole batch.
         wallets: (owner, asset) -> wallet name -> amount.
+        debts: What the owners of these wallets owe; what is released repays it first.
         keys: (owner, client_order_id) -> (body hash, order) of what was placed before.
         orders: Open or ended orders that the batch cancels or reduces, by id.
         states: Last trade and mark price of each instrument concerned.
@@ -46,7 +47,8 @@ class AdmissionBook:
     """
 
     specs: dict[str, InstrumentSpec]
-    wallets: dict[tuple[int, str], dict[str, Decimal]]
+    wallets: wallets.Wallets
+    debts: Debts
     limits: dict[int, TraderLimits]
     keys: dict[tuple[int, str], tuple[bytes, Order]]
     orders: dict[int, Order]
@@ -78,12 +80,10 @@ class Desk:
         self.now = now
         self.decisions = Decisions()
 
-    def freeze(self, order: Order, hold: Decimal, wallet: dict[str, Decimal], *, key: str) -> None:
+    def freeze(self, order: Order, hold: Decimal, *, key: str) -> None:
         """Move a hold from available to order_hold."""
         order.hold_remaining += hold
-        wallet["available"] -= hold
-        wallet["order_hold"] += hold
-        self._draft_hold(EventKind.ORDER_FREEZE, order, hold, key=key)
+        self._move_hold(EventKind.ORDER_FREEZE, order, hold, key=key)
         self.decisions.outbox.append(
             (
                 "order",
@@ -101,10 +101,7 @@ class Desk:
 
     def release(self, order: Order, spec: InstrumentSpec, *, status: OrderStatus, reason: str) -> None:
         """End an order that waits for review, giving back its whole hold."""
-        self._draft_hold(EventKind.ORDER_UNFREEZE, order, order.hold_remaining, key=f"order:{order.id}:unfreeze")
-        wallet = self.book.wallets[order.user_id, order.hold_asset]
-        wallet["available"] += order.hold_remaining
-        wallet["order_hold"] -= order.hold_remaining
+        self._move_hold(EventKind.ORDER_UNFREEZE, order, order.hold_remaining, key=f"order:{order.id}:unfreeze")
         order.hold_remaining = Decimal(0)
         order.status, order.reason, order.updated_at = status, reason, self.now
         if status == OrderStatus.CANCELLED:
@@ -113,19 +110,20 @@ class Desk:
         self.tell_order(order, spec)
         self.tell_balance(order.user_id, order.hold_asset)
 
-    def _draft_hold(self, kind: EventKind, order: Order, amount: Decimal, *, key: str) -> None:
-        """Draft the entry that moves part of a hold."""
-        self.decisions.entries.append(
-            draft(
-                kind,
-                key=key,
-                effective_at=self.now,
-                trace=order.trace,
-                roles={"user": order.user_id},
-                assets={"asset": order.hold_asset},
-                amounts={"amount": amount},
-            )
+    def _move_hold(self, kind: EventKind, order: Order, amount: Decimal, *, key: str) -> None:
+        """Draft the entry that moves part of a hold, and move the wallets as it will."""
+        entry = draft(
+            kind,
+            key=key,
+            effective_at=self.now,
+            trace=order.trace,
+            roles={"user": order.user_id},
+            assets={"asset": order.hold_asset},
+            amounts={"amount": amount},
+            debts=self.book.debts,
         )
+        wallets.follow([entry], self.book.wallets)
+        self.decisions.entries.append(entry)
 
     def queue_place(self, order: Order, spec: InstrumentSpec) -> None:
         """Queue the command that brings an order to the book.

@@ -15,10 +15,9 @@ from django.db import InterfaceError, OperationalError, connection
 
 from exchange import database
 from exchange.kernel.errors import DomainError
-from trading import selectors
 from trading.models import Order
 from trading.services import orders
-from trading.services.requests import CancelOrder, Submission
+from trading.services.requests import Submission
 
 Result = Order | DomainError
 
@@ -124,14 +123,3 @@ GATHERER = Gatherer()
 def submit(submissions: Sequence[Submission], *, now: datetime) -> list[Result]:
     """Decide submissions through this process' one writer."""
     return GATHERER.submit(submissions, now=now) if submissions else []
-
-
-def cancel_all(owner_id: int, symbol: str | None, *, now: datetime) -> int:
-    """Ask for the cancel of all of a trader's open orders, on one instrument or on all; return how many."""
-    order_ids = selectors.cancellable(owner_id, symbol)
-    asked = 0
-    for start in range(0, len(order_ids), orders.BATCH_MAX):
-        part = order_ids[start : start + orders.BATCH_MAX]
-        results = submit([Submission(owner_id, CancelOrder(order_id)) for order_id in part], now=now)
-        asked += sum(isinstance(result, Order) for result in results)
-    return asked

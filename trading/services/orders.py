@@ -16,15 +16,13 @@ from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from risk.services import limits
 from trading.models import Order
-from trading.services import command_log, private_events
+from trading.services import command_log, private_events, wallets
 from trading.services.admission import Admission
-from trading.services.desk import WALLETS, AdmissionBook, Decisions
+from trading.services.desk import AdmissionBook, Decisions
 from trading.services.requests import CancelOrder, PlaceOrder, Submission
 
 BATCH_MAX = 1000
 """Submissions in one transaction."""
-
-WALLET_CODES = {"available": "1010", "order_hold": "1020", "withdraw_hold": "1030"}
 
 ORDER_COLUMNS = [str(field.column) for field in Order._meta.concrete_fields]  # noqa: SLF001 -- Django's public way
 _SELECT_ORDERS = ", ".join(f"o.{column}" for column in ORDER_COLUMNS)
@@ -128,7 +126,7 @@ def _prepare(submissions: Sequence[Submission]) -> None:
     specs = _known_specs(submissions)
     accounts.ids(
         {
-            AccountKey(item.owner_id, WALLET_CODES[name], _hold_asset(specs[item.request.symbol], item.request))
+            AccountKey(item.owner_id, wallets.WALLET_CODES[name], _hold_asset(specs[item.request.symbol], item.request))
             for item in submissions
             if isinstance(item.request, PlaceOrder) and item.request.symbol in specs
             for name in ("available", "order_hold")
@@ -179,24 +177,17 @@ def _read(
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
     held = {(order.user_id, order.hold_asset) for order in orders.values() if order.hold_remaining}
     concerned = {spec.id for spec in specs.values()} | {order.instrument_id for order in orders.values()}
+    found, debts = wallets.read(pairs | held)
     return AdmissionBook(
         specs=specs,
-        wallets=_wallets(pairs | held),
+        wallets=found,
+        debts=debts,
         limits=limits.from_rows(limit_rows),
         keys={(row[0], row[1]): (bytes(row[2]), Order.from_db(None, ORDER_COLUMNS, row[3:])) for row in key_rows},
         orders=orders,
         states=instruments.states(sorted(concerned)),
         free_ids=[row[0] for row in reversed(id_rows)],
     )
-
-
-def _wallets(pairs: set[tuple[int, str]]) -> dict[tuple[int, str], dict[str, Any]]:
-    """Read the wallets, by owner and asset, that holds come from or go back to. The gates are held."""
-    keys = {
-        (owner, asset, name): AccountKey(owner, WALLET_CODES[name], asset) for owner, asset in pairs for name in WALLETS
-    }
-    balances = accounts.balances(list(keys.values()))
-    return {(owner, asset): {name: balances[keys[owner, asset, name]] for name in WALLETS} for owner, asset in pairs}
 
 
 def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from exchange import database
 from marketdata import selectors as instruments
+from matching_worker.protocol import Reason
 from risk.services import checks
 from trading.models import Order, OrderStatus, PrivateChannel
 from trading.services import orders
@@ -37,6 +38,24 @@ def refuse(order_ids: Sequence[int], *, now: datetime) -> list[Order]:
         admission.release(order, spec, status=OrderStatus.REJECTED, reason="REFUSED_IN_REVIEW")
 
     return _decide(order_ids, decide, now=now, approving=False)
+
+
+def withdraw(order_ids: Sequence[int], *, reason: str, now: datetime) -> int:
+    """Cancel waiting orders and give their holds back; return how many still waited.
+
+    Args:
+        reason: USER if their owners want it, which counts as their cancels; OPERATOR if not.
+    """
+
+    def decide(admission: Admission, order: Order) -> None:
+        spec = instruments.instrument_by_id(order.instrument_id)
+        order.cancel_requested_at = now
+        if reason == Reason.USER.name:
+            admission.book.limits[order.user_id].count_cancels(1, now.date())
+        admission.release(order, spec, status=OrderStatus.CANCELLED, reason=reason)
+
+    parts = [order_ids[start : start + orders.BATCH_MAX] for start in range(0, len(order_ids), orders.BATCH_MAX)]
+    return sum(len(_decide(part, decide, now=now, approving=False)) for part in parts)
 
 
 def _decide(

@@ -5,9 +5,8 @@ caller's lease epoch. A repeat, or a worker that lost its lease, changes no row 
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,8 @@ from exchange import database
 from exchange.kernel.errors import InvariantViolationError
 from exchange.kernel.money import from_quanta, plain, to_quanta
 from exchange.observability import metrics
-from ledger.chart import AccountCode
-from ledger.entries import EntryDraft
 from ledger.services import accounts, journal
 from ledger.services.accounts import AccountKey
-from ledger.waterfall import Debts
 from marketdata import selectors as instruments
 from marketdata.services import candles
 from marketdata.services.candles import TradeRow
@@ -29,9 +25,8 @@ from trading import order_state
 from trading.fold import HoldingState, Outcome, SettlementFold, TradeFact
 from trading.models import Order, PrivateChannel
 from trading.order_state import OrderState
-from trading.services import private_events
-from trading.services.desk import WALLETS
-from trading.services.orders import ORDER_COLUMNS, WALLET_CODES, store_outbox
+from trading.services import private_events, wallets
+from trading.services.orders import ORDER_COLUMNS, store_outbox
 from trading.services.private_events import PrivateFact
 from trading.wire import balance_fields, moment, order_fields
 
@@ -46,7 +41,7 @@ _ADVANCE = """
 UPDATE settlement_cursor SET sequence = %s, state_hash = %s, settled_at = %s
 WHERE shard = %s AND epoch = %s AND sequence = %s RETURNING sequence
 """
-_ORDERS = f"SELECT {', '.join(ORDER_COLUMNS)} FROM orders WHERE id = ANY(%s)"
+_ORDERS = f"SELECT {', '.join(ORDER_COLUMNS)} FROM orders WHERE id = ANY(%s) ORDER BY id"
 _HOLDINGS = """
 SELECT h.user_id, h.instrument_id, h.quantity, h.total_cost FROM risk_spotholding h
 JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON h.user_id = g.u AND h.instrument_id = g.i
@@ -109,10 +104,11 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
             database.execute(_UNHURRIED)
         accounts.lock(traders)
         orders, holdings = _load(events)
-        wallets, debts = _wallets(orders.values())
+        pairs = {(order.user_id, asset) for order in orders.values() for asset in (order.spec.base, order.spec.quote)}
+        owned, debts = wallets.read(pairs)
         fold = SettlementFold(orders, holdings, debts)
         outcome = fold.apply(commands, events)
-        door_at = _write(fold, outcome, wallets, shard=shard, now=now)
+        door_at = _write(fold, outcome, owned, shard=shard, now=now)
     metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
 
 
@@ -149,7 +145,7 @@ def _load(events: Rows) -> tuple[dict[int, OrderState], dict[tuple[int, int], Ho
 
 def _account_codes() -> tuple[str, ...]:
     """Return the user accounts that a spot fill may touch in each of its two assets."""
-    return (*WALLET_CODES.values(), "3020", "5030")
+    return (*wallets.WALLET_CODES.values(), "3020", "5030")
 
 
 def _prepare(events: Rows) -> None:
@@ -169,23 +165,10 @@ def _prepare(events: Rows) -> None:
     accounts.ids(keys)
 
 
-def _wallets(orders: Iterable[OrderState]) -> tuple[dict[tuple[int, str], dict[str, Decimal]], Debts]:
-    """Read the wallets and debts in both assets of each order's trader, before anything moves. The gates are held."""
-    pairs = {(order.user_id, asset) for order in orders for asset in (order.spec.base, order.spec.quote)}
-    keys = {
-        (user, asset, name): AccountKey(user, WALLET_CODES[name], asset) for user, asset in pairs for name in WALLETS
-    }
-    owed = {(user, asset): AccountKey(user, AccountCode.DEBT, asset) for user, asset in pairs}
-    balances = accounts.balances([*keys.values(), *owed.values()])
-    wallets = {(user, asset): {name: balances[keys[user, asset, name]] for name in WALLETS} for user, asset in pairs}
-    debts = Debts((*pair, balances[key].copy_negate()) for pair, key in owed.items() if balances[key])
-    return wallets, debts
-
-
 def _write(
     fold: SettlementFold,
     outcome: Outcome,
-    wallets: dict[tuple[int, str], dict[str, Decimal]],
+    owned: wallets.Wallets,
     *,
     shard: int,
     now: datetime,
@@ -202,7 +185,7 @@ def _write(
         _write_trades(outcome.trades, shard)
         _write_holdings(fold.holdings, now)
     store_outbox([_trade_executed(trade) for trade in outcome.trades], now)
-    facts = _private_facts(outcome, changed, wallets)
+    facts = _private_facts(outcome, changed, owned)
     before = private_events.append(facts, now=now)
     door_at = time.perf_counter()
     for start in range(0, len(outcome.entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
@@ -317,16 +300,14 @@ def _trade_executed(trade: TradeFact) -> tuple[str, str, str, dict[str, object]]
     )
 
 
-def _private_facts(
-    outcome: Outcome, changed: Sequence[Order], wallets: dict[tuple[int, str], dict[str, Decimal]]
-) -> list[PrivateFact]:
+def _private_facts(outcome: Outcome, changed: Sequence[Order], owned: wallets.Wallets) -> list[PrivateFact]:
     """Return what each trader's screen learns: fills in order, then each changed order's and wallet's last state."""
     facts = [fact for trade in outcome.trades for fact in _fill_facts(trade)]
     for order in changed:
         spec = instruments.instrument_by_id(order.instrument_id)
         facts.append((order.user_id, PrivateChannel.ORDERS, order_fields(order, spec)))
-    for user_id, asset in _apply_entries(outcome.entries, wallets):
-        facts.append((user_id, PrivateChannel.BALANCES, balance_fields(asset, wallets[user_id, asset])))
+    for user_id, asset in wallets.follow(outcome.entries, owned):
+        facts.append((user_id, PrivateChannel.BALANCES, balance_fields(asset, owned[user_id, asset])))
     return facts
 
 
@@ -352,18 +333,3 @@ def _fill_facts(trade: TradeFact) -> list[PrivateFact]:
         }
         facts.append((order.user_id, PrivateChannel.FILLS, payload))
     return facts
-
-
-def _apply_entries(
-    entries: Sequence[EntryDraft], wallets: dict[tuple[int, str], dict[str, Decimal]]
-) -> list[tuple[int, str]]:
-    """Move the wallets' copies as the entries will; return which changed, in order."""
-    names = {code: name for name, code in WALLET_CODES.items()}
-    changed: dict[tuple[int, str], None] = {}
-    for entry in entries:
-        for key, amount in entry.lines:
-            name = names.get(key.code)
-            if name is not None and key.owner_id is not None:
-                wallets[key.owner_id, key.asset][name] += amount
-                changed[key.owner_id, key.asset] = None
-    return list(changed)

@@ -7,10 +7,15 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 
 from exchange.kernel.clock import utc_now
+from exchange.kernel.money import plain
+from ledger.posting_rules import EventKind
+from ledger.services import debts, journal
+from ledger.tests.factories import NOW, event
 from marketdata.models import Instrument
 from risk.models import ReviewLimit
-from trading.models import Command
-from trading.services import orders, review
+from trading import audit
+from trading.models import Command, PrivateEvent
+from trading.services import cancel_all, orders, review
 from trading.tests.road import fresh, limit, make_instrument, place, run_worker_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
@@ -83,6 +88,33 @@ def test_its_owner_can_cancel_it_while_it_waits(waiting) -> None:
 
     assert cancelled.status == fresh(order).status == "cancelled"
     assert alice.balances("USDT") == {"available": Decimal(1000), "order_hold": Decimal(0)}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda order: review.refuse([order.id], now=utc_now()),
+        lambda order: orders.cancel(order.user_id, [order.id], now=utc_now()),
+        lambda order: cancel_all.of_trader(order.user_id, now=utc_now()),
+        lambda order: cancel_all.by_operator(order.symbol, now=utc_now()),
+    ],
+    ids=["refused", "cancelled", "all cancelled", "all ended"],
+)
+def test_what_it_gives_back_repays_a_debt_first(waiting, end) -> None:
+    alice, order = waiting
+    journal.post([event(EventKind.DEBT_CHARGE, "c", alice.id, 500)], NOW)
+    available = alice.balance("USDT")
+    journal.post([event(EventKind.DEBT_REPAYMENT, "p", alice.id, available)], NOW)
+    owed = debts.owed([alice.id]).of(alice.id, "USDT")
+    assert 0 < owed < Decimal("505.101")
+
+    end(order)
+
+    assert debts.owed([alice.id]).of(alice.id, "USDT") == 0
+    assert alice.balances("USDT") == {"available": Decimal("505.101") - owed, "order_hold": 0}
+    told = PrivateEvent.objects.filter(user_id=alice.id, channel="balances").latest("sequence").payload
+    assert told == {"asset": "USDT", "balance": plain(Decimal("505.101") - owed), "frozen_balance": "0"}
+    assert [item for item in audit.invariants() if not item.ok] == []
 
 
 def test_the_admin_decides_by_an_action_and_edits_nothing(waiting) -> None:

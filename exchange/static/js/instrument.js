@@ -37,6 +37,11 @@ export class Instrument {
     return padded(this.#major(wire), this.priceDecimals);
   }
 
+  /** An amount of the quote asset from the wire as text of major units. */
+  amount(wire) {
+    return this.#major(wire);
+  }
+
   /** A quantity from the wire as text with the market's decimals. */
   quantity(wire) {
     return padded(String(wire), this.qtyDecimals);

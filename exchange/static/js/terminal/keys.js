@@ -47,6 +47,7 @@ export function bindKeys(actions) {
     "Shift+ArrowDown": key(() => actions.step(-10)),
     Enter: enter,
     Escape: key(actions.clear),
+    e: key(actions.amendLast),
     x: key(actions.cancelLast),
     "Shift+X": key(actions.cancelAll),
     "[": key(() => actions.interval(-1)),

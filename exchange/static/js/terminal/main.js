@@ -51,8 +51,9 @@ const chart = new Chart(instrument, (next, before) => {
   feed.subscribe([`kline.${symbol}.${next}`]);
 });
 const marketState = new MarketState({ instrument, onChange: stateChanged });
-const ticket = new Ticket({ instrument, market, balances: own.balances, orderForm: new OrderForm(schema) });
-const tables = new OrderTables({ own, markets, symbol });
+const orderForm = new OrderForm(schema);
+const ticket = new Ticket({ instrument, market, balances: own.balances, orderForm });
+const tables = new OrderTables({ own, markets, symbol, orderForm });
 const switcher = new SymbolSwitcher(instruments);
 const feed = new Feed({ onMessage: receive, onState: (state) => status.show(state), onOpen: opened });
 
@@ -227,6 +228,7 @@ bindKeys({
   step: (ticks) => ticket.step(ticks),
   send: () => ticket.send(),
   clear: () => ticket.clear(),
+  amendLast: () => tables.amendLast(),
   cancelLast: () => tables.cancelLast(),
   cancelAll: () => tables.cancelAll(),
   interval: (by) => chart.shift(by),

@@ -14,7 +14,7 @@ const REJECTED = {
 const CANCELLED = {
   FOK_UNFILLED: () => gettext("A fill-or-kill order was cancelled: it could not fill whole."),
   SELF_TRADE: () => gettext("An order was cancelled: it met another order of yours."),
-  CANCEL_ALL: () => gettext("An order was cancelled by the exchange."),
+  OPERATOR: () => gettext("An order was cancelled by the exchange."),
 };
 
 export class Notices {

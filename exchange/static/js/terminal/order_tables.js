@@ -2,10 +2,14 @@
 import Big from "../../vendor/big/big.mjs";
 import { call } from "../api.js";
 import { grouped, trimmed } from "../numbers.js";
+import { AmendCell } from "./amend.js";
 import { confirmed } from "./confirm.js";
+import { setText } from "./frame.js";
+import { orderFigures } from "./order_figures.js";
 import { isLimited, isWaiting, reasonWord, sideWord, statusWord, termsText, triggerText, typeWord } from "./order_words.js";
 import { preference, remember } from "./preferences.js";
 import { Table } from "./table.js";
+import { amount } from "./ticket_rules.js";
 import { toast } from "./toasts.js";
 
 const byId = (id) => document.getElementById(id);
@@ -15,9 +19,12 @@ const time = (text) => moment.format(new Date(text));
 const roleWord = (role) => ({ maker: gettext("Maker"), taker: gettext("Taker") })[role] ?? role;
 
 export class OrderTables {
-  /** @param markets Map of symbol to Instrument */
-  constructor({ own, markets, symbol }) {
-    Object.assign(this, { own, markets, symbol });
+  /**
+   * @param markets Map of symbol to Instrument
+   * @param orderForm the form of an order by the OpenAPI document
+   */
+  constructor({ own, markets, symbol, orderForm }) {
+    Object.assign(this, { own, markets, symbol, figures: orderFigures(markets, orderForm), isCancelling: false });
     this.filter = byId("this-symbol");
     this.filter.checked = preference("this-symbol", false);
     this.filter.addEventListener("change", () => {
@@ -34,7 +41,8 @@ export class OrderTables {
     for (const table of Object.values(this.tables)) table.paint();
     const open = this.#chosen(this.own.openOrders());
     byId("open-count").textContent = String(open.length);
-    byId("cancel-all").disabled = open.length === 0;
+    byId("cancel-all").disabled = open.length === 0 || this.isCancelling;
+    setText(byId("cancel-all"), this.filter.checked ? interpolate(gettext("Cancel all %s"), [this.symbol]) : gettext("Cancel all"));
   }
 
   async cancel(orderId, button) {
@@ -54,11 +62,21 @@ export class OrderTables {
     if (latest) this.cancel(latest.order_id);
   }
 
+  /** Change the latest order: its price, else what it has instead. */
+  amendLast() {
+    const parts = this.#chosen(this.own.openOrders()).flatMap((row) => this.tables.open.parts.get(row.id) ?? []);
+    const cell = parts.find((part) => part.mayOpen);
+    if (!cell) return;
+    this.chooseTab("open");
+    cell.open();
+  }
+
   async cancelAll() {
     const open = this.#chosen(this.own.openOrders());
-    if (!open.length) return;
-    const words = ngettext("Cancel %s open order?", "Cancel %s open orders?", open.length);
-    if (!(await confirmed("cancel-all", gettext("Cancel all orders"), interpolate(words, [open.length])))) return;
+    if (!open.length || this.isCancelling) return;
+    if (!(await this.#agreed(open.length))) return;
+    this.isCancelling = true;
+    this.paint();
     try {
       const { data } = await call("DELETE", this.filter.checked ? `/orders?symbol=${encodeURIComponent(this.symbol)}` : "/orders");
       const done = ngettext("Cancel of %s order sent.", "Cancel of %s orders sent.", data.count);
@@ -66,7 +84,20 @@ export class OrderTables {
     } catch (error) {
       if (error.code === undefined) throw error;
       toast(error.message, "bad");
+    } finally {
+      this.isCancelling = false;
+      this.paint();
     }
+  }
+
+  /** Ask first, and say of which markets: what is shown is what is cancelled. */
+  #agreed(many) {
+    if (this.filter.checked) {
+      const words = ngettext("Cancel %s open order of %s?", "Cancel %s open orders of %s?", many);
+      return confirmed("cancel-all", gettext("Cancel all orders of this market"), interpolate(words, [many, this.symbol]));
+    }
+    const words = ngettext("Cancel %s open order, in all markets?", "Cancel %s open orders, in all markets?", many);
+    return confirmed("cancel-all", gettext("Cancel all orders"), interpolate(words, [many]));
   }
 
   #chosen(rows) {
@@ -98,15 +129,15 @@ export class OrderTables {
     const side = { text: (row) => sideWord(row.side), className: tone };
     const type = { text: (row) => typeWord(row.type), className: "type" };
     const price = { ...number, text: (row) => this.#price(row, row.price) };
-    const filled = { ...number, text: (row) => `${this.#quantity(row, row.filled_quantity)} / ${this.#quantity(row, row.quantity)}` };
-    const trigger = { ...number, text: (row) => (isWaiting(row.type) ? triggerText(row, this.#figures(row).price(row.stop_price)) : "–") };
+    const filled = { ...number, text: (row) => this.#filled(row) };
+    const trigger = { ...number, text: (row) => this.#trigger(row) };
     const terms = { text: (row) => termsText(row, this.#figures(row)), className: "terms" };
     const status = { text: (row) => [statusWord(row.status), reasonWord(row)].filter(Boolean).join(": "), className: "status" };
     const average = { ...number, text: (row) => (row.avg_price ? this.#price(row, row.avg_price) : "–") };
     const balance = (of) => ({ ...number, text: (row) => grouped(trimmed(of(row))) });
     const table = (name, columns, rows) => new Table({ pane: byId(`pane-${name}`), columns, rows });
     return {
-      open: table("open", [when, market, side, type, price, filled, trigger, terms, status, { make: (row) => this.#cancelButton(row) }],
+      open: table("open", [when, market, side, type, this.#amendable("price"), this.#amendable("quantity"), this.#amendable("stop"), terms, status, { className: "cell-wide", build: (row) => this.#cancelButton(row) }],
         () => this.#chosen(this.own.openOrders())),
       history: table("history", [when, market, side, type, price, average, filled, trigger, terms, status],
         () => this.#chosen(this.own.pastOrders())),
@@ -123,15 +154,46 @@ export class OrderTables {
     };
   }
 
-  #cancelButton(row) {
+  /** A figure that may be changed where it stands, for orders that have it; else what the history shows there. */
+  #amendable(name) {
+    const figure = this.figures[name];
+    const plain = { price: (row) => this.#price(row, row.price), quantity: (row) => this.#filled(row), stop: (row) => this.#trigger(row) }[name];
+    const has = (row) => this.markets.has(row.symbol) && row[figure.field] !== null;
+    const shown = {
+      ...figure,
+      may: (row) => has(row) && figure.may(row),
+      before: (row) => (has(row) ? figure.before(row) : ""),
+      text: (row) => (has(row) ? figure.text(row) : plain(row)),
+    };
+    return { className: name === "quantity" ? "number sized" : "number", build: (row) => new AmendCell(row, shown, (order) => this.own.take(order)) };
+  }
+
+  #filled(row) {
+    return `${this.#quantity(row, row.filled_quantity)} / ${this.#size(row)}`;
+  }
+
+  /** A buy by amount has no quantity: it is as large as what it may cost. */
+  #size(row) {
+    if (row.quantity !== null) return this.#quantity(row, row.quantity);
+    const market = this.markets.get(row.symbol);
+    return market ? amount(trimmed(market.amount(row.quote_quantity)), market.quote) : String(row.quote_quantity);
+  }
+
+  #trigger(row) {
+    return isWaiting(row.type) ? triggerText(row, this.#figures(row).price(row.stop_price)) : "–";
+  }
+
+  #cancelButton({ order_id: orderId }) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "cancel";
     button.textContent = gettext("Cancel");
-    const words = row.side === "buy" ? gettext("Cancel the buy order of %s %s at %s") : gettext("Cancel the sell order of %s %s at %s");
-    button.setAttribute("aria-label", interpolate(words, [this.#quantity(row, row.quantity), row.symbol, this.#price(row, row.price)]));
-    button.addEventListener("click", () => this.cancel(row.order_id, button));
-    return button;
+    button.addEventListener("click", () => this.cancel(orderId, button));
+    const update = (row) => {
+      const words = row.side === "buy" ? gettext("Cancel the buy order of %s %s at %s") : gettext("Cancel the sell order of %s %s at %s");
+      button.setAttribute("aria-label", interpolate(words, [this.#size(row), row.symbol, this.#price(row, row.price)]));
+    };
+    return { element: button, update };
   }
 
   #tabs() {
@@ -158,6 +220,7 @@ export class OrderTables {
       event.preventDefault();
       event.stopPropagation();
     });
+    this.chooseTab = (name) => choose(tabs.find((tab) => tab.dataset.tab === name));
     choose(tabs.find((tab) => tab.dataset.tab === preference("tab", "open")) ?? tabs[0]);
   }
 }

@@ -42,6 +42,12 @@ export class Own {
     return true;
   }
 
+  /** Take an order as the answer to a call has it. */
+  take(order) {
+    this.#order(order);
+    this.onChange("orders");
+  }
+
   #apply({ type, data }) {
     if (type === "order") this.#order(data);
     else if (type === "fill") this.#fill(data);

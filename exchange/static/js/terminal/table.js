@@ -3,7 +3,8 @@ import { framed, setText } from "./frame.js";
 
 export class Table {
   /**
-   * @param columns {text(row), className?} or {make(row) -> element} for a cell built once
+   * @param columns {text(row), className?}; or {build(row) -> {element, update(row)}, className?} for a cell that
+   *   paints itself
    * @param rows function that gives the rows in the order to show, each with an `id`
    */
   constructor({ pane, columns, rows }) {
@@ -12,6 +13,7 @@ export class Table {
     this.empty = pane.querySelector(".pane-empty");
     this.names = [...pane.querySelectorAll("thead th")].map((cell) => cell.textContent.trim());
     this.elements = new Map();
+    this.parts = new Map();
     this.paint = framed(() => this.#paint());
   }
 
@@ -21,12 +23,16 @@ export class Table {
     const shown = new Set(rows.map((row) => row.id));
     for (const [id, element] of this.elements) {
       if (shown.has(id)) continue;
+      const hadFocus = element.contains(document.activeElement);
       element.remove();
       this.elements.delete(id);
+      this.parts.delete(id);
+      if (hadFocus) this.body.closest("section").focus({ preventScroll: true });
     }
     rows.forEach((row, index) => {
       const element = this.elements.get(row.id) ?? this.#make(row);
       this.columns.forEach((column, position) => column.text && this.#fill(element.cells[position], column, row));
+      for (const part of this.parts.get(row.id)) part.update(row);
       if (this.body.rows[index] !== element) this.body.insertBefore(element, this.body.rows[index] ?? null);
     });
   }
@@ -34,14 +40,18 @@ export class Table {
   #make(row) {
     const element = document.createElement("tr");
     element.dataset.id = row.id;
+    const parts = [];
     this.columns.forEach((column, position) => {
       const cell = element.insertCell();
-      if (this.names[position] && !column.make) cell.dataset.label = this.names[position];
-      if (column.make) {
-        cell.className = "cell-wide";
-        cell.append(column.make(row));
+      if (this.names[position] && column.className !== "cell-wide") cell.dataset.label = this.names[position];
+      if (column.build) {
+        const built = column.build(row);
+        cell.className = column.className ?? "";
+        cell.append(built.element);
+        parts.push(built);
       }
     });
+    this.parts.set(row.id, parts);
     this.elements.set(row.id, element);
     return element;
   }

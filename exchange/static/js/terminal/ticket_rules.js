@@ -105,7 +105,8 @@ const MISSING = {
   quantity: () => gettext("Enter a quantity."),
 };
 
-function numberFault(field, text, step, form) {
+/** What is wrong with a number as it was typed, in words, or null. */
+export function numberFault(field, text, step, form) {
   if (text === "") return MISSING[field]();
   if (!form.fits(field, text)) return gettext("Enter a plain number such as 12.5.");
   const value = new Big(text);

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("ledger", "0008_proposals"),
+        ("ledger", "0010_transfer_guards"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
