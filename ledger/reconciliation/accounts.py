@@ -8,7 +8,7 @@ from exchange.kernel.errors import gettext_noop
 from ledger import audit
 from ledger.audit import Invariant
 from ledger.reconciliation.checks import FINDINGS_MAX, Check, Finding, Progress, Scope, Seen, Severity
-from ledger.reconciliation.sql import ENTRIES_MAX, findings, number_of, parts, ranges
+from ledger.reconciliation.sql import ENTRIES_MAX, findings, line_before, number_of, parts, ranges
 
 ACCOUNTS_MAX: Final = 20_000
 """Accounts in one part of a full pass."""
@@ -26,14 +26,12 @@ ALL: Final = """
 WITH touched AS MATERIALIZED (SELECT id FROM ledger_account WHERE id > %(after)s AND id <= %(upto)s)
 """
 
-_LAST_LINE = """
+_LAST_LINE = f"""
 SELECT 'account ' || a.id, a.id, a.asset, a.balance - coalesce(l.balance_after, 0), 'differs',
        json_build_object('account', a.id, 'asset', a.asset, 'balance', trim_scale(a.balance)::text,
                          'lines', trim_scale(coalesce(l.balance_after, 0))::text)
 FROM touched t JOIN ledger_account a ON a.id = t.id
-LEFT JOIN LATERAL (
-    SELECT balance_after FROM ledger_line WHERE account_id = a.id ORDER BY entry_id DESC, n DESC LIMIT 1
-) l ON true
+LEFT JOIN LATERAL ({line_before("a.id + 1, 0, 0")}) l ON l.account_id = a.id
 WHERE a.balance <> coalesce(l.balance_after, 0)
 """
 _SUM_OF_LINES = """

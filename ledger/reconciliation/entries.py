@@ -10,7 +10,7 @@ from django.db import connection
 from exchange.kernel.errors import gettext_noop
 from ledger.reconciliation import chain
 from ledger.reconciliation.checks import FINDINGS_MAX, Check, Finding, Progress, Scope, Seen, Severity
-from ledger.reconciliation.sql import ENTRIES, ENTRIES_MAX, LINES, findings, number_of, parts, ranges
+from ledger.reconciliation.sql import ENTRIES, ENTRIES_MAX, LINES, findings, line_before, number_of, parts, ranges
 
 STREAM: Final = "entries"
 _HEAD: Final = "SELECT entry_id FROM ledger_head"
@@ -32,11 +32,9 @@ _CHAIN = f"""{LINES}, chained AS (
            lag(balance_after) OVER (PARTITION BY after, account_id ORDER BY entry_id, n) AS previous
     FROM line
 ), continued AS (
-    SELECT c.*, coalesce(c.previous, (
-               SELECT p.balance_after FROM ledger_line p
-               WHERE p.account_id = c.account_id AND (p.entry_id, p.n) < (c.entry_id, c.n)
-               ORDER BY p.entry_id DESC, p.n DESC LIMIT 1), 0) AS expected
-    FROM chained c
+    SELECT c.*, coalesce(c.previous, p.balance_after, 0) AS expected
+    FROM chained c LEFT JOIN LATERAL ({line_before("c.account_id, c.entry_id, c.n")}) p
+         ON c.previous IS NULL AND p.account_id = c.account_id
 )
 SELECT 'line ' || entry_id || '.' || n, entry_id, asset, before - expected, 'chain',
        json_build_object('line', entry_id || '.' || n, 'account', account_id, 'asset', asset,

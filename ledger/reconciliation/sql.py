@@ -35,6 +35,19 @@ entry AS MATERIALIZED (
 """
 """The entries in scope."""
 
+
+def line_before(place: str) -> str:
+    """Return the statement that finds the line before a place, in the order of account, entry and number.
+
+    Whoever asks compares the account of what it finds. Asked for by account, the planner may read the lines backwards,
+    entry by entry, until one of the account comes: as good as any for busy accounts, and through everything for others.
+    """
+    return f"""
+        SELECT account_id, amount, balance_after FROM ledger_line
+        WHERE (account_id, entry_id, n) < ({place})
+        ORDER BY account_id DESC, entry_id DESC, n DESC LIMIT 1"""
+
+
 _PLANNER: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 
 

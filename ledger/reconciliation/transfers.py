@@ -5,6 +5,7 @@ from typing import Final
 from exchange.kernel.errors import gettext_noop
 from ledger.reconciliation.accounts import audit_check, state_check, touched_check
 from ledger.reconciliation.checks import Severity
+from ledger.reconciliation.sql import line_before
 from ledger.transfers import audit
 
 _HOLDS: Final = """, wallet AS MATERIALIZED (
@@ -24,7 +25,7 @@ FROM wallet w JOIN due d ON d.id = w.id WHERE w.balance <> d.total
 
 # The books at the statement's moment: the balance after the last entry recorded by then, and what was recorded
 # afterwards but had happened by then. Nothing is effective before it happens.
-_STATEMENTS: Final = """
+_STATEMENTS: Final = f"""
 SELECT c.sub || ', ' || c.asset_id, NULL::bigint, c.asset_id, b.balance - s.balance, 'differs',
        json_build_object('account', c.name, 'asset', c.asset_id, 'books', trim_scale(b.balance)::text,
                          'statement', trim_scale(s.balance)::text,
@@ -39,8 +40,7 @@ CROSS JOIN LATERAL (
 ) cut
 LEFT JOIN ledger_account a ON a.owner_id IS NULL AND a.code = '1110' AND a.asset = c.asset_id AND a.sub = c.sub
 CROSS JOIN LATERAL (
-    SELECT coalesce((SELECT balance_after FROM ledger_line WHERE account_id = a.id AND entry_id <= cut.id
-                     ORDER BY entry_id DESC, n DESC LIMIT 1), 0)
+    SELECT coalesce((SELECT balance_after FROM ({line_before("a.id, cut.id + 1, 0")}) l WHERE l.account_id = a.id), 0)
          + coalesce((SELECT sum(l.amount) FROM ledger_line l JOIN ledger_entry e ON e.id = l.entry_id
                      WHERE l.account_id = a.id AND l.entry_id > cut.id AND e.effective_at <= s.as_of), 0) AS balance
 ) b

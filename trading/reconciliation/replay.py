@@ -16,6 +16,7 @@ from exchange.kernel.money import plain
 from ledger import posting_rules
 from ledger.entries import AccountKey
 from ledger.reconciliation.checks import FINDINGS_MAX, ONLY_FULL, Check, Finding, Progress, Scope, Seen, Severity
+from ledger.reconciliation.sql import line_before
 from ledger.waterfall import Debts
 from matching_worker.protocol import EPOCH_MAX
 from trading.models import FINAL_STATUSES
@@ -40,15 +41,12 @@ SELECT e.id, e.key, e.kind, a.owner_id, a.code, a.asset, a.sub, l.amount
 FROM ledger_entry e JOIN ledger_line l ON l.entry_id = e.id JOIN ledger_account a ON a.id = l.account_id
 WHERE e.key = ANY(%s) ORDER BY e.id, l.n
 """
-_DEBTS: Final = """
+_DEBTS: Final = f"""
 SELECT w.entry_id, w.owner_id, w.asset, -l.balance_after
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS w (entry_id, owner_id, asset)
 JOIN ledger_account a ON a.owner_id = w.owner_id AND a.code = '2010' AND a.asset = w.asset AND a.sub = ''
-CROSS JOIN LATERAL (
-    SELECT balance_after FROM ledger_line WHERE account_id = a.id AND entry_id < w.entry_id
-    ORDER BY entry_id DESC, n DESC LIMIT 1
-) l
-WHERE l.balance_after <> 0
+CROSS JOIN LATERAL ({line_before("a.id, w.entry_id, 0")}) l
+WHERE l.account_id = a.id AND l.balance_after <> 0
 """
 _OPEN: Final = """
 SELECT o.id, o.status FROM orders o

