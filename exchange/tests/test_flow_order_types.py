@@ -218,7 +218,7 @@ def test_an_order_that_waits_for_the_market_may_stop_waiting(traders, request_: 
     before, now = alice.balances("USDT"), utc_now()
     ends = now + timedelta(hours=1)
     terms = ({"time_in_force": "gtd", "expires_at": ends}, {"time_in_force": "day"}, {"time_in_force": "gtc"})
-    gtd, day, gtc = place(alice.id, *(replace(request_, **words) for words in terms))  # type: ignore[arg-type]
+    gtd, day, gtc = place(alice.id, *(replace(request_, **words) for words in terms))
     run_worker_once()
     assert {fresh(order).status for order in (gtd, day, gtc)} == {"untriggered"}
 
