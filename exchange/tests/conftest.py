@@ -88,15 +88,25 @@ def address(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def set_state(folder: Path, address: str) -> Iterator[Callable[[str, str], None]]:
-    """Return what operators type to halt or auction a market; every market that was touched is opened again."""
+def operate(folder: Path, address: str) -> Callable[..., None]:
+    """Return what operators of the exchange do: `manage.py` with a command of theirs."""
+
+    def run(*words: str) -> None:
+        environment = _environment() | {"EXCHANGE_DATA_DIR": str(folder / "data")}
+        command = [sys.executable, "manage.py", *words]
+        subprocess.run(command, cwd=settings.BASE_DIR, env=environment, check=True, timeout=COMMAND_SECONDS_MAX)
+
+    return run
+
+
+@pytest.fixture
+def set_state(operate: Callable[..., None]) -> Iterator[Callable[[str, str], None]]:
+    """Return a function that halts or auctions a market; every market that was touched is opened again."""
     touched: set[str] = set()
 
     def change(symbol: str, state: str) -> None:
         touched.add(symbol)
-        command = [sys.executable, "manage.py", "set_trading_state", symbol, state]
-        environment = _environment() | {"EXCHANGE_DATA_DIR": str(folder / "data")}
-        subprocess.run(command, cwd=settings.BASE_DIR, env=environment, check=True, timeout=COMMAND_SECONDS_MAX)
+        operate("set_trading_state", symbol, state)
 
     yield change
     for symbol in touched:

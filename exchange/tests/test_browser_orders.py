@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Route, expect
 
-from exchange.tests.terminal_page import fill, open_demo_account, open_terminal, wait_until
+from exchange.tests.terminal_page import fill, open_demo_account, open_terminal, shown_asset, wait_until
 from exchange.web.browser import find_chromium
 
 DESKTOP = {"width": 1440, "height": 900}
@@ -244,3 +244,75 @@ def test_cancel_all_takes_one_market_or_all_and_says_which(open_context) -> None
     expect(page.locator("#confirm-dialog")).to_contain_text("Cancel 1 open order, in all markets?")
     page.get_by_role("button", name="Confirm").click()
     expect(page.locator("#pane-open tbody tr")).to_have_count(0)
+
+
+def test_a_market_buy_by_amount_spends_no_more_than_that(open_context) -> None:
+    page = open_context(viewport=DESKTOP)
+    bodies: list[dict[str, object]] = []
+    page.on(
+        "request", lambda request: bodies.append(request.post_data_json) if request.url.endswith("/orders") else None
+    )
+    open_demo_account(page)
+    open_terminal(page)
+    size = page.locator("#quantity")
+    expect(page.get_by_label("Size given in")).to_be_hidden()
+    page.get_by_role("radio", name="Market", exact=True).check()
+    size.fill("0.5")
+
+    page.get_by_label("Size given in").select_option("quote")
+    expect(size).to_have_value("")
+    expect(page.locator("#quantity-label")).to_have_text("Amount to spend, fee included")
+    size.fill("1000")
+    expect(page.locator("#preview-total")).to_have_text("1,000 USDT")
+    bought = page.locator("#preview-notional").inner_text()
+    assert 0 < _figure(bought) < 1000 / 50_000
+    page.get_by_role("radio", name="Sell").check()
+    expect(size).to_have_value("")
+    page.get_by_role("radio", name="Buy").check()
+    size.fill("1000")
+    page.locator("#send").click()
+    expect(page.locator("#confirm-dialog")).to_contain_text("Buy for 1,000 USDT at the best prices in the book.")
+    page.get_by_role("button", name="Confirm").click()
+
+    expect(page.locator("#pane-log")).to_contain_text("Buy order for 1,000 USDT accepted.")
+    expect(page.locator("#pane-log")).to_contain_text("Bought")
+    page.get_by_role("tab", name="Order history").click()
+    expect(page.locator("#pane-history tbody tr td").nth(6)).to_contain_text("/ 1,000 USDT")
+    assert 99_000 <= float(shown_asset(page, "USDT", 1).replace(",", "")) < 99_010
+    assert [(body.get("quote_quantity"), body.get("quantity")) for body in bodies if body] == [("1000", None)]
+
+
+def test_an_order_watches_the_mark_price_and_its_stop_price_can_be_moved(open_context, operate) -> None:
+    page = open_context(viewport=DESKTOP)
+    open_demo_account(page)
+    open_terminal(page, "2330.TW")
+    page.get_by_role("radio", name="Stop", exact=True).check()
+    expect(page.locator("#trigger-by-mark")).to_be_disabled()
+
+    operate("set_mark_price", "2330.TW", "600")
+    expect(page.locator("#mark-price")).to_have_text("600")
+    page.get_by_label("Watches").select_option("mark")
+    page.locator("#stop-price").fill("590")
+    page.locator("#quantity").fill("2")
+    expect(page.locator("#type-note")).to_contain_text("The mark price is past the stop price already")
+    page.locator("#stop-price").fill("640")
+    page.locator("#send").click()
+    row = page.locator("#pane-open tbody tr")
+    expect(row).to_contain_text("IOC · by mark price")
+    in_orders = page.locator("#assets tr").nth(1).locator("td").nth(2)
+    held = in_orders.inner_text()
+
+    row.get_by_role("button", name="Change stop price").click()
+    page.keyboard.type("650")
+    page.keyboard.press("Enter")
+    expect(row.locator("td").nth(6)).to_have_text("≥ 650")
+    expect(in_orders).not_to_have_text(held)
+    operate("set_mark_price", "2330.TW", "645")
+    expect(page.locator("#mark-price")).to_have_text("645")
+    expect(row).to_contain_text("Untriggered")
+    operate("set_mark_price", "2330.TW", "650")
+
+    expect(page.locator("#pane-log")).to_contain_text("Stop order woke: its stop price was reached.")
+    expect(row).to_have_count(0)
+    page.reload()
+    expect(page.locator("#mark-price")).to_have_text("650")

@@ -11,6 +11,7 @@ export function dayOf(instrument, ticker) {
     last: text(ticker.last_price),
     lastWire: ticker.last_price,
     mark: text(ticker.mark_price),
+    markWire: ticker.mark_price,
     high: text(ticker.high_24h),
     low: text(ticker.low_24h),
     volume: grouped(trimmed(String(ticker.volume_24h ?? 0))),

@@ -1,7 +1,7 @@
 /* Changes one figure of an open order where it stands: a button that becomes a small form, and says what became of it. */
 import { call } from "../api.js";
 import { setText } from "./frame.js";
-import { sideWord } from "./order_words.js";
+import { amendRefusal, sideWord } from "./order_words.js";
 import { toast } from "./toasts.js";
 
 let opened = null; // one form at a time
@@ -123,7 +123,8 @@ export class AmendCell {
     } catch (error) {
       this.pending = null;
       if (error.code === undefined) throw error;
-      this.#refused([error.fields[figure.field] ?? error.message].flat().join(" "));
+      const { error: name, reason } = error.data;
+      this.#refused(name === "AMEND_REFUSED" ? amendRefusal(reason) : [error.fields[figure.field] ?? error.message].flat().join(" "));
     } finally {
       this.#paint();
     }
@@ -133,7 +134,7 @@ export class AmendCell {
   #settle() {
     if (this.pending.wasUpdatedAt === null) return; // its answer is on the way
     this.pending = null;
-    if (this.order.amend_refusal) this.#refused(gettext("The exchange did not take this change; the order stays as it was."));
+    if (this.order.amend_refusal) this.#refused(amendRefusal(this.order.amend_refusal));
   }
 
   /** The figure is what it was; why stands beside it. */

@@ -13,6 +13,7 @@ import { bindKeys } from "./keys.js";
 import { MarketState } from "./market_state.js";
 import { Notices } from "./notices.js";
 import { OrderTables } from "./order_tables.js";
+import { isWaiting } from "./order_words.js";
 import { Own } from "./own.js";
 import { bindPhone, showPanel } from "./phone.js";
 import { remember } from "./preferences.js";
@@ -41,7 +42,17 @@ let ownIsRead;
 const ownRead = new Promise((resolve) => {
   ownIsRead = resolve;
 });
-const market = { book, last: null, sequence: null, lastPrice: () => market.last, state: () => marketState.state };
+const market = {
+  book,
+  last: null,
+  mark: null,
+  sequence: null,
+  lastPrice: () => market.last,
+  markPrice: () => market.mark,
+  /** The price that an order looks at: the one it waits for, else the last trade. */
+  watchedPrice: (draft) => (isWaiting(draft.type) && draft.trigger_by === "mark" ? market.mark : market.last),
+  state: () => marketState.state,
+};
 const notices = new Notices(markets);
 const tape = new Tape(instrument);
 const own = new Own(ownChanged);
@@ -183,7 +194,14 @@ function showDay(ticker) {
   setText(byId("day-low"), day.low);
   setText(byId("day-volume"), day.volume);
   setText(byId("mark-price"), day.mark);
+  if (day.markWire !== null && day.markWire !== undefined) showMark(instrument.price(day.markWire));
   if (day.lastWire !== null && market.last === null) showLast(day.lastWire);
+}
+
+function showMark(price) {
+  if (price === market.mark) return;
+  market.mark = price;
+  ticket.marked();
 }
 
 async function loadTape() {

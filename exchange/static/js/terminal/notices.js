@@ -8,13 +8,16 @@ const GATHER_MS = 250;
 
 const REJECTED = {
   POST_ONLY_WOULD_TAKE: () => gettext("A post-only order was rejected: it would have traded at once."),
-  NOT_TRADING: () => gettext("An order was rejected: the market is closed."),
+  NOT_TRADING: () => gettext("An order was rejected: the market took no orders any more."),
+  NOT_IN_AUCTION: () => gettext("An order was rejected: it cannot rest, as orders do in an auction."),
   TOO_MANY_OPEN_ORDERS: () => gettext("An order was rejected: too many orders are open."),
 };
 const CANCELLED = {
   FOK_UNFILLED: () => gettext("A fill-or-kill order was cancelled: it could not fill whole."),
   SELF_TRADE: () => gettext("An order was cancelled: it met another order of yours."),
   OPERATOR: () => gettext("An order was cancelled by the exchange."),
+  BUDGET_SPENT: () => gettext("A buy by amount was cancelled: the amount buys not one lot."),
+  WORST_PRICE: () => gettext("The rest of an order was cancelled: the price went too far."),
 };
 
 export class Notices {

@@ -64,8 +64,25 @@ export const reasonWord = ({ status, reason }) => (["cancelled", "rejected"].inc
   IOC_REMAINDER: gettext("the rest could not fill"),
   SELF_TRADE: gettext("met your own order"),
   INSUFFICIENT_FUNDS: gettext("not enough funds"),
-  NOT_TRADING: gettext("the market is closed"),
+  NOT_TRADING: gettext("the market took no orders"),
+  NOT_IN_AUCTION: gettext("cannot rest in an auction"),
+  BUDGET_SPENT: gettext("the amount buys not one lot"),
+  WORST_PRICE: gettext("the price went too far"),
+  BAD_EXPIRY: gettext("its time was over"),
+  TOO_MANY_OPEN_ORDERS: gettext("too many orders are open"),
+  TOO_MANY_TRAILING_STOPS: gettext("too many trailing stops are open"),
+  REFUSED_IN_REVIEW: gettext("refused in review"),
+  OPERATOR: gettext("cancelled by the exchange"),
 }[reason] : "") ?? "";
+
+/** Why the engine did not take a change of an order, as a sentence. */
+export const amendRefusal = (reason) => ({
+  ORDER_CHANGED: gettext("The order stays as it was: a fill or another change came first."),
+  UNKNOWN_ORDER: gettext("The order ended before the change."),
+  BAD_TRIGGER: gettext("The order stays as it was: it was triggered first."),
+  POST_ONLY_WOULD_TAKE: gettext("The order stays as it was: it is post-only and would have traded at once."),
+  NOT_TRADING: gettext("The order stays as it was: the market took no changes any more."),
+})[reason] ?? gettext("The exchange did not take this change; the order stays as it was.");
 
 /** "≥ 61,000.00": the price at which a waiting order wakes, and from which side; or how far its stop keeps behind. */
 export function triggerText(order, price) {
@@ -78,6 +95,7 @@ export function termsText(order, { quantity, price }) {
   const parts = [order.time_in_force === "day" ? pgettext("time in force", "Day") : order.time_in_force.toUpperCase()];
   if (order.expires_at) parts.push(interpolate(gettext("until %s"), [moment.format(new Date(order.expires_at))]));
   if (order.activation_price) parts.push(interpolate(gettext("from %s"), [grouped(price(order.activation_price))]));
+  if (order.trigger_by === "mark") parts.push(gettext("by mark price"));
   if (order.post_only) parts.push(gettext("Post-only"));
   if (order.display_quantity !== null) parts.push(interpolate(gettext("Iceberg %s"), [quantity(order.display_quantity)]));
   return parts.join(" · ");

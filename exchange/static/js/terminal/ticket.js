@@ -1,26 +1,27 @@
 /* The order ticket: what is typed, what it would cost, and sending it exactly once. */
+import Big from "../../vendor/big/big.mjs";
 import { call } from "../api.js";
 import { grouped, trimmed } from "../numbers.js";
-import { gathers, refusesOrders, stateNote } from "../states.js";
 import { confirmed } from "./confirm.js";
 import { framed, setText } from "./frame.js";
 import { stateFaults } from "./market_state.js";
 import { hasStop, isLimited, isWaiting, timesAllowed, trails, typeWord } from "./order_words.js";
-import { affordable, amount, bandTexts, faults, preview, rateOf, referenceOf, stepped, wakesAtOnce, worstPrice } from "./ticket_rules.js";
+import { showPreview } from "./ticket_preview.js";
+import { affordable, amount, faults, rateOf, referenceOf, stepped, wakesAtOnce, worstPrice } from "./ticket_rules.js";
 import { TicketTerms, utcText } from "./ticket_terms.js";
 import { announce, toast } from "./toasts.js";
 
 const FIELDS = [
-  "stop_price", "callback_rate", "activation_price", "price", "quantity", "time_in_force", "expires_at", "post_only", "display_quantity", "self_trade_prevention",
+  "stop_price", "trigger_by", "callback_rate", "activation_price", "price", "quantity", "time_in_force", "expires_at", "post_only", "display_quantity", "self_trade_prevention",
 ];
 const STEPPED = ["stop_price", "activation_price", "price"];
-const TYPED = ["price", "stop_price", "callback_rate", "activation_price", "quantity"];
+const TYPED = ["price", "stop_price", "callback_rate", "activation_price"];
 const idOf = (field) => field.replaceAll("_", "-");
 const byId = (id) => document.getElementById(id);
 
 export class Ticket {
   /**
-   * @param market {book, lastPrice(), state()} as the page knows it now
+   * @param market {book, lastPrice(), markPrice(), watchedPrice(draft), state()} as the page knows it now
    * @param balances the user's balances by asset, kept up to date elsewhere
    * @param orderForm the form of an order by the OpenAPI document
    */
@@ -30,7 +31,7 @@ export class Ticket {
     this.terms = new TicketTerms(this.form, orderForm);
     this.refresh = framed(() => this.#show());
     this.#offerWords();
-    this.terms.offer(this.type);
+    this.#offer();
     this.form.addEventListener("input", (event) => this.#edited(event.target));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -131,7 +132,7 @@ export class Ticket {
   }
 
   #offerWords() {
-    for (const field of ["side", "type", "self_trade_prevention"]) {
+    for (const field of ["side", "type", "trigger_by", "self_trade_prevention"]) {
       const words = this.orderForm.words(field);
       if (!words) continue;
       const offers = this.form.querySelectorAll(`[name="${field}"][value], [name="${field}"] option`);
@@ -144,7 +145,7 @@ export class Ticket {
     if (field === this.form.elements.price) this.touched = true;
     if (field.id === "share") this.share(Number(field.value));
     else if (field.name) this.#showFaults({});
-    this.terms.offer(this.type);
+    this.#offer();
     this.refresh();
   }
 
@@ -159,13 +160,30 @@ export class Ticket {
   #draft() {
     const draft = { side: this.side, type: this.type, ...this.terms.read(this.type) };
     for (const name of TYPED) draft[name] = this.form.elements[name].value.trim();
-    return draft;
+    const size = this.form.elements.quantity.value.trim();
+    const byAmount = this.sizedBy === "quote";
+    return { ...draft, by_amount: byAmount, quantity: byAmount ? "" : size, quote_quantity: byAmount ? size : "" };
+  }
+
+  /** Offer what goes with what is chosen. A size is never taken over from one unit to the other. */
+  #offer() {
+    this.terms.offer(this.type);
+    const mayByAmount = this.type === "market" && this.side === "buy" && this.form.elements.time_in_force.value === "ioc";
+    const sizedBy = mayByAmount ? this.form.elements.size_unit.value : "base";
+    if (sizedBy !== this.sizedBy) this.form.elements.quantity.value = "";
+    this.sizedBy = sizedBy;
+    byId("size-unit").hidden = !mayByAmount;
+    setText(byId("quantity-label"), sizedBy === "quote" ? gettext("Amount to spend, fee included") : gettext("Quantity"));
+    setText(byId("quantity-unit"), this.instrument[sizedBy]);
+    byId("trigger-by-field").hidden = !isWaiting(this.type);
+    byId("trigger-by-mark").disabled = this.market.markPrice() === null && this.form.elements.trigger_by.value !== "mark";
   }
 
   #affordable(percent) {
     const asset = this.side === "buy" ? this.instrument.quote : this.instrument.base;
     const available = this.balances.get(asset)?.available;
     if (!available) return null;
+    if (this.sizedBy === "quote") return new Big(available).times(percent).div(100).round(this.instrument.quoteDecimals, 0).toFixed();
     try {
       return affordable({ side: this.side, available, percent, price: this.#dearest(), instrument: this.instrument });
     } catch {
@@ -176,7 +194,7 @@ export class Ticket {
   #dearest() {
     const draft = this.#draft();
     if (isLimited(draft.type)) return draft.price;
-    return worstPrice(this.instrument, "buy", referenceOf(draft, this.market.lastPrice(), this.instrument));
+    return worstPrice(this.instrument, "buy", referenceOf(draft, this.market.watchedPrice(draft), this.instrument));
   }
 
   #show() {
@@ -190,17 +208,7 @@ export class Ticket {
     byId("price-field").hidden = !isLimited(draft.type);
     byId("stop-price-field").hidden = !hasStop(draft.type);
     byId("callback-rate-field").hidden = byId("activation-price-field").hidden = !trails(draft.type);
-    this.#showNote(draft);
-    this.#showState();
-    const ladder = draft.type === "market" ? this.market.book.ladder(buying ? "sell" : "buy") : [];
-    const cost = preview(draft, this.instrument, ladder, this.market.lastPrice());
-    setText(byId("preview-notional-label"), this.#valueLabel(draft));
-    this.#showBounds(draft);
-    setText(byId("preview-notional"), cost ? amount(trimmed(cost.notional), quote) : "–");
-    setText(byId("preview-rate"), cost ? `(${cost.rate.times(100).toFixed()}%)` : "");
-    setText(byId("preview-fee"), cost ? amount(trimmed(cost.fee), quote) : "–");
-    setText(byId("preview-total-label"), this.#totalLabel(draft));
-    setText(byId("preview-total"), cost ? amount(trimmed(cost.total), quote) : "–");
+    showPreview(draft, this.instrument, this.market);
     const button = byId("send");
     if (!button) return;
     const words = buying ? gettext("Buy %s") : gettext("Sell %s");
@@ -210,58 +218,16 @@ export class Ticket {
     button.disabled = this.isOnItsWay;
   }
 
-  /** What the market's state means for an order. */
-  #showState() {
-    const state = this.market.state();
-    setText(byId("state-note"), stateNote(state));
-    byId("state-note").hidden = stateNote(state) === "";
-    byId("state-note").classList.toggle("warns", refusesOrders(state));
+  /** There is a mark price, or a new one: orders may wait for it. */
+  marked() {
+    this.#offer();
+    this.refresh();
   }
 
   /** The market allows something else now: what was told of an order before may no longer be so. */
   stateChanged() {
     this.#showFaults({});
     this.refresh();
-  }
-
-  /** What a type does, in a sentence, where its name does not say it. */
-  #showNote(draft) {
-    const through = wakesAtOnce(draft, this.market.lastPrice());
-    const barred = gathers(this.market.state()) ? stateFaults(draft, this.market.state()).ticket : undefined;
-    let words = "";
-    if (barred) words = barred;
-    else if (through) words = gettext("The last price is past the stop price already: this order wakes at once.");
-    else if (trails(draft.type)) words = gettext("Its stop follows the price at this distance; when the price turns by so much, it fills at the best prices.");
-    else if (isWaiting(draft.type) && isLimited(draft.type)) words = gettext("Waits for the stop price, then stands as a limit order.");
-    else if (isWaiting(draft.type)) words = gettext("Waits for the stop price, then fills at the best prices; what cannot fill is cancelled.");
-    else if (draft.type === "market" && draft.time_in_force === "fok") words = gettext("Fills whole at the best prices in the book, now, or not at all.");
-    else if (draft.type === "market") words = gettext("Fills at the best prices in the book, now; what cannot fill is cancelled.");
-    setText(byId("type-note"), words);
-    byId("type-note").hidden = !words;
-    byId("type-note").classList.toggle("warns", through || Boolean(barred));
-  }
-
-  /** Between which prices a waiting order can trade: its band or worst price, both around its stop price. */
-  #showBounds(draft) {
-    const worst = isLimited(draft.type) ? null : worstPrice(this.instrument, draft.side, referenceOf(draft, this.market.lastPrice(), this.instrument));
-    let text = worst === null ? "–" : amount(worst, this.instrument.quote);
-    if (isLimited(draft.type)) {
-      try {
-        text = bandTexts(this.instrument, draft.stop_price || null).join(" – ");
-      } catch {
-        text = "–";
-      }
-      if (!draft.stop_price) text = "–";
-    }
-    byId("preview-bounds-row").hidden = draft.type === "limit";
-    setText(byId("preview-bounds-label"), isLimited(draft.type) ? gettext("Price between") : gettext("Worst price"));
-    setText(byId("preview-bounds"), text);
-  }
-
-  #valueLabel({ side, type }) {
-    if (type === "market") return gettext("Order value, estimated");
-    if (isLimited(type)) return gettext("Order value");
-    return side === "buy" ? gettext("Order value, at most") : gettext("Order value, at least");
   }
 
   /** What the user has of the two assets of this market. */
@@ -279,16 +245,11 @@ export class Ticket {
     });
   }
 
-  #totalLabel({ side, type }) {
-    if (type === "market") return side === "buy" ? gettext("You pay, about") : gettext("You receive, about");
-    return side === "buy" ? gettext("You pay, at most") : gettext("You receive, at least");
-  }
-
   /** Send what stands in the ticket. The id belongs to the intent, so that a repeat cannot place a second order. */
   async send() {
     if (this.sending || !byId("send")) return;
     const draft = this.#draft();
-    const found = { ...faults(draft, this.instrument, this.orderForm, this.market.lastPrice()), ...stateFaults(draft, this.market.state()) };
+    const found = { ...faults(draft, this.instrument, this.orderForm, this.market.watchedPrice(draft)), ...stateFaults(draft, this.market.state()) };
     this.#showFaults(found);
     if (Object.keys(found).length) {
       FIELDS.map((field) => found[field] && this.form.elements[field]).find(Boolean)?.focus();
@@ -312,12 +273,18 @@ export class Ticket {
   }
 
   #agreed(draft) {
-    if (wakesAtOnce(draft, this.market.lastPrice())) {
-      const past = gettext("%s: the last price is past the stop price already, so the order will not wait.");
+    if (wakesAtOnce(draft, this.market.watchedPrice(draft))) {
+      const past = draft.trigger_by === "mark"
+        ? gettext("%s: the mark price is past the stop price already, so the order will not wait.")
+        : gettext("%s: the last price is past the stop price already, so the order will not wait.");
       return confirmed("wakes-at-once", gettext("Send an order that wakes at once?"), interpolate(past, [typeWord(draft.type)]));
     }
     if (draft.type !== "market") return true;
     const title = gettext("Send a market order?");
+    if (draft.by_amount) {
+      const spend = gettext("Buy for %s at the best prices in the book.");
+      return confirmed("market", title, interpolate(spend, [amount(draft.quote_quantity, this.instrument.quote)]));
+    }
     const words = draft.side === "buy" ? gettext("Buy %s at the best prices in the book.") : gettext("Sell %s at the best prices in the book.");
     return confirmed("market", title, interpolate(words, [amount(draft.quantity, this.instrument.base)]));
   }
@@ -327,13 +294,15 @@ export class Ticket {
       symbol: this.instrument.symbol,
       side: draft.side,
       type: draft.type,
-      quantity: this.instrument.wireQuantity(draft.quantity),
       client_order_id: this.intent,
     };
+    if (draft.by_amount) request.quote_quantity = this.instrument.wirePrice(draft.quote_quantity);
+    else request.quantity = this.instrument.wireQuantity(draft.quantity);
     if (isLimited(draft.type)) request.price = this.instrument.wirePrice(draft.price);
     if (trails(draft.type)) request.callback_rate = rateOf(draft.callback_rate);
     if (trails(draft.type) && draft.activation_price) request.activation_price = this.instrument.wirePrice(draft.activation_price);
     if (hasStop(draft.type)) request.stop_price = this.instrument.wirePrice(draft.stop_price);
+    if (isWaiting(draft.type) && draft.trigger_by === "mark") request.trigger_by = "mark";
     if (timesAllowed(draft.type).length > 1) request.time_in_force = draft.time_in_force;
     if (draft.expires_at) request.expires_at = utcText(draft.expires_at);
     if (draft.post_only) request.post_only = true;
@@ -344,7 +313,10 @@ export class Ticket {
 
   #accepted(order) {
     const words = order.side === "buy" ? gettext("Buy order of %s accepted.") : gettext("Sell order of %s accepted.");
-    toast(interpolate(words, [amount(this.instrument.quantity(order.quantity), this.instrument.base)]), "good");
+    const { base, quote } = this.instrument;
+    const byAmount = order.quantity === null;
+    const size = byAmount ? amount(trimmed(this.instrument.amount(order.quote_quantity)), quote) : amount(this.instrument.quantity(order.quantity), base);
+    toast(interpolate(byAmount ? gettext("Buy order for %s accepted.") : words, [size]), "good");
     this.intent = null;
     this.clear();
   }
@@ -356,6 +328,7 @@ export class Ticket {
       const inner = error.fields[field];
       if (inner) found[field] = [inner].flat().join(" ");
     }
+    if (error.fields.quote_quantity) found.quantity = [error.fields.quote_quantity].flat().join(" ");
     if (!Object.keys(found).length) found[this.#fieldOf(error)] = error.message;
     this.#showFaults(found);
     toast(Object.values(found).join(" "), "bad");
@@ -367,7 +340,7 @@ export class Ticket {
     if (FIELDS.includes(named)) return named;
     const name = error.data.error ?? "";
     if (/PRICE|BAND/.test(name)) return isLimited(this.type) ? "price" : hasStop(this.type) ? "stop_price" : "ticket";
-    return /FUNDS|NOTIONAL|QUANTITY/.test(name) ? "quantity" : "ticket";
+    return named === "quote_quantity" || /FUNDS|NOTIONAL|QUANTITY/.test(name) ? "quantity" : "ticket";
   }
 
   #showFaults(found) {

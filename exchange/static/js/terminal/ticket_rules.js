@@ -83,9 +83,11 @@ export function faults(draft, instrument, form, lastPrice) {
     note("price", numberFault("price", draft.price, instrument.tickSize, form));
     if (!found.price && !found.stop_price) note("price", bandFault(draft.price, instrument, reference));
   }
-  note("quantity", numberFault("quantity", draft.quantity, instrument.lotSize, form));
+  if (draft.by_amount) note("quantity", numberFault("quote_quantity", draft.quote_quantity, smallest(instrument), form));
+  else note("quantity", numberFault("quantity", draft.quantity, instrument.lotSize, form));
   if (!Object.keys(found).length) {
-    const value = new Big(limited ? draft.price : (reference ?? instrument.referencePrice)).times(draft.quantity);
+    const price = limited ? draft.price : (reference ?? instrument.referencePrice);
+    const value = draft.by_amount ? new Big(draft.quote_quantity) : new Big(price).times(draft.quantity);
     if (value.lt(instrument.minNotional)) {
       note("quantity", interpolate(gettext("The order must be worth at least %s."), [amount(instrument.minNotional, instrument.quote)]));
     }
@@ -98,11 +100,15 @@ export function faults(draft, instrument, form, lastPrice) {
   return found;
 }
 
+/** The smallest part of the quote asset. */
+const smallest = (instrument) => new Big(10).pow(-instrument.quoteDecimals).toFixed();
+
 const MISSING = {
   price: () => gettext("Enter a price."),
   stop_price: () => gettext("Enter a stop price."),
   callback_rate: () => gettext("Enter a distance in percent."),
   quantity: () => gettext("Enter a quantity."),
+  quote_quantity: () => gettext("Enter an amount."),
 };
 
 /** What is wrong with a number as it was typed, in words, or null. */
@@ -150,6 +156,7 @@ export function bandTexts(instrument, reference) {
 
 /** Cost and fee of a draft, rounded as the exchange does: fees up. Null while it cannot be told. */
 export function preview(draft, instrument, ladder, lastPrice) {
+  if (draft.by_amount) return spent(draft.quote_quantity, instrument, ladder);
   let notional;
   if (isLimited(draft.type)) notional = product(draft.price, draft.quantity);
   else if (isWaiting(draft.type)) notional = product(worstPrice(instrument, draft.side, referenceOf(draft, lastPrice, instrument)), draft.quantity);
@@ -191,6 +198,32 @@ function walked(quantity, instrument, ladder) {
     if (left.eq(0)) return cost;
   }
   return null;
+}
+
+/** What an amount buys at the levels that stand now, whole lots, its fee inside. Null while it cannot be told. */
+function spent(text, instrument, ladder) {
+  const rate = takerRate(instrument);
+  let total;
+  try {
+    total = new Big(text);
+  } catch {
+    return null;
+  }
+  let left = total.div(rate.plus(1)).round(instrument.quoteDecimals, DOWN);
+  let [quantity, notional] = [new Big(0), new Big(0)];
+  for (const { ticks, units } of ladder) {
+    const price = new Big(instrument.ticksText(ticks));
+    const payable = left.div(price).div(instrument.lotSize).round(0, DOWN).times(instrument.lotSize);
+    const standing = new Big(instrument.unitsText(units));
+    const taken = payable.lt(standing) ? payable : standing;
+    quantity = quantity.plus(taken);
+    notional = notional.plus(taken.times(price));
+    left = left.minus(taken.times(price));
+    if (taken.lt(standing)) break;
+  }
+  if (quantity.eq(0)) return null;
+  const fee = notional.times(rate).round(instrument.quoteDecimals, UP);
+  return { quantity: quantity.toFixed(), notional: notional.toFixed(), fee: fee.toFixed(), total: total.toFixed(), rate };
 }
 
 /**

@@ -22,6 +22,7 @@ export class TicketTerms {
       post_only: post.checked && mayPostOnly(terms),
       display_quantity: rests(terms) ? part.value.trim() : "",
       self_trade_prevention: own.value,
+      trigger_by: this.fields.trigger_by.value,
     };
   }
 
