@@ -18,7 +18,8 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from exchange.kernel.money import plain
-from ledger import selectors
+from ledger import access, selectors
+from ledger.access import Right
 from ledger.models import Account, Asset, DepositNotice, JournalEntry
 from ledger.posting_rules import EventKind
 from ledger.selectors import JournalLine
@@ -45,6 +46,18 @@ class ReadOnly:
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: nothing leaves the books."""
         return False
+
+
+class SeenByFinance:
+    """What the books are made of and what made them: whoever may see the books may see it, and change nothing."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Let finance people look, beside those whom Django lets."""
+        return access.may(request.user, Right.VIEW_BOOKS) or super().has_view_permission(request, obj)  # type: ignore[misc]
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Show it in their menu."""
+        return access.may(request.user, Right.VIEW_BOOKS) or super().has_module_permission(request)  # type: ignore[misc]
 
 
 class EstimatedPaginator(Paginator):
@@ -121,7 +134,7 @@ class AssetAdmin(ModelAdmin):
 
 
 @admin.register(Account)
-class AccountAdmin(ReadOnly, ModelAdmin):
+class AccountAdmin(SeenByFinance, ReadOnly, ModelAdmin):
     """Ledger accounts with their balances and newest lines."""
 
     list_display = ("id", "owner", "code", "asset", "sub", "amount")
@@ -161,7 +174,7 @@ class AccountAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(JournalEntry)
-class JournalEntryAdmin(ReadOnly, ModelAdmin):
+class JournalEntryAdmin(SeenByFinance, ReadOnly, ModelAdmin):
     """Entries, newest first, with their lines in both views. Corrected by reversal, never by edit."""
 
     list_display = ("id", "kind", "key", "happened", "recorded", "lateness", "trace")
@@ -217,7 +230,7 @@ class JournalEntryAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(DepositNotice)
-class DepositNoticeAdmin(ReadOnly, ModelAdmin):
+class DepositNoticeAdmin(SeenByFinance, ReadOnly, ModelAdmin):
     """Deposits that were credited, newest first."""
 
     list_display = ("id", "owner", "money", "key", "note", "created_at", "journal_entry")

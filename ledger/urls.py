@@ -2,11 +2,22 @@
 
 from django.urls import path
 
+from ledger import views_statements as statements
 from ledger.exports import views as exports
 
 app_name = "finance"
 
 urlpatterns = [
+    path("statements", statements.index, name="statements"),
+    path("balance-sheet", statements.balance_sheet, name="balance_sheet"),
+    path("trial-balance", statements.trial_balance, name="trial_balance"),
+    path("general-ledger", statements.general_ledger, name="general_ledger"),
+    path("general-ledger/accounts", statements.accounts, name="accounts"),
+    path("income-statement", statements.income_statement, name="income_statement"),
+    path("cash-flow", statements.cash_flow, name="cash_flow"),
+    path("fee-report", statements.fee_report, name="fee_report"),
+    path("account-statement", statements.account_statement, name="account_statement"),
+    path("statements/<slug:name>.<slug:ending>", statements.export, name="export"),
     path("export", exports.page, name="export_journal"),
     path("export/file", exports.download, name="export_journal_file"),
 ]

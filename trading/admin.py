@@ -7,15 +7,19 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 from unfold.admin import ModelAdmin
 from unfold.decorators import action
 
 from exchange.kernel.clock import utc_now
-from ledger.admin import EstimatedPaginator, ReadOnly
+from ledger.admin import EstimatedPaginator, ReadOnly, SeenByFinance
 from marketdata.admin import InstrumentAdmin
 from marketdata.models import Instrument, InstrumentStatus
+from trading import selectors
 from trading.models import OPEN_STATUSES, Order, OrderStatus, Trade
 from trading.services import cancel_all, review, trading_state
 
@@ -28,7 +32,7 @@ def _may_decide_on_orders(request: HttpRequest) -> bool:
 
 
 @admin.register(Order)
-class OrderAdmin(ReadOnly, ModelAdmin):
+class OrderAdmin(SeenByFinance, ReadOnly, ModelAdmin):
     """Orders, newest first. Those above the review limit are let through or refused here."""
 
     list_display = (
@@ -81,7 +85,7 @@ class OrderAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(Trade)
-class TradeAdmin(ReadOnly, ModelAdmin):
+class TradeAdmin(SeenByFinance, ReadOnly, ModelAdmin):
     """Trades, newest first."""
 
     list_display = (
@@ -98,12 +102,44 @@ class TradeAdmin(ReadOnly, ModelAdmin):
         "buyer_fee",
         "seller_fee",
     )
+    fields = ("id", "executed_at", "symbol", "number", "price", "quantity", "notional", "taker_side", "buyer", "seller",
+              "buyer_fee", "seller_fee", "entry", "command")  # fmt: skip
+    readonly_fields = fields
     list_filter = ("symbol", "taker_side")
     search_fields = ("=id", "=buy_order_id", "=sell_order_id", "=buyer_id", "=seller_id")
     ordering = ("-id",)
     paginator = EstimatedPaginator
     show_full_result_count = False
     list_per_page = 50
+
+    @admin.display(description=_("buyer"))
+    def buyer(self, trade: Trade) -> SafeString:
+        """Name the buyer and lead to the order."""
+        return _with_order(trade.buyer_id, trade.buy_order_id)
+
+    @admin.display(description=_("seller"))
+    def seller(self, trade: Trade) -> SafeString:
+        """Name the seller and lead to the order."""
+        return _with_order(trade.seller_id, trade.sell_order_id)
+
+    @admin.display(description=_("journal entry"))
+    def entry(self, trade: Trade) -> SafeString:
+        """Lead to the entry that the trade posted."""
+        url = reverse("admin:ledger_journalentry_changelist")
+        return format_html('<a href="{}?q=trade:{}">trade:{}</a>', url, trade.pk, trade.pk)
+
+    @admin.display(description=_("command"))
+    def command(self, trade: Trade) -> SafeString:
+        """Show the command of the log that made the trade, as the engine read it."""
+        found = selectors.command(trade.shard, trade.sequence)
+        rows = format_html_join("\n", "<dt>{}</dt><dd>{}</dd>", found.items())
+        return format_html("<p>{}:{}</p><dl>{}</dl>", trade.shard, trade.sequence, rows)
+
+
+def _with_order(user_id: int, order_id: int) -> SafeString:
+    """Name a user, and lead to an order of theirs."""
+    url = reverse("admin:trading_order_change", args=[order_id])
+    return format_html('{} · <a href="{}">{} {}</a>', user_id, url, gettext("order"), order_id)
 
 
 admin.site.unregister(Instrument)

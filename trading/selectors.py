@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from enum import IntEnum
 
 from django.db.models import Q
 
@@ -15,9 +16,10 @@ from ledger.chart import AccountCode
 from ledger.models import Account, Asset
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
+from matching_worker import protocol
 from risk.models import DAILY_ORDER_LIMIT, SpotHolding, TraderProfile
 from trading.errors import OrderNotFoundError
-from trading.models import FINAL_STATUSES, OPEN_STATUSES, Order, OrderStatus, Trade
+from trading.models import FINAL_STATUSES, OPEN_STATUSES, Command, Order, OrderStatus, Trade
 
 POLL_SECONDS = 0.005
 """How often a waiting DELETE looks whether the engine has answered."""
@@ -256,3 +258,26 @@ def lag() -> list[ShardLag]:
     """Return how far behind each shard is, in one snapshot."""
     [rows] = database.fetch((_LAG, ()))
     return [ShardLag(*row) for row in rows]
+
+
+_WORDS: dict[str, type[IntEnum]] = {
+    "kind": protocol.CommandKind,
+    "side": protocol.Side,
+    "order_type": protocol.OrderType,
+    "time_in_force": protocol.TimeInForce,
+}
+
+
+def command(shard: int, sequence: int) -> dict[str, str]:
+    """Return a command of the log as the engine read it: the fields that say something, numbers in ticks and lots."""
+    row = Command.objects.filter(shard=shard, sequence=sequence).values_list("payload", flat=True).first()
+    if row is None:
+        return {}
+    [read] = protocol.decode([sequence], [bytes(row)])
+    found = {}
+    for name in read.dtype.names:
+        number = 0 if name.startswith("reserved") else int(read[name])
+        if number:
+            words = _WORDS.get(name)
+            found[name] = words(number).name if words is not None else str(number)
+    return found

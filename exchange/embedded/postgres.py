@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from exchange.embedded import account as accounts
@@ -40,6 +41,7 @@ SETTINGS = {
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 FORGETFUL = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
 """For tests only: their data may be lost with the machine."""
+NO_SETTINGS: Mapping[str, str] = {}
 
 
 def installed() -> Path:
@@ -160,16 +162,18 @@ def _clear_leftovers(data_dir: Path) -> None:
         stale.unlink(missing_ok=True)
 
 
-def command(data_dir: Path, *, durable: bool = True) -> list[str]:
-    """Return the server's command line."""
-    chosen = SETTINGS | (DURABLE if durable else FORGETFUL)
+def command(data_dir: Path, *, durable: bool = True, settings: Mapping[str, str] = NO_SETTINGS) -> list[str]:
+    """Return the server's command line; `settings` come before those of this module."""
+    chosen = {**SETTINGS, **(DURABLE if durable else FORGETFUL), **settings}
     options = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
     program = _programs(accounts.of(data_dir)) / "postgres"
     sockets = addresses.socket_dir(data_dir)
     return [str(program), "-D", str(addresses.postgres_dir(data_dir)), "-k", str(sockets), *options]
 
 
-def launch(data_dir: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
+def launch(
+    data_dir: Path, *, durable: bool = True, settings: Mapping[str, str] = NO_SETTINGS
+) -> subprocess.Popen[bytes]:
     """Start the server's process on an existing cluster; it may not be ready yet."""
     account, log = accounts.of(data_dir), log_file(data_dir)
     accounts.own_folder(addresses.socket_dir(data_dir), account)
@@ -178,7 +182,10 @@ def launch(data_dir: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
     mode = "wb" if log.exists() and log.stat().st_size > LOG_BYTES_MAX else "ab"
     with log.open(mode) as output:
         return process.spawn(
-            command(data_dir, durable=durable), output=output, account=account, death_signal=signal.SIGINT
+            command(data_dir, durable=durable, settings=settings),
+            output=output,
+            account=account,
+            death_signal=signal.SIGINT,
         )
 
 
@@ -216,7 +223,9 @@ def _make_database(data_dir: Path) -> None:
         _run(account, "createdb", *reach, addresses.DATABASE_NAME)
 
 
-def start(data_dir: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
+def start(
+    data_dir: Path, *, durable: bool = True, settings: Mapping[str, str] = NO_SETTINGS
+) -> subprocess.Popen[bytes]:
     """Make the cluster if there is none, start it, make the database; return the running server.
 
     The caller holds the data folder's lock (`folder.locked`) or a folder of its own. Only tests are
@@ -227,7 +236,7 @@ def start(data_dir: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
     accounts.own_folder(addresses.postgres_dir(data_dir), account)
     if not (addresses.postgres_dir(data_dir) / "PG_VERSION").exists():
         _make_cluster(data_dir, account, durable=durable)
-    server = launch(data_dir, durable=durable)
+    server = launch(data_dir, durable=durable, settings=settings)
     wait_ready(data_dir, server)
     _make_database(data_dir)
     return server

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from django.templatetags.static import static
 from django.utils.translation import gettext_lazy
 
 from exchange.embedded import addresses
@@ -245,6 +246,7 @@ UNFOLD = {
     "SITE_HEADER": gettext_lazy("Exchange administration"),
     "SITE_URL": "/",
     "SHOW_HISTORY": True,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("img/icon.svg")}],
 }
 
 # --- Demo ---------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.i18n import JavaScriptCatalog, set_language
 
-from exchange.web import views
+from exchange.web import statement, views
 
 app_name = "web"
 
@@ -17,6 +17,8 @@ urlpatterns = [
     path("logout", LogoutView.as_view(), name="logout"),
     path("demo-account", views.demo_account, name="demo_account"),
     path("account", views.account, name="account"),
+    path("account/statement", statement.page, name="statement"),
+    path("account/statement.<slug:ending>", statement.file, name="statement_file"),
     path("account/faucet", views.demo_funds, name="faucet"),
     path("language", set_language, name="set_language"),
     path("jsi18n", JavaScriptCatalog.as_view(), name="jsi18n"),

@@ -31,13 +31,17 @@ async def _in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield block
 
 
-def attachment(request: HttpRequest, pieces: Iterator[str], name: str, content_type: str) -> StreamingHttpResponse:
+def send(request: HttpRequest, chunks: Iterator[bytes], name: str, content_type: str) -> StreamingHttpResponse:
     """Return a download. A fault while it is written breaks the connection: the browser then keeps no half file.
 
     Args:
         name: Of the file; plain ASCII without quotes.
     """
-    gathered = blocks(pieces)
-    body = _in_thread(gathered) if isinstance(request, ASGIRequest) else gathered
+    body = _in_thread(chunks) if isinstance(request, ASGIRequest) else chunks
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     return StreamingHttpResponse(body, content_type=content_type, headers=headers)
+
+
+def attachment(request: HttpRequest, pieces: Iterator[str], name: str, content_type: str) -> StreamingHttpResponse:
+    """Return a download of text, in blocks."""
+    return send(request, blocks(pieces), name, content_type)

@@ -311,6 +311,8 @@ def _eliminate_internal(rows: dict[str, Row]) -> list[Elimination]:
                 for row in (one, other):
                     rest = _each(row.amounts, _negative(amounts))
                     rows[row.code] = Row(row.code, row.root, rest, row.accounts, row.parts)
+                    if not any(rest):
+                        del rows[row.code]
                 eliminated.append(Elimination(one.code, other.code, amounts))
     return eliminated
 

@@ -11,6 +11,8 @@ from ledger.reports.scopes import Scope
 from ledger.reports.sheet import RETAINED as RETAINED_CODE
 
 Words = str | Promise
+STATEMENTS: Final = _("Statements")
+ACCOUNTS: Final = _("Accounts behind a figure")
 
 
 class Term(NamedTuple):

@@ -21,13 +21,6 @@ pytestmark = pytest.mark.usefixtures("books")
 D = Decimal
 
 
-@pytest.fixture
-def people(customer):
-    alice, bob = customer("alice"), customer("bob")
-    history.write(alice.id, bob.id)
-    return alice, bob
-
-
 def of(sheets, asset="USDT"):
     return next(sheet for sheet in sheets if sheet.asset == asset)
 

@@ -41,6 +41,7 @@ def test_every_call_of_the_api_is_in_the_document() -> None:
         "/orders/{order_id}/reduce",
         "/fills",
         "/account",
+        "/account/statement",
         "/positions",
         "/instruments",
         "/depth/{symbol}",

@@ -1,0 +1,1 @@
+"""REST calls of the ledger: a user's own account statement."""

@@ -1,0 +1,278 @@
+"""How long statements take over large books: `python -m ledger.benchmarks.statements [--lines N] [--json]`.
+
+Makes books in a PostgreSQL of its own, audits a sample of them, and measures: the platform's balance sheet at random
+past moments, one user's, the trial balance, and the admin's list of the journal as a superuser's browser asks for it.
+"""
+
+import argparse
+import json
+import platform
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ledger.benchmarks import scratch
+
+SHARED_BUFFERS: Final = "1GB"
+"""What a server for such books would be given at the least; the embedded one's 256 MB are made for a laptop."""
+WARM_UP: Final = 5
+MOMENTS: Final = 20
+PAGES: Final = 10
+SEED: Final = 7
+TARGETS_MS: Final = {"balance_sheet_ms": 1000, "user_ms": 20, "trial_balance_ms": 2000, "admin_list_ms": 300}
+
+
+def main() -> None:
+    """Read the command line, make the books, measure, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", type=int, default=10_000_000, help="lines in the books (default: %(default)s)")
+    parser.add_argument("--accounts", type=int, default=100_000, help="ledger accounts (default: %(default)s)")
+    parser.add_argument("--data-dir", type=Path, help="keep the books here, and use them again if they are there")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    options = parser.parse_args()
+    console = Console(stderr=options.json)
+    with scratch.server(options.data_dir, durable=False, settings={"shared_buffers": SHARED_BUFFERS}):
+        loaded_s = _make(options.lines, options.accounts, console)
+        broken = _audit(console)
+        found = _measure(console)
+        _show(found, loaded_s, console)
+    if options.json:
+        print(json.dumps({name: value for name, value in found.items() if name in _JSON}))
+    if broken:
+        sys.exit(1)
+
+
+_JSON: Final = ("lines", "accounts", "balance_sheet_ms", "user_ms", "trial_balance_ms", "admin_list_ms")
+
+
+# --- Making the books -----------------------------------------------------------------------------
+
+
+def _make(lines: int, accounts: int, console: Console) -> float:
+    """Load books of the size asked for, unless the database has some; return the seconds it took."""
+    from django.db import connection
+
+    from ledger.benchmarks.generated import Books
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT entry_id FROM ledger_head")
+        if cursor.fetchone()[0]:
+            return 0.0
+    started = time.perf_counter()
+    books = Books(lines, accounts)
+    with connection.cursor() as cursor, _bar(console) as bar:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(
+            "INSERT INTO ledger_asset (code, name, decimals, kind)"
+            " VALUES ('USDT', 'Tether', 6, 'CRYPTO'), ('BTC', 'Bitcoin', 8, 'CRYPTO')"
+        )
+        rebuilt = _without_indexes(cursor)
+        task = bar.add_task("lines", total=lines)
+        for chunk in books.chunks():
+            _copy(cursor, "ledger_line (entry_id, n, account_id, amount, balance_after)", chunk.lines)
+            _copy(
+                cursor,
+                "ledger_entry (id, kind, key, effective_at, late, recorded_at, trace, reverses, transaction_id, hash)",
+                chunk.entries,
+            )
+            bar.advance(task, chunk.line_count)
+        _finish(cursor, books)
+        task = bar.add_task("indexes", total=len(rebuilt) + 1)
+        for statement in rebuilt:
+            cursor.execute(statement)
+            bar.advance(task)
+        cursor.execute("SET session_replication_role = origin")
+        cursor.execute("VACUUM (ANALYZE) ledger_account, ledger_entry, ledger_line")
+        bar.advance(task)
+    return time.perf_counter() - started
+
+
+def _bar(console: Console) -> Progress:
+    """Return a progress bar that counts."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+    )
+
+
+def _copy(cursor: Any, target: str, rows: str) -> None:
+    """Load text."""
+    with cursor.copy(f"COPY {target} FROM STDIN") as copy:
+        copy.write(rows)
+
+
+def _without_indexes(cursor: Any) -> list[str]:
+    """Drop the indexes of entries and lines, and return the statements that make them again: far faster so."""
+    statements = []
+    for table in ("ledger_line", "ledger_entry"):
+        cursor.execute(
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE conrelid = %s::regclass AND contype IN ('p', 'u')",
+            [table],
+        )
+        for name, definition in cursor.fetchall():
+            statements.append(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+        cursor.execute("SELECT indexname, indexdef FROM pg_indexes WHERE tablename = %s", [table])
+        for name, definition in cursor.fetchall():
+            statements.append(definition)
+            cursor.execute(f"DROP INDEX {name}")
+    return statements
+
+
+def _finish(cursor: Any, books: Any) -> None:
+    """Load the accounts with their last balances, and move the head."""
+    from ledger.benchmarks.generated import columns
+
+    target = "ledger_account (id, owner_id, code, asset, sub, face, bound, balance)"
+    _copy(cursor, target, "".join(columns(row) for row in books.account_rows()))
+    cursor.execute(
+        "SELECT setval(pg_get_serial_sequence('ledger_account', 'id'), (SELECT max(id) FROM ledger_account))"
+    )
+    cursor.execute(
+        "UPDATE ledger_head SET entry_id = %s, hash = %s, recorded_at = (SELECT max(recorded_at) FROM ledger_entry)",
+        [books.entries, books.hash],
+    )
+
+
+def _audit(console: Console) -> bool:
+    """Audit a sample; tell whether anything is broken."""
+    from ledger.benchmarks.sampled import audit_sample
+
+    invariants = audit_sample()
+    for invariant in invariants:
+        mark = "[green]holds[/]" if invariant.ok else "[red]BROKEN[/]"
+        console.print(f"{mark}  {invariant.name}: {invariant.detail}")
+    return any(not invariant.ok for invariant in invariants)
+
+
+# --- Measuring ------------------------------------------------------------------------------------
+
+
+def _median_ms(calls: list[Callable[[], object]]) -> float:
+    """Return the median of how long each call takes, in milliseconds."""
+    taken = []
+    for call in calls:
+        started = time.perf_counter()
+        call()
+        taken.append((time.perf_counter() - started) * 1000)
+    return round(statistics.median(taken), 2)
+
+
+def _measure(console: Console) -> dict[str, Any]:
+    """Measure everything; the first calls of each kind are not counted: they fill caches as a running server's are."""
+    from ledger.reports import customer, moments
+    from ledger.reports.scopes import Scope
+    from ledger.reports.sheet import balance_sheet
+    from ledger.reports.trial import trial_balance
+
+    chance = random.Random(SEED)
+    life = moments.life()
+    first, last = life.first_at, life.last_at
+    if first is None or last is None:
+        raise RuntimeError("the books are empty")
+    lines, accounts, owners = _sizes()
+
+    def past() -> datetime:
+        return first + timedelta(seconds=chance.uniform(0, (last - first).total_seconds()))
+
+    def times(make: Callable[[], Callable[[], object]], count: int = MOMENTS) -> float:
+        for _ in range(WARM_UP):
+            make()()
+        return _median_ms([make() for _ in range(count)])
+
+    def sheet_of_platform() -> Callable[[], object]:
+        at = past()
+        return lambda: balance_sheet(Scope.PLATFORM, [at])
+
+    def sheet_of_user() -> Callable[[], object]:
+        at, owner = past(), chance.choice(owners)
+        return lambda: balance_sheet(Scope.USERS, [at], owner_id=owner)
+
+    def statement_of_user() -> Callable[[], object]:
+        at, owner = past(), chance.choice(owners)
+        return lambda: customer.statement(owner, moments.period(at, at + timedelta(days=30)))
+
+    def trial() -> Callable[[], object]:
+        start, end = sorted((past(), past()))
+        return lambda: trial_balance(Scope.PLATFORM, start, end)
+
+    with console.status("measuring"):
+        return {
+            "lines": lines,
+            "accounts": accounts,
+            "balance_sheet_ms": times(sheet_of_platform),
+            "user_ms": times(sheet_of_user),
+            "trial_balance_ms": times(trial),
+            "admin_list_ms": times(_admin_list(), PAGES),
+            "user_statement_ms": times(statement_of_user),
+        }
+
+
+def _sizes() -> tuple[int, int, list[int]]:
+    """Return how many lines and accounts there are, and the users who have some."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT (SELECT count(*) FROM ledger_line), (SELECT count(*) FROM ledger_account)")
+        lines, accounts = cursor.fetchone()
+        cursor.execute("SELECT DISTINCT owner_id FROM ledger_account WHERE owner_id IS NOT NULL ORDER BY 1 LIMIT 1000")
+        return lines, accounts, [row[0] for row in cursor.fetchall()]
+
+
+def _client() -> Any:
+    """Return a superuser's browser."""
+    from django.contrib.auth import get_user_model
+    from django.test import Client
+
+    client = Client()
+    user, _ = get_user_model().objects.get_or_create(
+        username="benchmark", defaults={"is_staff": True, "is_superuser": True}
+    )
+    client.force_login(user)
+    return client
+
+
+def _admin_list() -> Callable[[], Callable[[], object]]:
+    """Return a maker of visits to the admin's list of the journal."""
+    client = _client()
+
+    def visit() -> object:
+        answer = client.get("/admin/ledger/journalentry/", secure=True)
+        if answer.status_code != 200:  # noqa: PLR2004 -- success
+            raise RuntimeError(f"the admin answered {answer.status_code}")
+        return answer
+
+    return lambda: visit
+
+
+def _show(found: dict[str, Any], loaded_s: float, console: Console) -> None:
+    """Print what was found, on what machine."""
+    table = Table(title=f"statements over {found['lines']:,} lines of {found['accounts']:,} accounts")
+    for title, justify in (("what", "left"), ("median ms", "right"), ("at most", "right")):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]  # one of two words
+    for name, value in found.items():
+        if name.endswith("_ms"):
+            limit = TARGETS_MS.get(name)
+            table.add_row(name.removesuffix("_ms").replace("_", " "), f"{value:,.2f}", f"{limit:,}" if limit else "")
+    console.print(table)
+    made = f"made and loaded in {loaded_s:,.0f} s" if loaded_s else "found in the data folder"
+    memory = psutil.virtual_memory().total / 2**30
+    console.print(
+        f"workload: {MOMENTS} random past moments; books {made}; machine: {platform.processor() or platform.machine()},"
+        f" {psutil.cpu_count()} processors, {memory:.0f} GiB, PostgreSQL 18 embedded, shared_buffers {SHARED_BUFFERS},"
+        " fsync off (it only reads)"
+    )
+
+
+if __name__ == "__main__":
+    main()

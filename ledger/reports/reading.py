@@ -1,0 +1,24 @@
+"""A transaction for statements that may take longer than the web's transactions are allowed to."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from django.db import connection, transaction
+
+SECONDS_MAX: Final = 30
+
+
+@contextmanager
+def patiently() -> Iterator[None]:
+    """Read for up to half a minute. Nothing can be written, so nothing is locked that others wait for.
+
+    The web's own limit is short because its transactions hold locks. Compiling queries would cost more than it saves.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            # The limit must be lifted before it can be set anew: a timer that runs is not moved. Source: PostgreSQL 18,
+            # assign_transaction_timeout in src/backend/tcop/postgres.c.
+            cursor.execute("SET TRANSACTION READ ONLY; SET LOCAL transaction_timeout = 0")
+            cursor.execute(f"SET LOCAL transaction_timeout = '{SECONDS_MAX}s'; SET LOCAL jit = off")
+        yield
