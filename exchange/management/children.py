@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROBE_SECONDS_MAX = 1.0
 WORKER_PORT_OFFSET = 80
 POSTGRES, REDIS, WEB, WORKER = "postgres", "redis", "web", "worker"
-CELERY, BEAT, MAKERS = "celery", "beat", "makers"
+CELERY, BEAT, RECONCILER, MAKERS = "celery", "beat", "reconciler", "makers"
 BACK_OFFICE_ROLE = "exchange_back_office"
 SIGNING_KEY = "RESERVES_SIGNING_KEY"
 CELERY_THREADS = 2
@@ -158,6 +158,11 @@ def programs(place: Place) -> list[Child]:
                 "--loglevel", "warning", "--pidfile", "",
             ),
             after=WEB,
+        ),
+        Child(
+            RECONCILER,
+            _module(place, RECONCILER, BACK_OFFICE_ROLE, "manage", "run_reconciler"),
+            after=WORKER,
         ),
     ]  # fmt: skip
     if settings.DEMO:

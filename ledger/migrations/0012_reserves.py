@@ -6,12 +6,12 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-SQL = Path(__file__).parent / "sql" / "0011_reserves.sql"
+SQL = Path(__file__).parent / "sql" / "0012_reserves.sql"
 
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("ledger", "0010_transfer_guards"),
+        ("ledger", "0011_reconciliation"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
