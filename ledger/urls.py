@@ -4,10 +4,16 @@ from django.urls import path
 
 from ledger import views_statements as statements
 from ledger.exports import views as exports
+from ledger.reconciliation import views as reconciliation
 
 app_name = "finance"
 
 urlpatterns = [
+    path("reconciliation", reconciliation.overview, name="reconciliation"),
+    path("reconciliation/run", reconciliation.run, name="reconciliation_run"),
+    path("breaks", reconciliation.listed, name="breaks"),
+    path("breaks/<int:break_id>", reconciliation.shown, name="break"),
+    path("breaks/<int:break_id>/work", reconciliation.work, name="break_work"),
     path("statements", statements.index, name="statements"),
     path("balance-sheet", statements.balance_sheet, name="balance_sheet"),
     path("trial-balance", statements.trial_balance, name="trial_balance"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROBE_SECONDS_MAX = 1.0
 WORKER_PORT_OFFSET = 80
 POSTGRES, REDIS, WEB, WORKER = "postgres", "redis", "web", "worker"
-CELERY, BEAT, MAKERS = "celery", "beat", "makers"
+CELERY, BEAT, RECONCILER, MAKERS = "celery", "beat", "reconciler", "makers"
 CELERY_THREADS = 2
 CELERY_AS_ROOT = "ignore:You're running the worker with superuser privileges"
 """Celery's warning fills a screen; in production no process runs as root (exchange/deploy)."""
@@ -152,6 +152,11 @@ def programs(place: Place) -> list[Child]:
                 "--loglevel", "warning", "--pidfile", "",
             ),
             after=WEB,
+        ),
+        Child(
+            RECONCILER,
+            _module(place, RECONCILER, "exchange_back_office", "manage", "run_reconciler"),
+            after=WORKER,
         ),
     ]  # fmt: skip
     if settings.DEMO:

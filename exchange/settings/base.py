@@ -135,6 +135,12 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
+# --- Reconciliation -----------------------------------------------------------------------------
+RECONCILIATION_SEVERITY = dict(
+    pair.strip().split("=", 1) for pair in os.environ.get("EXCHANGE_RECONCILIATION_SEVERITY", "").split(",") if pair
+)
+"""What a break of a check does, where not what the check says: `check=watch`, `alert` or `stop`, by commas."""
+
 # --- Logs ---------------------------------------------------------------------------------------
 LOGGING_CONFIG = "exchange.observability.logs.configure"
 LOGGING: dict[str, Any] = {

@@ -133,6 +133,12 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def _reconciled(instance: Instance) -> bool:
+    """Tell whether the reconciler has looked lately, has caught up, and everything agrees."""
+    found = json.loads(command("status", "--json", "--data-dir", str(instance.data_dir)).out)["reconciliation"]
+    return found is not None and found["seconds_ago"] is not None and found["seconds_ago"] < 10 and not found["breaks"]
+
+
 def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_anything(instance: Instance) -> None:
     instance.wait_ready()
     text = instance.text()
@@ -148,10 +154,11 @@ def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_an
     found = command("status", "--json", "--data-dir", str(instance.data_dir))
     state = json.loads(found.out)
     names = [child["name"] for child in state["processes"]]
-    assert names == ["postgres", "redis", "web", "worker", "celery", "beat", "makers"]
+    assert names == ["postgres", "redis", "web", "worker", "celery", "beat", "reconciler", "makers"]
     assert wait(lambda: command("status", "--data-dir", str(instance.data_dir)).code == 0, 20)
 
     assert wait(lambda: instance.get("/api/v1/trades/BTCUSDT?limit=1")["data"], 60), "the demo makers do not trade"
+    assert wait(lambda: _reconciled(instance), 60), "the reconciler does not look, or finds breaks"
 
     pids = instance.children()
     began = time.monotonic()

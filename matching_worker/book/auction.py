@@ -97,9 +97,9 @@ def uncrossing(books: Books, instrument_id: int, reference_ticks: int) -> tuple[
 
 
 @called
-def tell_auction(books: Books, command: Any, price_ticks: int, lots: int, surplus: int, reason: int) -> None:
-    """Tell the price of an auction, the volume, and what is left over."""
-    tell(books, command, _AUCTION_PRICE, 0, reason, 0, 0, price_ticks, lots, surplus, NO_LEVEL)
+def tell_auction(books: Books, command: Any, price_ticks: int, lots: int, surplus: int, reason: int) -> Any:
+    """Tell the price of an auction, the volume, and what is left over; returns the event's row."""
+    return tell(books, command, _AUCTION_PRICE, 0, reason, 0, 0, price_ticks, lots, surplus, NO_LEVEL)
 
 
 @called

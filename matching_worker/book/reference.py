@@ -107,11 +107,18 @@ class ReferenceEngine(ReferenceTrading):
             self._forget(book, order)
             order.is_waiting = False
             yield from self._fire(command, order)
+        yield from self._tell_indication(command, command.instrument_id)
+
+    def _tell_indication(self, command: Command, instrument_id: int) -> Iterator[Event]:
+        """Tell what an instrument's call auction would do, if that has changed."""
+        book = self.book(instrument_id)
         if book.state == TradingState.AUCTION:
             found = uncrossing(book, book.reference_ticks or book.last_price_ticks)
             if found != book.indication:
                 book.indication = found
-                yield self._auction_event(command, found, Reason.NONE)
+                event = self._auction_event(command, found, Reason.NONE)
+                event.instrument_id = instrument_id
+                yield event
 
     def _refusal(self, command: Command, order: Order | None) -> Reason:
         """Return why a command cannot be carried out; the first reason in this order counts."""
@@ -277,8 +284,11 @@ class ReferenceEngine(ReferenceTrading):
         event = self._event(command, EventKind.APPLIED, reason=Reason.NONE, left_lots=0)
         event.qty_lots = len(orders)
         yield event
-        for order in sorted(orders, key=lambda one: one.entry):
+        oldest_first = sorted(orders, key=lambda one: one.entry)
+        for order in oldest_first:
             yield self._remove(command, order, reason)
+        for instrument_id in dict.fromkeys(order.instrument_id for order in oldest_first):
+            yield from self._tell_indication(command, instrument_id)
 
     def _cancel_all(self, command: Command) -> Iterator[Event]:
         """Cancel the orders of a trader, of an instrument, or of both; 0 stands for any."""

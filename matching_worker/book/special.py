@@ -75,6 +75,7 @@ _CONTRACT = int(OrderFlag.CONTRACT)
 _CONTINUOUS, _AUCTION = int(TradingState.CONTINUOUS), int(TradingState.AUCTION)
 _REDUCED, _REJECTED, _AMENDED = int(EventKind.REDUCED), int(EventKind.REJECTED), int(EventKind.AMENDED)
 _STATE_CHANGED, _APPLIED = int(EventKind.STATE_CHANGED), int(EventKind.APPLIED)
+_CANCELLED = int(EventKind.CANCELLED)
 _USER, _REDUCED_TO_ZERO, _LOST_PLACE = int(Reason.USER), int(Reason.REDUCED_TO_ZERO), int(Reason.LOST_PLACE)
 _EXPIRED, _ALL, _BY_AUCTION = int(Reason.EXPIRED), int(Reason.CANCEL_ALL), int(Reason.AUCTION)
 _UNKNOWN_ORDER, _NOT_OWNER = int(Reason.UNKNOWN_ORDER), int(Reason.NOT_OWNER)
@@ -157,6 +158,8 @@ def room_for_step(books: Books, command: Any, slot: int, found: int) -> Any:
     elif kind == _UNCROSS:
         first = 2 * int64(command["instrument_id"])
         events += 2 * (int64(books.sides[first]["order_count"]) + int64(books.sides[first + 1]["order_count"]))
+    elif kind in (_CANCEL_ALL, _TIME):
+        events += found  # at worst the price of an auction after each order
     return room_for(books, events)
 
 
@@ -282,6 +285,7 @@ def _system(books: Books, command: Any, found: int) -> None:
     elif kind in (_CANCEL_ALL, _TIME):
         tell_command(books, command, _APPLIED, 0, found, 0)
         cancel_found(books, command, found, _ALL if kind == _CANCEL_ALL else _EXPIRED)
+        _tell_left_auctions(books, command)
         if kind == _TIME and found > 0:
             renew_next_end(books)
     else:
@@ -329,6 +333,39 @@ def _reject(books: Books, command: Any, slot: int, reason: int) -> None:
 
 
 @called
+def _tell_indication(books: Books, command: Any, instrument_id: int) -> None:
+    """Tell what an instrument's call auction would do, if that has changed."""
+    instrument = books.instruments[instrument_id]
+    reference = instrument["reference_ticks"]
+    if reference == 0:
+        reference = instrument["last_price_ticks"]
+    price, lots, surplus = uncrossing(books, instrument_id, reference)
+    if (
+        price != instrument["auction_ticks"]
+        or lots != instrument["auction_lots"]
+        or surplus != instrument["auction_surplus"]
+    ):
+        instrument["auction_ticks"] = price
+        instrument["auction_lots"] = lots
+        instrument["auction_surplus"] = surplus
+        row = tell_auction(books, command, price, lots, surplus, 0)
+        books.events[row]["instrument_id"] = np.int32(instrument_id)
+
+
+@called
+def _tell_left_auctions(books: Books, command: Any) -> None:
+    """Tell what the auctions would do from which this command has cancelled orders, whatever their instruments."""
+    state = books.state[0]
+    told_last = int64(-1)
+    for row in range(int64(state["first_event"]), int64(state["event_count"])):
+        instrument_id = int64(books.events[row]["instrument_id"])
+        if instrument_id != told_last and books.events[row]["kind"] == _CANCELLED:
+            told_last = instrument_id
+            if books.instruments[instrument_id]["state"] == _AUCTION:
+                _tell_indication(books, command, instrument_id)
+
+
+@called
 def go_on(books: Books, command: Any) -> Any:
     """Let triggered orders fire, one after the other; then tell a call auction's price if it has changed."""
     state = books.state[0]
@@ -346,19 +383,7 @@ def go_on(books: Books, command: Any) -> Any:
         fire_waiting(books, command, slot)
         slot = next_to_fire(books, instrument_id)
     if instrument["state"] == _AUCTION:
-        reference = instrument["reference_ticks"]
-        if reference == 0:
-            reference = instrument["last_price_ticks"]
-        price, lots, surplus = uncrossing(books, instrument_id, reference)
-        if (
-            price != instrument["auction_ticks"]
-            or lots != instrument["auction_lots"]
-            or surplus != instrument["auction_surplus"]
-        ):
-            instrument["auction_ticks"] = price
-            instrument["auction_lots"] = lots
-            instrument["auction_surplus"] = surplus
-            tell_auction(books, command, price, lots, surplus, 0)
+        _tell_indication(books, command, instrument_id)
     return DONE
 
 

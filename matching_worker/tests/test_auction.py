@@ -88,6 +88,36 @@ def test_the_indicative_price_is_told_when_it_changes_and_only_then() -> None:
     assert told(gone)[1] == ("AUCTION_PRICE", 0, 0, 0, 0, "NONE")
 
 
+@pytest.mark.parametrize(
+    "ending",
+    [
+        {"kind": CommandKind.CANCEL_ALL, "trader_id": 2, "instrument_id": 0},
+        {"kind": CommandKind.TIME, "trader_id": 0, "instrument_id": 0, "timestamp_ns": 9},
+    ],
+    ids=["cancel all", "time"],
+)
+def test_every_auction_that_one_command_takes_orders_from_tells_its_price_anew(ending: dict[str, int]) -> None:
+    desk, until = Desk(), {"time_in_force": TimeInForce.GTD, "expires_ns": 9, "trader_id": 2}
+    for instrument_id in (BTC, BTC + 1, BTC + 2):
+        columns = {"instrument_id": instrument_id}
+        set_state(desk, TradingState.AUCTION if instrument_id != BTC + 2 else TradingState.PRE_OPEN, **columns)
+        desk.buy(10 * instrument_id, 10, 105, **columns)
+        desk.sell(10 * instrument_id + 1, 4, 100, **columns, **until)
+        desk.sell(10 * instrument_id + 2, 3, 102, **columns, **until)
+    desk.sell(10 * BTC + 3, 2, 101)
+
+    events = desk.send(order_id=0, **ending)
+
+    prices = events[events["kind"] == EventKind.AUCTION_PRICE]
+    names = ["instrument_id", "price_ticks", "qty_lots", "left_lots"]
+    assert [tuple(int(row[name]) for name in names) for row in prices] == [(BTC, 101, 2, 8), (BTC + 1, 0, 0, 0)]
+    assert (desk.engine.indication(BTC), desk.engine.indication(BTC + 1)) == (
+        Indication(101, 2, 8),
+        Indication(0, 0, 0),
+    )
+    assert len(events) == 1 + 6 + 2
+
+
 def test_an_iceberg_takes_part_in_an_auction_with_all_its_lots() -> None:
     desk = Desk()
     set_state(desk, TradingState.AUCTION)
