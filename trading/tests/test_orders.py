@@ -45,6 +45,7 @@ def test_a_frozen_account_places_and_amends_nothing_but_may_cancel(customer: Any
     alice = customer("alice", USDT=100_000)
     price, quantity = Decimal(50_000), Decimal("0.1")
     [open_order] = orders.place(alice.id, [PlaceOrder("BTCUSDT", "buy", "limit", quantity, price)], now=utc_now())
+    assert isinstance(open_order, Order)
     AccountProfile.objects.create(owner_id=alice.id, frozen=True, reason="a court order", updated_at=utc_now())
 
     results = orders.submit(
