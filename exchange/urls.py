@@ -42,6 +42,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/asyncapi", docs.asyncapi, name="asyncapi"),
     path("api/v1/", include("exchange.users.urls")),
     path("api/v1/", include("trading.urls")),
+    path("api/v1/", include("ledger.transfers.api.urls")),
     path("api/v1/", include("ledger.reserves.api_urls")),
     path("api/v1/", include("ledger.api.urls")),
     path("api/v1/", include("marketdata.urls")),

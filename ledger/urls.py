@@ -1,6 +1,6 @@
 """Addresses of the finance pages, under /admin/finance/."""
 
-from django.urls import path
+from django.urls import include, path
 
 from ledger import views_statements as statements
 from ledger.exports import views as exports
@@ -10,6 +10,7 @@ from ledger.reserves import views as reserves
 app_name = "finance"
 
 urlpatterns = [
+    path("", include("ledger.transfers.pages.urls")),
     path("reconciliation", reconciliation.overview, name="reconciliation"),
     path("reconciliation/run", reconciliation.run, name="reconciliation_run"),
     path("breaks", reconciliation.listed, name="breaks"),

@@ -38,6 +38,16 @@ def test_every_call_of_the_api_is_in_the_document() -> None:
         "/orders",
         "/orders/batch",
         "/orders/{order_id}",
+        "/withdrawals",
+        "/withdrawals/options",
+        "/withdrawals/{withdrawal_id}",
+        "/addresses",
+        "/addresses/{address_id}",
+        "/deposits",
+        "/deposits/address",
+        "/notices",
+        "/notices/read",
+        "/webhooks/deposits/{provider}",
         "/orders/{order_id}/reduce",
         "/fills",
         "/account",
@@ -80,14 +90,19 @@ def test_requests_are_published_as_strictly_as_they_are_checked() -> None:
     requests = {name for name in schemas if name.endswith("Request")}
 
     assert requests == {
+        "AddressSaveRequest",
         "AmendRequest",
+        "DepositAddressRequest",
+        "DepositWebhookRequest",
         "FaucetRequest",
+        "NoticesReadRequest",
         "OrderBatchRequest",
         "OrderRequest",
         "ReduceRequest",
         "RefreshRequest",
         "RegisterRequest",
         "TokenRequest",
+        "WithdrawalPlaceRequest",
     }
     assert all(schemas[name]["additionalProperties"] is False for name in requests)
 
