@@ -1,6 +1,6 @@
 """Addresses of the finance pages, under /admin/finance/."""
 
-from django.urls import path
+from django.urls import include, path
 
 from ledger import views_statements as statements
 from ledger.exports import views as exports
@@ -9,6 +9,7 @@ from ledger.reconciliation import views as reconciliation
 app_name = "finance"
 
 urlpatterns = [
+    path("", include("ledger.controls.urls")),
     path("reconciliation", reconciliation.overview, name="reconciliation"),
     path("reconciliation/run", reconciliation.run, name="reconciliation_run"),
     path("breaks", reconciliation.listed, name="breaks"),
