@@ -28,6 +28,7 @@ from ledger.models import Account, Asset, DepositNotice, JournalEntry
 from ledger.posting_rules import EventKind
 from ledger.selectors import JournalLine
 from ledger.services import finance_log
+from ledger.transfers import admin as _transfers  # noqa: F401 -- registers custody accounts, routes, tiers, limits
 
 COUNTED_MAX = 10_000
 """Filtered lists are counted up to here; whole tables beyond it are estimated."""
@@ -259,16 +260,16 @@ class JournalEntryAdmin(KeysetList, SeenByFinance, ReadOnly, ModelAdmin):
 
 @admin.register(DepositNotice)
 class DepositNoticeAdmin(SeenByFinance, ReadOnly, ModelAdmin):
-    """Deposits that were credited, newest first."""
+    """Deposits, newest first; the finance pages have the decisions."""
 
-    list_display = ("id", "owner", "money", "key", "note", "created_at", "journal_entry")
-    list_filter = ("amount_currency",)
+    list_display = ("id", "owner", "money", "state", "source", "key", "note", "created_at", "journal_entry")
+    list_filter = ("state", "source", "amount_currency")
     list_select_related = ("owner",)
     search_fields = ("=key", "=owner__username")
     ordering = ("-id",)
     paginator = EstimatedPaginator
     show_full_result_count = False
-    fields = ("id", "owner", "money", "key", "note", "created_at", "journal_entry")
+    fields = ("id", "owner", "money", "state", "source", "key", "note", "created_at", "journal_entry")
     readonly_fields = fields
 
     @admin.display(description=_("amount"), ordering="amount")
@@ -277,7 +278,9 @@ class DepositNoticeAdmin(SeenByFinance, ReadOnly, ModelAdmin):
         return f"{plain(notice.amount.amount)} {notice.amount.currency.code}"
 
     @admin.display(description=_("journal entry"))
-    def journal_entry(self, notice: DepositNotice) -> SafeString:
-        """Lead to the entry."""
+    def journal_entry(self, notice: DepositNotice) -> SafeString | str:
+        """Lead to the entry; there is none before the credit."""
+        if notice.entry_id is None:
+            return ""
         url = reverse("admin:ledger_journalentry_change", args=[notice.entry_id])
         return format_html('<a href="{}">#{}</a>', url, notice.entry_id)

@@ -10,6 +10,7 @@ from celery import shared_task
 from exchange.kernel.clock import utc_now
 from ledger.reconciliation import alerts, runner
 from ledger.reconciliation.models import RunKind
+from ledger.reserves import publishing
 from ledger.services import back_office, periods, proposals
 from ledger.transfers import crediting, notices, payouts
 
@@ -44,6 +45,7 @@ WORK: dict[str, Callable[[datetime], int]] = {
     "withdrawals_released": payouts.release,
     "deposits_credited": crediting.credit,
     "deposits_received": crediting.receive,
+    "reserves": publishing.carry_out,
 }
 """What the back office does for others, by name: each finds what is decided and not done, does it, and counts it.
 

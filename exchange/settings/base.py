@@ -264,6 +264,12 @@ UNFOLD = {
 DEMO = False
 """Demo users, faucet and makers. Only ever true with DEBUG, and `up` then binds to loopback."""
 
+# --- Proof of reserves ----------------------------------------------------------------------------
+RESERVES_PUBLISHING = os.environ.get("EXCHANGE_RESERVES", "1") == "1"
+"""Whether this exchange publishes proofs of reserves."""
+RESERVES_SIGNING_KEY = os.environ.get("RESERVES_SIGNING_KEY", "")
+"""64 hexadecimal digits: the Ed25519 seed that statements are signed with. Only the back office's process needs it."""
+
 # --- Matching worker ----------------------------------------------------------------------------
 WAL_DIR = DATA_DIR / "wal"
 WAL_SYNC_POLICY = os.environ.get("EXCHANGE_WAL_SYNC", "always")

@@ -12,6 +12,7 @@ from ledger.access import RIGHTS, Right, Role
 from ledger.models import Asset, DepositNotice
 from ledger.services import accounts
 from ledger.services.accounts import AccountKey
+from ledger.transfers import addresses, custody, terms
 from marketdata.models import Instrument
 from risk.models import TraderProfile
 
@@ -85,6 +86,18 @@ def test_seeding_twice_changes_nothing() -> None:
     )  # fmt: skip
     assert after == before
     assert Instrument.objects.get(symbol="AAPL").min_notional == 7
+
+
+def test_demo_assets_come_in_and_leave_and_alice_can_withdraw_at_once() -> None:
+    now = utc_now()
+    seed.seed(now=now)
+
+    routes = {route["asset"]: route for route in terms.withdrawal_routes(user_id("alice"), now=now)}
+
+    assert set(routes) == {asset.code for asset in catalogue.ASSETS}
+    assert all(route["open"] and route["left"] > route["minimum"] > route["fee"] for route in routes.values())
+    assert all(addresses.usable(user_id("alice"), row.pk, now=now) for row in addresses.book(user_id("alice")))
+    assert {position.account is None for position in custody.positions()} == {False}
 
 
 def test_makers_may_quote_all_day_and_are_labelled() -> None:

@@ -69,7 +69,17 @@ MENU: Final[tuple[tuple[Text, tuple[Page | Listing, ...]], ...]] = (
     ),
     (
         _("Money"),
-        (Listing(_("Credited deposits"), "south_west", "ledger.DepositNotice"),),
+        (
+            Page(_("Deposits"), "south_west", "deposits", Right.VIEW_CUSTOMERS),
+            Page(_("Record a deposit"), "add", "deposit_new", Right.RECORD_DEPOSITS),
+            Page(_("Withdrawals"), "north_east", "withdrawals", Right.VIEW_CUSTOMERS),
+            Page(_("Custody and statements"), "warehouse", "custody", Right.VIEW_BOOKS),
+            Listing(_("All deposits"), "inbox", "ledger.DepositNotice"),
+            Listing(_("Custody accounts"), "lock", "ledger.CustodyAccount"),
+            Listing(_("Transfer routes"), "route", "ledger.TransferRoute"),
+            Listing(_("Transfer tiers"), "stairs", "ledger.TransferTier"),
+            Listing(_("Withdrawal limits"), "speed", "ledger.WithdrawalLimit"),
+        ),
     ),
     (
         _("Control"),
@@ -77,6 +87,7 @@ MENU: Final[tuple[tuple[Text, tuple[Page | Listing, ...]], ...]] = (
             Page(_("Reconciliation"), "rule", "reconciliation", Right.VIEW_BOOKS),
             Page(_("Breaks"), "report", "breaks", Right.VIEW_BOOKS),
             Page(_("Proposed entries"), "edit_note", "proposals", Right.VIEW_BOOKS),
+            Page(_("Proof of reserves"), "verified", "reserves", Right.VIEW_BOOKS),
             Page(_("Finance log"), "history", "log", Right.VIEW_LOG),
             Page(_("Export the journal"), "download", "export_journal", Right.EXPORT_BOOKS),
         ),
@@ -95,6 +106,7 @@ MENU: Final[tuple[tuple[Text, tuple[Page | Listing, ...]], ...]] = (
     (
         _("People"),
         (
+            Page(_("Customers"), "contact_page", "customers", Right.VIEW_CUSTOMERS),
             Listing(_("Users"), "person", "users.User"),
             Listing(_("Groups"), "group", "auth.Group"),
             Listing(_("Second factors"), "phonelink_lock", "otp_totp.TOTPDevice"),
