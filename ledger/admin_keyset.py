@@ -9,7 +9,7 @@ from unfold.views import ChangeList
 from ledger import keyset, selectors
 
 
-class KeysetPaginator(Paginator):
+class KeysetPaginator(Paginator[Any]):
     """What the admin's templates ask of a paginator, with a template that leads to newer and older rows."""
 
     template_name = "ledger/controls/keyset_pages.html"
@@ -19,7 +19,7 @@ class KeysetPaginator(Paginator):
         self.page_shown = page
 
 
-class KeysetChangeList(ChangeList):
+class KeysetChangeList(ChangeList):  # type: ignore[misc]  # the theme brings no types
     """A list in order of the primary key, newest first, whose pages all cost the same.
 
     How many rows there are is told where the page is the whole list, and estimated for a whole table; a filtered list

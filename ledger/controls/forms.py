@@ -117,7 +117,7 @@ class LineForm(forms.Form):
         return ProposedLine(asked["owner"], asked["code"], asked["asset"], amount, asked["sub"])
 
 
-class LinesFormSet(forms.BaseFormSet[LineForm]):
+class LinesFormSet(forms.BaseFormSet):  # type: ignore[type-arg]  # Django's class takes no type at run time
     """All lines of a manual entry."""
 
     def get_form_kwargs(self, index: int | None) -> dict[str, Any]:

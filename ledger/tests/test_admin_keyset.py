@@ -1,5 +1,7 @@
 """Long lists of the admin: every page costs the same, skips and counts nothing, and no row is lost or shown twice."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -13,7 +15,7 @@ pytestmark = [
     pytest.mark.usefixtures("books"),
     pytest.mark.filterwarnings("ignore:No directory at:UserWarning"),  # whitenoise: static files are not collected
 ]
-LISTS = {"journalentry": JournalEntry, "account": Account}
+LISTS: dict[str, Any] = {"journalentry": JournalEntry, "account": Account}
 
 
 @pytest.fixture
