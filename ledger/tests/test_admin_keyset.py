@@ -45,7 +45,7 @@ def test_the_pages_are_the_list_in_both_directions(admin_client, alice, name) ->
     ids = list(LISTS[name].objects.order_by("-id").values_list("id", flat=True))
 
     assert walked(admin_client, name, "", "older") == ids
-    assert walked(admin_client, name, f"?before={ids[-1]}", "newer") == ids
+    assert walked(admin_client, name, "?after=0", "newer") == ids
 
 
 def test_a_filter_stays_from_page_to_page_and_starts_at_the_first(admin_client, alice) -> None:
