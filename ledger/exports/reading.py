@@ -87,8 +87,14 @@ SELECT CASE WHEN {_IS_LATE} THEN e.effective_at ELSE e.recorded_at END, e.id, e.
        j.account_id, j.owner_id, j.code, j.sub, j.asset, j.amount
 FROM ledger_entry e JOIN {{view}}_journal j ON j.entry_id = e.id
 """
-_IN_ORDER = _ENTRY + f"WHERE e.id BETWEEN %s AND %s AND NOT ({_IS_LATE}) ORDER BY e.id, j.n"
-_BY_ID = _ENTRY + "WHERE e.id = ANY (%s::bigint[]) ORDER BY e.effective_at, e.id, j.n"
+# The planner carries no range from one side of a join to the other: both sides are told.
+_IN_ORDER = _ENTRY + (
+    "WHERE e.id BETWEEN %(first)s AND %(last)s AND j.entry_id BETWEEN %(first)s AND %(last)s"
+    f" AND NOT ({_IS_LATE}) ORDER BY e.id, j.n"
+)
+_BY_ID = _ENTRY + (
+    "WHERE e.id = ANY (%(ids)s::bigint[]) AND j.entry_id = ANY (%(ids)s::bigint[]) ORDER BY e.effective_at, e.id, j.n"
+)
 _LATE = f"""
 SELECT id, effective_at FROM ledger_entry e
 WHERE {_IS_LATE} AND id <= %s AND (effective_at, id) > (%s, %s) AND effective_at <= %s
@@ -119,7 +125,7 @@ _NAMED = "SELECT * FROM ledger_account WHERE id = ANY (%s::bigint[])"
 Row = tuple[Any, ...]
 
 
-def _rows(statement: str, params: Sequence[Any]) -> list[Row]:
+def _rows(statement: str, params: Sequence[Any] | dict[str, Any]) -> list[Row]:
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         rows: list[Row] = cursor.fetchall()
@@ -166,7 +172,8 @@ def punctual(view: View, first: int, last: int) -> Iterator[Entry]:
     """Yield the entries numbered first to last, in order, but those flagged late."""
     statement = _IN_ORDER.format(view=view)
     for start in range(first, last + 1, ENTRIES_A_PAGE):
-        yield from _entries(_rows(statement, [start, min(start + ENTRIES_A_PAGE - 1, last)]))
+        page = {"first": start, "last": min(start + ENTRIES_A_PAGE - 1, last)}
+        yield from _entries(_rows(statement, page))
 
 
 def late(view: View, after: datetime, until: datetime, known: int) -> Iterator[Entry]:
@@ -176,7 +183,7 @@ def late(view: View, after: datetime, until: datetime, known: int) -> Iterator[E
         found = _rows(_LATE, [known, *place, until, ENTRIES_A_PAGE])
         if not found:
             return
-        yield from _entries(_rows(_BY_ID.format(view=view), [[row[0] for row in found]]))
+        yield from _entries(_rows(_BY_ID.format(view=view), {"ids": [row[0] for row in found]}))
         place = (found[-1][1], found[-1][0])
 
 
