@@ -8,6 +8,7 @@ from django.db import DatabaseError, connection, transaction
 
 from ledger.models import CustodyStatement, DepositNotice, FinanceLog, JournalEntry, StatementLine, StatementUpload
 from ledger.tests.factories import NOW
+from ledger.tests.reconciling import look
 from ledger.transfers import decisions, deposit_addresses, deposits, errors, statements, stops
 from ledger.transfers.models import DepositState
 from ledger.transfers.statements import Outcome
@@ -267,6 +268,46 @@ def test_a_long_statement_costs_no_more_statements_than_a_short_one(desk, home, 
     assert counts[0] == counts[1]
     assert CustodyStatement.objects.count() == 2
     assert DepositNotice.objects.filter(state=DepositState.CONFIRMED).count() == 202
+
+
+def test_a_statement_agrees_with_the_books_at_every_step_of_what_it_reports(desk, alice, home, customer) -> None:
+    def agrees() -> bool:
+        return look("custody.statements") == set()
+
+    import_(
+        desk,
+        upload(
+            desk,
+            statement(
+                ("tx1", "700", "0", home, "", 9),
+                ("tx2", "800", "0", home, "", 9),
+                ("tx3", "50", "0", home, "", 1),
+                ("tx4", "7", "0", "", "who", 9),
+            ),
+        ),
+    )
+    assert agrees()  # the back office has not posted yet
+    desk.work()
+    assert agrees()  # in suspense, or waiting for confirmations
+    for deposit in DepositNotice.objects.filter(reference__in=["tx1", "tx2"]):
+        deposits.approve(deposit.pk, version=deposit.version, by=desk.approver.pk, now=NOW)
+    desk.work()
+    assert agrees()
+
+    made = desk.to_approved(alice, 100)
+    payout = ("tx9", "-99", "0.5", "", f"W-{made.pk}", 9)
+    import_(desk, upload(desk, statement(("tx8", "1", "0", "", "who", 9), payout, start="1557")))
+    assert agrees()  # being settled
+    desk.work()
+    assert agrees()
+    assert decisions.find(made.pk).state == "SETTLED"
+
+
+def test_money_that_left_for_nothing_known_is_a_break(desk, home) -> None:
+    import_(desk, upload(desk, statement(("tx1", "700", "0", home, "", 9), ("tx2", "-5", "0", "", "?", 9))))
+    desk.work()
+
+    assert look("custody.statements") == {("custody.statements", "main, USDT")}
 
 
 def test_every_outcome_has_its_words() -> None:
