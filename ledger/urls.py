@@ -10,6 +10,7 @@ from ledger.reserves import views as reserves
 app_name = "finance"
 
 urlpatterns = [
+    path("", include("ledger.controls.urls")),
     path("", include("ledger.transfers.pages.urls")),
     path("reconciliation", reconciliation.overview, name="reconciliation"),
     path("reconciliation/run", reconciliation.run, name="reconciliation_run"),

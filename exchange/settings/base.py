@@ -253,6 +253,11 @@ UNFOLD = {
     "SITE_URL": "/",
     "SHOW_HISTORY": True,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("img/icon.svg")}],
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": lambda request: request.user.is_superuser,
+        "navigation": "exchange.web.office_menu.navigation",
+    },
 }
 
 # --- Demo ---------------------------------------------------------------------------------------
