@@ -15,7 +15,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 app.conf.beat_schedule = {
-    "audit the books": {"task": "ledger.tasks.audit_books", "schedule": crontab(minute="30", hour="3")},
+    "reconcile in full": {"task": "ledger.tasks.reconcile", "schedule": crontab(minute="30", hour="3")},
     "carry out what staff decided": {"task": "ledger.tasks.carry_out", "schedule": 15.0},
     "make partitions": {"task": "marketdata.tasks.make_partitions", "schedule": crontab(minute="10", hour="0")},
     "make trading partitions": {"task": "trading.tasks.make_partitions", "schedule": crontab(minute="15", hour="0")},

@@ -31,10 +31,15 @@ class LedgerConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Ask Django for calls after every migrate; say what hinders the close of a period."""
+        """Register checks and obstacles to the close of a period, and ask Django for calls after every migrate."""
+        from exchange.observability import metrics
+        from ledger.reconciliation import accounts, alerts, checks, entries, measures, transfers
         from ledger.services import periods
-        from ledger.transfers import audit
+        from ledger.transfers import audit, stops
 
+        checks.register(*entries.CHECKS, *accounts.CHECKS, *transfers.CHECKS)
+        alerts.STOPS.append(lambda reason, now: stops.stop(None, reason=reason, by=None, now=now))
+        metrics.ON_SCRAPE.append(measures.measure)
         periods.OBSTACLES.update(audit.OBSTACLES)
         post_migrate.connect(grant_roles, sender=self, dispatch_uid="ledger.grant_roles")
         post_migrate.connect(renew_roles, sender=self, dispatch_uid="ledger.renew_roles")

@@ -138,6 +138,28 @@ CHECKS: dict[str, str] = {
         LEFT JOIN ledger_account a ON a.id = l.account_id AND a.code = '3010' AND a.owner_id = d.owner_id
                                   AND a.asset = d.amount_currency
         GROUP BY d.id, d.key, d.state HAVING count(a.id) <> CASE d.state WHEN 'CREDITED' THEN 1 ELSE 0 END""",
+    "the newest proof of reserves says what the books say": """
+        SELECT 'publication ' || p.id || ' says ' || coalesce(f.asset, '?') || ' is owed ' || coalesce(f.total, 0)
+               || ', held ' || coalesce(f.custody_total, 0) || '; the books ' || coalesce(f.asset_in_books, '?') || ' '
+               || coalesce(f.owed, 0) || ' and ' || coalesce(f.held, 0)
+        FROM (SELECT id, entry_id, statement::jsonb AS said FROM ledger_publication
+              WHERE state = 'PUBLISHED' ORDER BY id DESC LIMIT 1) p
+        CROSS JOIN LATERAL (
+            SELECT t.asset, t.total, t.custody_total, b.asset AS asset_in_books, b.owed, b.held
+            FROM jsonb_to_recordset(p.said -> 'assets') AS t (asset text, total numeric, custody_total numeric)
+            FULL JOIN (
+                SELECT a.asset,
+                       sum(l.balance_after * 10::numeric ^ s.decimals) FILTER (WHERE a.code <> '1110') AS owed,
+                       sum(l.balance_after * 10::numeric ^ s.decimals) FILTER (WHERE a.code = '1110') AS held
+                FROM ledger_account a JOIN ledger_asset s ON s.code = a.asset
+                JOIN LATERAL (SELECT balance_after FROM ledger_line
+                              WHERE account_id = a.id AND entry_id <= p.entry_id
+                              ORDER BY entry_id DESC, n DESC LIMIT 1) l ON l.balance_after <> 0
+                WHERE a.code IN ('1010', '1020', '1030', '1040', '1110')
+                GROUP BY a.asset
+            ) b ON b.asset = t.asset
+        ) f
+        WHERE coalesce(f.total, 0) <> coalesce(f.owed, 0) OR coalesce(f.custody_total, 0) <> coalesce(f.held, 0)""",
 }
 
 

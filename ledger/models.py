@@ -13,6 +13,15 @@ from django.utils.translation import gettext_lazy as _
 from exchange.kernel.money import MONEY_DECIMALS, MONEY_DIGITS
 from ledger import control_models  # noqa: F401 -- periods and their requests are models of this app
 from ledger.chart import CHART, AccountCode
+from ledger.reconciliation.models import (
+    Break,
+    BreakEvent,
+    CheckMark,
+    CheckMemory,
+    HashCheckpoint,
+    ReconciliationRun,
+)
+from ledger.reserves import models as reserves_models  # noqa: F401 -- publications are models of this app
 from ledger.transfers.models import (
     AccountProfile,
     CustodyAccount,
@@ -37,15 +46,21 @@ __all__ = [
     "AccountProfile",
     "Asset",
     "AssetKind",
+    "Break",
+    "BreakEvent",
+    "CheckMark",
+    "CheckMemory",
     "CustodyAccount",
     "CustodyStatement",
     "DepositAddress",
     "DepositNotice",
     "FinanceLog",
     "Gate",
+    "HashCheckpoint",
     "JournalEntry",
     "Line",
     "Notice",
+    "ReconciliationRun",
     "StatementLine",
     "StatementUpload",
     "TransferEvent",

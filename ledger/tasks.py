@@ -8,24 +8,33 @@ import structlog
 from celery import shared_task
 
 from exchange.kernel.clock import utc_now
-from ledger import audit
+from ledger.reconciliation import alerts, runner
+from ledger.reconciliation.models import RunKind
+from ledger.reserves import publishing
 from ledger.services import back_office, periods, proposals
 from ledger.transfers import crediting, notices, payouts
 
 logger = structlog.get_logger(__name__)
 
 
-@shared_task(name="ledger.tasks.audit_books", acks_late=True)
-def audit_books(**_: Any) -> None:
-    """Compare the books with their lines, nightly. Idempotent; safe to run at any time.
+@shared_task(name=runner.TASK, acks_late=True)
+def reconcile(run_id: int | None = None, **_: Any) -> None:
+    """Make a full pass of the checks, nightly or as a person asked for it. Idempotent; safe to run at any time.
 
     `**_` lets an old worker accept a newer caller's arguments during a deploy.
+
+    Args:
+        run_id: What was asked for; none for the nightly pass.
     """
-    broken = [invariant for invariant in audit.invariants() if not invariant.ok]
-    for invariant in broken:
-        logger.critical("books_broken", invariant=invariant.name, detail=invariant.detail)
-    if not broken:
-        logger.info("books_whole", invariants=len(audit.CHECKS))
+    run = runner.requested(run_id, now=utc_now()) if run_id else runner.start(RunKind.FULL, now=utc_now())
+    if run is not None:
+        runner.full_as_run(run, clock=utc_now)
+
+
+@shared_task(name=alerts.MAIL_TASK, acks_late=True)
+def mail_breaks(break_ids: list[int], **_: Any) -> None:
+    """Write to those who work on breaks."""
+    alerts.mail(break_ids)
 
 
 WORK: dict[str, Callable[[datetime], int]] = {
@@ -36,6 +45,7 @@ WORK: dict[str, Callable[[datetime], int]] = {
     "withdrawals_released": payouts.release,
     "deposits_credited": crediting.credit,
     "deposits_received": crediting.receive,
+    "reserves": publishing.carry_out,
 }
 """What the back office does for others, by name: each finds what is decided and not done, does it, and counts it.
 

@@ -10,10 +10,13 @@ class TradingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Answer what the ledger asks about the command logs and about where its entries come from."""
+        """Add checks to those of the books, and answer what the ledger, which cannot import us, asks of its entries."""
+        from ledger.reconciliation import checks
         from ledger.transfers import outside
         from trading import sources
+        from trading.reconciliation import derived, log, orders, replay, trades
         from trading.services import log_heads
 
+        checks.register(*log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS, *derived.CHECKS)
         sources.register()
         outside.provide(log_heads=log_heads.now, ready_when=log_heads.have_settled)

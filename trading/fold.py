@@ -277,6 +277,7 @@ class SettlementFold:
             return
         order.row.status, order.row.reason = OrderStatus.REJECTED, Reason(event["reason"]).name
         self._release(order, order.hold, f"order:{order.id}:unfreeze", at)
+        self._end_amend(order, event, at)
         _touch(order, event, at)
 
     # --- parts -----------------------------------------------------------------------------------------

@@ -68,7 +68,8 @@ class OrderRequest(StrictSerializer):
         UnsupportedTimeInForceError,
         choices=TimeInForce.choices,
         required=False,
-        help_text="Without it gtc, or ioc for types that take the market's price. fok trades whole or not at all.",
+        help_text="Without it gtc, or ioc for types that take the market's price. fok trades whole or not at all. Of a"
+        " stop, take-profit or trailing stop that takes the market's price, gtd and day end the waiting.",
     )
     expires_at = MomentField(required=False, help_text="When a gtd order ends. A day order ends with the UTC day.")
     post_only = FlagField(required=False, help_text="Reject the order rather than let it trade on arrival.")

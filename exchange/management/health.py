@@ -14,6 +14,7 @@ from django.db import Error, connection
 from exchange.embedded import folder
 from exchange.management import status_file
 from exchange.management.supervisor import RUNNING
+from ledger.reconciliation import reading
 
 ANSWER_SECONDS_MAX = 2
 PACKAGES = ("django", "channels", "celery", "psycopg", "numba")
@@ -69,6 +70,21 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Reconciliation:
+    """What the checks have found, and how far the continuous ones are behind.
+
+    Args:
+        seconds_ago: Since the last round of the continuous run; None before the first.
+        behind: The most items that any check has not looked at yet.
+    """
+
+    seconds_ago: int | None
+    last_full_at: str | None
+    behind: int
+    breaks: int
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that `status` tells."""
 
@@ -81,6 +97,7 @@ class Report:
     processes: list[Process] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
+    reconciliation: Reconciliation | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -92,7 +109,7 @@ def report(*, now: datetime) -> Report:
     """Look at the processes, the servers and the sequences."""
     body = status_file.read(settings.DATA_DIR) if folder.holder(settings.DATA_DIR) else None
     processes = [_process(child, now) for child in body["children"]] if body else []
-    database, shards = _database()
+    database, shards, reconciliation = _database(now)
     servers = [database, _redis()]
     supervised = body is not None or not settings.EMBEDDED_POSTGRES
     ok = (
@@ -111,6 +128,7 @@ def report(*, now: datetime) -> Report:
         processes=processes,
         servers=servers,
         shards=shards,
+        reconciliation=reconciliation,
         versions=_versions(),
     )
 
@@ -133,22 +151,30 @@ def _process(child: dict[str, Any], now: datetime) -> Process:
     )
 
 
-def _database() -> tuple[Server, list[Shard]]:
-    """Ask PostgreSQL for its version and the sequences of every shard."""
+def _database(now: datetime) -> tuple[Server, list[Shard], Reconciliation | None]:
+    """Ask PostgreSQL for its version, the sequences of every shard, and what reconciliation has found."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SHOW server_version")
             version = cursor.fetchone()[0]
             cursor.execute("SELECT to_regclass('command_stream') IS NOT NULL")
             if not cursor.fetchone()[0]:
-                return Server("postgres", ok=False, detail=f"{version}, without tables"), []
+                return Server("postgres", ok=False, detail=f"{version}, without tables"), [], None
             cursor.execute(_SHARDS)
             shards = [_shard(row) for row in cursor.fetchall()]
+        reconciliation = _reconciliation(now)
     except Error as error:
-        return Server("postgres", ok=False, detail=str(error).strip().splitlines()[0]), []
+        return Server("postgres", ok=False, detail=str(error).strip().splitlines()[0]), [], None
     finally:
         connection.close()
-    return Server("postgres", ok=True, detail=version), shards
+    return Server("postgres", ok=True, detail=version), shards, reconciliation
+
+
+def _reconciliation(now: datetime) -> Reconciliation:
+    found = reading.summary()
+    ago = None if found.last_look_at is None else max(0, _seconds_since(found.last_look_at, now))
+    full_at = None if found.last_full_at is None else found.last_full_at.isoformat()
+    return Reconciliation(ago, full_at, found.behind, found.breaks)
 
 
 def _shard(row: tuple[Any, ...]) -> Shard:

@@ -103,4 +103,5 @@ def ready(checks: Mapping[str, CheckFunction]) -> Callable[[HttpRequest], HttpRe
 @require_safe
 def metrics_page(_request: HttpRequest) -> HttpResponse:
     """Serve this process's metrics to Prometheus."""
+    metrics.measure()
     return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)

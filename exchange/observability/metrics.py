@@ -1,5 +1,8 @@
 """Every metric of the exchange, declared once; web and worker processes serve this registry at /metrics."""
 
+from collections.abc import Callable
+
+import structlog
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     GC_COLLECTOR,
@@ -12,6 +15,11 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+
+logger = structlog.get_logger(__name__)
+
+ON_SCRAPE: list[Callable[[], None]] = []
+"""What upper layers measure only when somebody asks. One that fails keeps its last values."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
@@ -77,6 +85,20 @@ SETTLEMENT_LAG = Gauge(
     registry=REGISTRY,
 )
 
+# --- Reconciliation: read from the database when Prometheus asks, and equal in every web process ----------
+RECONCILIATION_BREAKS = Gauge(
+    "exchange_reconciliation_breaks", "Breaks that are not resolved.", ["check"], registry=REGISTRY
+)
+RECONCILIATION_BEHIND = Gauge(
+    "exchange_reconciliation_behind",
+    "Entries, trades or commands that a check has not looked at yet.",
+    ["check"],
+    registry=REGISTRY,
+)
+RECONCILIATION_LOOK_AGE = Gauge(
+    "exchange_reconciliation_look_age_seconds", "Since a check last looked.", ["check"], registry=REGISTRY
+)
+
 # --- HTTP ----------------------------------------------------------------------------------------
 HTTP_SECONDS = Histogram(
     "exchange_http_request_seconds",
@@ -85,6 +107,15 @@ HTTP_SECONDS = Histogram(
     buckets=STAGE_BUCKETS_S,
     registry=REGISTRY,
 )
+
+
+def measure() -> None:
+    """Measure what is only measured when somebody asks; for web processes, which may ask the database."""
+    for ask in ON_SCRAPE:
+        try:
+            ask()
+        except Exception:
+            logger.warning("metric_not_measured", exc_info=True)
 
 
 def exposition() -> bytes:

@@ -1,4 +1,4 @@
-"""Many threads placing, cancelling and reducing against a real worker: no deadlock, nothing stuck, books clean."""
+"""Many threads placing, changing and cancelling against a real worker: no deadlock, nothing stuck, books clean."""
 
 import random
 import threading
@@ -15,7 +15,8 @@ from exchange.kernel.errors import DomainError
 from ledger.services import accounts, transfers
 from trading import audit
 from trading.models import Order, Trade
-from trading.services import orders
+from trading.services import cancel_all, mark_price, orders
+from trading.services.mark_price import MarkPrice
 from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
 from trading.tests.processes import Scratch
 from trading.tests.road import make_instrument
@@ -62,6 +63,7 @@ class Feeder(threading.Thread):
         try:
             while time.monotonic() < self.until:
                 self._batch()
+                self._apart()
         except BaseException as failure:  # noqa: BLE001 -- handed to the test, which fails on it
             self.failure = failure
         finally:
@@ -82,12 +84,25 @@ class Feeder(threading.Thread):
             )
             for _ in range(rng.randint(1, 6))
         ]
+        amount = Decimal(rng.randint(5, 100))
+        spend = PlaceOrder("BTCUSDT", "buy", "market", time_in_force="ioc", quote_quantity=amount)
+        submissions.append(Submission(rng.choice(self.owners), spend))
         for order in Order.objects.filter(id__in=self.accepted[-8:], status__in=["new", "partial_filled"]):
             change = CancelOrder(order.id) if rng.random() < 0.6 else ReduceOrder(order.id, Decimal("0.0001"))
             submissions.append(Submission(order.user_id, change))
         for submission, result in zip(submissions, orders.submit(submissions, now=utc_now()), strict=True):
             if isinstance(submission.request, PlaceOrder) and not isinstance(result, DomainError):
                 self.accepted.append(result.id)
+
+    def _apart(self) -> None:
+        """Do now and then what has a transaction of its own."""
+        chance, now = self.rng.random(), utc_now()
+        if chance < 0.1:
+            cancel_all.of_trader(self.rng.choice(self.owners), now=now)
+        elif chance < 0.15:
+            cancel_all.by_operator("BTCUSDT", now=now)
+        elif chance < 0.3:
+            mark_price.publish([MarkPrice("BTCUSDT", Decimal(50_000 + self.rng.randint(-15, 15)))], now=now)
 
 
 def test_many_threads_fight_for_the_same_traders_and_the_books_stay_clean(scratch: Scratch) -> None:

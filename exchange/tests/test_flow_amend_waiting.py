@@ -7,6 +7,7 @@ import pytest
 
 from exchange.kernel.clock import utc_now
 from marketdata.models import Instrument, InstrumentStatus
+from matching_worker import shard
 from risk.services.checks import BelowMinimumNotionalError, InsufficientFundsError, PriceOutsideBandError
 from trading import audit, errors
 from trading.models import Command, Order
@@ -238,6 +239,24 @@ def test_a_post_only_amend_that_would_trade_is_refused_with_its_reason(traders) 
 
     assert (fresh(order).amend_refusal, fresh(order).price) == ("POST_ONLY_WOULD_TAKE", Decimal(49000))
     assert alice.balances("USDT")["order_hold"] == Decimal("490.098")
+
+
+def test_an_order_that_the_engine_rejects_gives_back_what_an_amend_behind_it_holds(
+    traders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = traders
+    monkeypatch.setattr(shard, "SETTLE_MAX", 1)  # the order and its amend in settlements of their own
+    place(bob.id, limit("BTCUSDT", "sell", "0.0100", "50000"))
+    before = alice.balances("USDT")
+    [order] = place(alice.id, _order("limit", "buy", price="50000", post_only=True))
+    _amend(alice.id, order, quantity="0.0300")
+
+    run_worker_once()
+
+    order = fresh(order)
+    assert (order.status, order.reason, order.amend_refusal) == ("rejected", "POST_ONLY_WOULD_TAKE", "UNKNOWN_ORDER")
+    assert (order.hold_remaining, order.amend_hold, order.amend_requested_at) == (0, 0, None)
+    assert alice.balances("USDT") == before
 
 
 def test_an_amend_on_its_way_when_the_halt_comes_is_refused_with_its_reason(traders) -> None:

@@ -1,5 +1,6 @@
 """Every order type down the whole road: what it holds, what it does, what is left, to the last quantum."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -201,6 +202,49 @@ def test_a_gtd_order_ends_when_it_says_and_a_day_order_with_the_day(traders) -> 
     run_worker_once()
     assert fresh(day).status == "expired"
     assert alice.balances("USDT") == before
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        _order("stop", "buy", "0.0100", stop_price="51000"),
+        _order("take_profit", "buy", "0.0100", stop_price="49000"),
+        _order("trailing_stop", "buy", "0.0100", callback_rate="0.02"),
+    ],
+    ids=lambda request: request.type,
+)
+def test_an_order_that_waits_for_the_market_may_stop_waiting(traders, request_: PlaceOrder) -> None:
+    alice, _ = traders
+    before, now = alice.balances("USDT"), utc_now()
+    ends = now + timedelta(hours=1)
+    terms = ({"time_in_force": "gtd", "expires_at": ends}, {"time_in_force": "day"}, {"time_in_force": "gtc"})
+    gtd, day, gtc = place(alice.id, *(replace(request_, **words) for words in terms))
+    run_worker_once()
+    assert {fresh(order).status for order in (gtd, day, gtc)} == {"untriggered"}
+
+    midnight = fresh(day).expires_at
+    assert midnight is not None
+    expiry.tell_time(0, now=max(ends, midnight) + timedelta(seconds=1))
+    run_worker_once()
+
+    assert [(fresh(order).status, fresh(order).reason) for order in (gtd, day)] == [("expired", "EXPIRED")] * 2
+    assert fresh(gtc).status == "untriggered"
+    orders.cancel(alice.id, [gtc.id], now=utc_now())
+    run_worker_once()
+    assert alice.balances("USDT") == before
+
+
+@pytest.mark.parametrize(("time_in_force", "filled"), [("fok", "0"), ("gtc", "0.0050"), ("day", "0.0050")])
+def test_what_a_stop_does_when_it_wakes_it_does_at_once(traders, time_in_force: str, filled: str) -> None:
+    alice, bob = traders
+    [stop] = place(alice.id, _order("stop", "buy", "0.0100", stop_price="51000", time_in_force=time_in_force))
+    place(bob.id, limit("BTCUSDT", "sell", "0.0060", "51000"))
+    place(bob.id, limit("BTCUSDT", "buy", "0.0010", "51000"))
+
+    run_worker_once()
+
+    assert (fresh(stop).status, fresh(stop).filled_quantity) == ("cancelled", Decimal(filled))
+    assert fresh(stop).reason == ("FOK_UNFILLED" if time_in_force == "fok" else "IOC_REMAINDER")
 
 
 @pytest.mark.parametrize(

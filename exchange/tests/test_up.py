@@ -23,6 +23,7 @@ from exchange.embedded import addresses, folder, process
 from exchange.management import children
 from exchange.management.children import Place
 from exchange.management.commands import up
+from ledger.services import grants
 
 ROOT = folder.DEFAULT.parent
 MANAGE = [sys.executable, str(ROOT / "manage.py")]
@@ -133,6 +134,12 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def _reconciled(instance: Instance) -> bool:
+    """Tell whether the reconciler has looked lately, has caught up, and everything agrees."""
+    found = json.loads(command("status", "--json", "--data-dir", str(instance.data_dir)).out)["reconciliation"]
+    return found is not None and found["seconds_ago"] is not None and found["seconds_ago"] < 10 and not found["breaks"]
+
+
 def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_anything(instance: Instance) -> None:
     instance.wait_ready()
     text = instance.text()
@@ -148,10 +155,11 @@ def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_an
     found = command("status", "--json", "--data-dir", str(instance.data_dir))
     state = json.loads(found.out)
     names = [child["name"] for child in state["processes"]]
-    assert names == ["postgres", "redis", "web", "worker", "celery", "beat", "makers"]
+    assert names == ["postgres", "redis", "web", "worker", "celery", "beat", "reconciler", "makers"]
     assert wait(lambda: command("status", "--data-dir", str(instance.data_dir)).code == 0, 20)
 
     assert wait(lambda: instance.get("/api/v1/trades/BTCUSDT?limit=1")["data"], 60), "the demo makers do not trade"
+    assert wait(lambda: _reconciled(instance), 60), "the reconciler does not look, or finds breaks"
 
     pids = instance.children()
     began = time.monotonic()
@@ -332,6 +340,23 @@ def test_without_debug_the_development_secret_is_refused(settings, data_dir: Pat
 
     with pytest.raises(CommandError, match="set a secret of your own"):
         up._check_settings(Place(data_dir, "127.0.0.1", 8000), OPTIONS)
+
+
+def test_without_debug_the_development_key_for_reserves_is_refused(settings, data_dir: Path) -> None:
+    settings.DEMO, settings.DEBUG = False, False
+    (data_dir / "reserves_key").write_text(settings.RESERVES_SIGNING_KEY)
+
+    with pytest.raises(CommandError, match="set a key of your own"):
+        up._check_settings(Place(data_dir, "127.0.0.1", 8000), OPTIONS)
+
+
+def test_the_signing_key_goes_to_the_back_office_alone(monkeypatch, data_dir: Path) -> None:
+    monkeypatch.setenv("RESERVES_SIGNING_KEY", "ab" * 32)
+    place = Place(data_dir, "127.0.0.1", 8000)
+
+    holders = {role for role in grants.ROLES if "RESERVES_SIGNING_KEY" in children._environment(place, role)}
+
+    assert holders == {grants.BACK_OFFICE_ROLE}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

@@ -57,6 +57,11 @@ _JSON: Final = ("lines", "accounts", "balance_sheet_ms", "user_ms", "trial_balan
 
 # --- Making the books -----------------------------------------------------------------------------
 
+ASSETS: Final = """
+INSERT INTO ledger_asset (code, name, decimals, kind)
+VALUES ('USDT', 'Tether', 6, 'CRYPTO'), ('BTC', 'Bitcoin', 8, 'CRYPTO')
+"""
+
 
 def _make(lines: int, accounts: int, console: Console) -> float:
     """Load books of the size asked for, unless the database has some; return the seconds it took."""
@@ -72,21 +77,13 @@ def _make(lines: int, accounts: int, console: Console) -> float:
     books = Books(lines, accounts)
     with connection.cursor() as cursor, _bar(console) as bar:
         cursor.execute("SET session_replication_role = replica")
-        cursor.execute(
-            "INSERT INTO ledger_asset (code, name, decimals, kind)"
-            " VALUES ('USDT', 'Tether', 6, 'CRYPTO'), ('BTC', 'Bitcoin', 8, 'CRYPTO')"
-        )
+        cursor.execute(ASSETS)
         rebuilt = _without_indexes(cursor)
         task = bar.add_task("lines", total=lines)
         for chunk in books.chunks():
-            _copy(cursor, "ledger_line (entry_id, n, account_id, amount, balance_after)", chunk.lines)
-            _copy(
-                cursor,
-                "ledger_entry (id, kind, key, effective_at, late, recorded_at, trace, reverses, transaction_id, hash)",
-                chunk.entries,
-            )
+            load(cursor, chunk)
             bar.advance(task, chunk.line_count)
-        _finish(cursor, books)
+        finish(cursor, books)
         task = bar.add_task("indexes", total=len(rebuilt) + 1)
         for statement in rebuilt:
             cursor.execute(statement)
@@ -102,6 +99,13 @@ def _bar(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
     )
+
+
+def load(cursor: Any, chunk: Any) -> None:
+    """Load a chunk of the books; the caller has switched the triggers off."""
+    _copy(cursor, "ledger_line (entry_id, n, account_id, amount, balance_after)", chunk.lines)
+    columns = "id, kind, key, effective_at, late, recorded_at, trace, reverses, transaction_id, hash"
+    _copy(cursor, f"ledger_entry ({columns})", chunk.entries)
 
 
 def _copy(cursor: Any, target: str, rows: str) -> None:
@@ -129,7 +133,7 @@ def _without_indexes(cursor: Any) -> list[str]:
     return statements
 
 
-def _finish(cursor: Any, books: Any) -> None:
+def finish(cursor: Any, books: Any) -> None:
     """Load the accounts with their last balances, and move the head."""
     from ledger.benchmarks.generated import columns
 

@@ -1,34 +1,18 @@
-from django.db import connection
-from structlog.testing import capture_logs
+"""Background work is scheduled under the names that its tasks have."""
 
-from ledger import audit
-from ledger.tasks import audit_books
-
-
-def test_the_nightly_audit_says_that_the_books_are_whole(customer) -> None:
-    customer("alice", USDT=100)
-
-    with capture_logs() as logs:
-        audit_books(argument_of_a_newer_release=1)
-
-    assert audit_books.name == "ledger.tasks.audit_books"
-    assert logs == [{"event": "books_whole", "invariants": len(audit.CHECKS), "log_level": "info"}]
+from exchange.celery import app
+from ledger.reconciliation import alerts, checks, runner
 
 
-def test_the_nightly_audit_names_what_is_broken(customer) -> None:
-    customer("alice", USDT=100)
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute("UPDATE ledger_head SET entry_id = 9")
+def test_every_scheduled_task_of_the_ledger_exists() -> None:
+    scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
 
-    with capture_logs() as logs:
-        audit_books()
+    assert {runner.TASK} <= scheduled
+    assert {runner.TASK, alerts.MAIL_TASK} <= set(app.tasks)
 
-    assert logs == [
-        {
-            "event": "books_broken",
-            "invariant": "the head is the last entry",
-            "detail": "head at 9, last entry 1",
-            "log_level": "critical",
-        }
-    ]
+
+def test_the_full_pass_is_nightly() -> None:
+    [entry] = [entry for entry in app.conf.beat_schedule.values() if entry["task"] == runner.TASK]
+
+    assert (entry["schedule"].hour, len(entry["schedule"].minute)) == ({3}, 1)
+    assert checks.NIGHTLY_SECONDS > 24 * 3600

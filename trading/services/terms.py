@@ -30,12 +30,16 @@ ICEBERG_PARTS_MAX = 1000
 
 
 def times_allowed(order_type: str) -> tuple[TimeInForce, ...]:
-    """Return the times in force that go with a type; the first is what an order has that names none."""
+    """Return the times in force that go with a type; the first is what an order has that names none.
+
+    Of an order that waits for a price and then takes the market's, gtd and day end the waiting. What it does when it
+    wakes it does at once, whole with fok, as far as it gets with all others.
+    """
     if order_type in LIMIT_TYPES:
         return tuple(TimeInForce)
     if order_type == OrderType.MARKET:
         return (TimeInForce.IOC, TimeInForce.FOK)
-    return (TimeInForce.IOC,)
+    return (TimeInForce.IOC, TimeInForce.GTC, TimeInForce.FOK, TimeInForce.GTD, TimeInForce.DAY)
 
 
 def check(request: PlaceOrder, spec: InstrumentSpec, *, now: datetime) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from exchange.embedded import folder
 from exchange.kernel.clock import utc_now
 from exchange.management import health
-from exchange.management.health import Report
+from exchange.management.health import Reconciliation, Report
 
 
 class Command(BaseCommand):
@@ -41,6 +41,14 @@ def _mark(*, ok: bool) -> str:
     return "[green]ok[/]" if ok else "[bold red]down[/]"
 
 
+def _reconciled(found: Reconciliation) -> str:
+    """Write in one line what reconciliation has found."""
+    looked = "never looked" if found.seconds_ago is None else f"looked {found.seconds_ago} s ago"
+    complete = f"in full at {found.last_full_at}" if found.last_full_at else "never in full"
+    breaks = f"[bold red]{found.breaks:,} breaks not resolved[/]" if found.breaks else "[green]no breaks[/]"
+    return f"reconciliation: {breaks}, {looked}, {found.behind:,} behind, {complete}"
+
+
 def _show(found: Report, console: Console) -> None:
     """Draw the report as tables."""
     where = f"{found.url} (process {found.pid}, {found.uptime_seconds} s)" if found.running else "not running"
@@ -64,4 +72,6 @@ def _show(found: Report, console: Console) -> None:
                 str(shard.shard), _mark(ok=shard.worker_alive), *(f"{n:,}" for n in numbers), shard.settled_at or "-"
             )
         console.print(table)
+    if found.reconciliation:
+        console.print(_reconciled(found.reconciliation), soft_wrap=True)
     console.print(", ".join(f"{name} {version}" for name, version in found.versions.items()), soft_wrap=True)
