@@ -14,7 +14,10 @@ from django.db import transaction
 from exchange.demo import catalogue
 from exchange.demo.catalogue import DemoInstrument, DemoUser
 from exchange.kernel.errors import DomainError, gettext_noop, require
+from ledger.access import Role
 from ledger.models import Asset, TransferRoute, WithdrawalAddress, WithdrawalLimit
+from ledger.reserves import publishing
+from ledger.reserves.models import Publication
 from ledger.services import accounts, roles, transfers
 from ledger.transfers import custody
 from marketdata.models import Instrument
@@ -57,6 +60,7 @@ def seed(*, now: datetime) -> list[Login]:
     _seed_makers(owner_ids, now=now)
     _seed_transfers(owner_ids, now=now)
     _seed_funds(owner_ids, now=now)
+    _seed_reserves(owner_ids, now=now)
     return logins()
 
 
@@ -180,3 +184,11 @@ def _seed_funds(owner_ids: dict[str, int], *, now: datetime) -> None:
         ],
         now=now,
     )
+
+
+def _seed_reserves(owner_ids: dict[str, int], *, now: datetime) -> None:
+    """Publish a first proof of reserves, on behalf of the approver; later ones are made by hand."""
+    if settings.RESERVES_PUBLISHING and not Publication.objects.exists():
+        author = next(user.username for user in catalogue.USERS if user.finance_role == Role.APPROVER)
+        request = Publication.objects.create(requested_by_id=owner_ids[author], requested_at=now)
+        publishing.publish(request.pk, now=now)

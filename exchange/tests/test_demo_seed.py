@@ -10,6 +10,8 @@ from exchange.kernel.errors import InvariantViolationError
 from ledger import access
 from ledger.access import RIGHTS, Right, Role
 from ledger.models import Asset, DepositNotice
+from ledger.reserves import proofs, verify
+from ledger.reserves.models import Publication
 from ledger.services import accounts
 from ledger.services.accounts import AccountKey
 from ledger.transfers import addresses, custody, terms
@@ -136,3 +138,12 @@ def test_a_real_user_of_a_demo_name_is_not_taken_over() -> None:
         seed.seed(now=utc_now())
 
     assert Asset.objects.filter(code="2330").count() == 0
+
+
+def test_the_demo_begins_with_one_proof_of_reserves_that_its_traders_can_check() -> None:
+    seed.seed(now=utc_now())
+    seed.seed(now=utc_now())
+
+    publication = Publication.objects.get()
+    said = list(verify.steps(proofs.proof(publication.pk, user_id("alice"))))
+    assert said[-1].startswith("USDT: your 500000.000000 are in the ")
