@@ -46,6 +46,12 @@ CHECKS: dict[str, str] = {
                      sum(amount) OVER (PARTITION BY account_id ORDER BY entry_id, n ROWS UNBOUNDED PRECEDING) AS total
               FROM ledger_line) l
         WHERE balance_after <> total""",
+    "accounts know their last change": """
+        SELECT 'account ' || a.id || ' names entry ' || a.last_entry_id || ', its lines ' || coalesce(l.last, 0)
+        FROM ledger_account a
+        LEFT JOIN (SELECT account_id, max(entry_id) AS last FROM ledger_line GROUP BY account_id) l
+               ON l.account_id = a.id
+        WHERE a.last_entry_id <> coalesce(l.last, 0)""",
     "no account ever passed its bound": """
         SELECT 'line ' || l.entry_id || '.' || l.n || ' left account ' || a.id || ' at ' || l.balance_after
         FROM ledger_line l JOIN ledger_account a ON a.id = l.account_id
@@ -111,6 +117,31 @@ CHECKS: dict[str, str] = {
             FULL JOIN (SELECT * FROM ledger_line WHERE entry_id = e.reverses) o ON o.n = r.n
             WHERE r.account_id IS DISTINCT FROM o.account_id OR r.amount IS DISTINCT FROM -o.amount) l
         WHERE e.reverses IS NOT NULL""",
+    "kept totals follow from the lines": """
+        SELECT 'total of ' || coalesce(x.code, t.code) || ' ' || coalesce(x.asset, t.asset) || ' after entry '
+               || coalesce(x.entry_id, t.entry_id) || ' is ' || coalesce(t.balance, 0) || ', its lines '
+               || coalesce(x.balance, 0)
+        FROM (
+            WITH edge AS (
+                SELECT entry_id, row_number() OVER (ORDER BY entry_id) AS k
+                FROM (SELECT DISTINCT entry_id FROM ledger_total) d
+            ), edges AS (
+                SELECT array_agg(entry_id ORDER BY entry_id) AS ids FROM edge
+            ), moved AS (
+                SELECT width_bucket(l.entry_id - 1, e.ids) + 1 AS k, a.code, a.asset, a.sub, sum(l.amount) AS amount
+                FROM ledger_line l JOIN ledger_account a ON a.id = l.account_id CROSS JOIN edges e
+                WHERE l.entry_id <= e.ids[cardinality(e.ids)]
+                GROUP BY 1, 2, 3, 4
+            )
+            SELECT e.entry_id, p.code, p.asset, p.sub,
+                   sum(coalesce(m.amount, 0)) OVER (PARTITION BY p.code, p.asset, p.sub ORDER BY e.k) AS balance
+            FROM edge e
+            CROSS JOIN (SELECT DISTINCT code, asset, sub FROM moved) p
+            LEFT JOIN moved m ON m.k = e.k AND m.code = p.code AND m.asset = p.asset AND m.sub = p.sub
+        ) x
+        FULL JOIN ledger_total t
+               ON t.entry_id = x.entry_id AND t.code = x.code AND t.asset = x.asset AND t.sub = x.sub
+        WHERE coalesce(t.balance, 0) <> coalesce(x.balance, 0)""",
     "every key posted once": """
         SELECT 'key ' || key || ' posted ' || count(*) || ' times'
         FROM ledger_entry GROUP BY key HAVING count(*) > 1""",
