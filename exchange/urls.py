@@ -42,8 +42,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/asyncapi", docs.asyncapi, name="asyncapi"),
     path("api/v1/", include("exchange.users.urls")),
     path("api/v1/", include("trading.urls")),
+    path("api/v1/", include("ledger.transfers.api.urls")),
+    path("api/v1/", include("ledger.reserves.api_urls")),
     path("api/v1/", include("ledger.api.urls")),
     path("api/v1/", include("marketdata.urls")),
     re_path(r"^api/", handlers.no_such_call),
+    path("", include("ledger.reserves.urls")),
     path("", include("exchange.web.urls")),
 ]

@@ -8,7 +8,7 @@ from typing import Any, cast
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
@@ -17,12 +17,18 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
+from exchange.kernel.clock import utc_now
 from exchange.kernel.money import plain
 from ledger import access, selectors
 from ledger.access import Right
+from ledger.admin_keyset import KeysetList
+from ledger.chart import Face
+from ledger.controls import entry_views
 from ledger.models import Account, Asset, DepositNotice, JournalEntry
 from ledger.posting_rules import EventKind
 from ledger.selectors import JournalLine
+from ledger.services import finance_log
+from ledger.transfers import admin as _transfers  # noqa: F401 -- registers custody accounts, routes, tiers, limits
 
 COUNTED_MAX = 10_000
 """Filtered lists are counted up to here; whole tables beyond it are estimated."""
@@ -113,6 +119,21 @@ class KindFilter(admin.SimpleListFilter):
         return queryset.filter(kind=self.value()) if self.value() else queryset
 
 
+class FaceFilter(admin.SimpleListFilter):
+    """By face: the faces come from the chart, not from a scan of the accounts."""
+
+    title = _("face")
+    parameter_name = "face"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return every face."""
+        return [(face.value, face.value) for face in Face]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        """Narrow to the chosen face."""
+        return queryset.filter(face=self.value()) if self.value() else queryset
+
+
 @admin.register(Asset)
 class AssetAdmin(ModelAdmin):
     """Assets. The database keeps code and decimals of one that has accounts."""
@@ -134,17 +155,15 @@ class AssetAdmin(ModelAdmin):
 
 
 @admin.register(Account)
-class AccountAdmin(SeenByFinance, ReadOnly, ModelAdmin):
+class AccountAdmin(KeysetList, SeenByFinance, ReadOnly, ModelAdmin):
     """Ledger accounts with their balances and newest lines."""
 
     list_display = ("id", "owner", "code", "asset", "sub", "amount")
     list_select_related = ("asset",)
-    list_filter = ("code", "face", "asset")
+    list_filter = ("code", FaceFilter, "asset")
     search_fields = ("id",)
     search_help_text = _("User id")
     ordering = ("-id",)
-    paginator = EstimatedPaginator
-    show_full_result_count = False
     fields = ("id", "owner", "code", "asset", "sub", "face", "amount", "newest_lines")
     readonly_fields = fields
 
@@ -160,7 +179,7 @@ class AccountAdmin(SeenByFinance, ReadOnly, ModelAdmin):
         """Name the owner."""
         return gettext("platform") if account.owner_id is None else str(account.owner_id)
 
-    @admin.display(description=_("balance"), ordering="balance")
+    @admin.display(description=_("balance"))
     def amount(self, account: Account) -> str:
         """Write the balance without trailing zeros."""
         return plain(account.balance)
@@ -174,7 +193,7 @@ class AccountAdmin(SeenByFinance, ReadOnly, ModelAdmin):
 
 
 @admin.register(JournalEntry)
-class JournalEntryAdmin(SeenByFinance, ReadOnly, ModelAdmin):
+class JournalEntryAdmin(KeysetList, SeenByFinance, ReadOnly, ModelAdmin):
     """Entries, newest first, with their lines in both views. Corrected by reversal, never by edit."""
 
     list_display = ("id", "kind", "key", "happened", "recorded", "lateness", "trace")
@@ -182,11 +201,21 @@ class JournalEntryAdmin(SeenByFinance, ReadOnly, ModelAdmin):
     search_fields = ("key",)
     search_help_text = _("Entry number, key or trace id")
     ordering = ("-id",)
-    paginator = EstimatedPaginator
-    show_full_result_count = False
-    sortable_by = ("id",)
     fields = ("id", "kind", "key", "happened", "recorded", "lateness", "trace", "reverses", "chain", "lines")
     readonly_fields = fields
+    change_form_outer_after_template = "ledger/controls/entry.html"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the entry, and below it what was said of it and may be done to it; the visit is logged."""
+        entry_id = _digits(object_id)
+        if entry_id is None:
+            return super().change_view(request, object_id, form_url, extra_context)
+        if self.has_view_permission(request):
+            finance_log.record_request(request, "journal_entry.view", subject=str(entry_id), now=utc_now())
+        controls = entry_views.controls_of(request, entry_id)
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **controls})
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """Find by number, key or trace id, each through its index."""
@@ -231,16 +260,16 @@ class JournalEntryAdmin(SeenByFinance, ReadOnly, ModelAdmin):
 
 @admin.register(DepositNotice)
 class DepositNoticeAdmin(SeenByFinance, ReadOnly, ModelAdmin):
-    """Deposits that were credited, newest first."""
+    """Deposits, newest first; the finance pages have the decisions."""
 
-    list_display = ("id", "owner", "money", "key", "note", "created_at", "journal_entry")
-    list_filter = ("amount_currency",)
+    list_display = ("id", "owner", "money", "state", "source", "key", "note", "created_at", "journal_entry")
+    list_filter = ("state", "source", "amount_currency")
     list_select_related = ("owner",)
     search_fields = ("=key", "=owner__username")
     ordering = ("-id",)
     paginator = EstimatedPaginator
     show_full_result_count = False
-    fields = ("id", "owner", "money", "key", "note", "created_at", "journal_entry")
+    fields = ("id", "owner", "money", "state", "source", "key", "note", "created_at", "journal_entry")
     readonly_fields = fields
 
     @admin.display(description=_("amount"), ordering="amount")
@@ -249,7 +278,9 @@ class DepositNoticeAdmin(SeenByFinance, ReadOnly, ModelAdmin):
         return f"{plain(notice.amount.amount)} {notice.amount.currency.code}"
 
     @admin.display(description=_("journal entry"))
-    def journal_entry(self, notice: DepositNotice) -> SafeString:
-        """Lead to the entry."""
+    def journal_entry(self, notice: DepositNotice) -> SafeString | str:
+        """Lead to the entry; there is none before the credit."""
+        if notice.entry_id is None:
+            return ""
         url = reverse("admin:ledger_journalentry_change", args=[notice.entry_id])
         return format_html('<a href="{}">#{}</a>', url, notice.entry_id)

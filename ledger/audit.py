@@ -46,6 +46,12 @@ CHECKS: dict[str, str] = {
                      sum(amount) OVER (PARTITION BY account_id ORDER BY entry_id, n ROWS UNBOUNDED PRECEDING) AS total
               FROM ledger_line) l
         WHERE balance_after <> total""",
+    "accounts know their last change": """
+        SELECT 'account ' || a.id || ' names entry ' || a.last_entry_id || ', its lines ' || coalesce(l.last, 0)
+        FROM ledger_account a
+        LEFT JOIN (SELECT account_id, max(entry_id) AS last FROM ledger_line GROUP BY account_id) l
+               ON l.account_id = a.id
+        WHERE a.last_entry_id <> coalesce(l.last, 0)""",
     "no account ever passed its bound": """
         SELECT 'line ' || l.entry_id || '.' || l.n || ' left account ' || a.id || ' at ' || l.balance_after
         FROM ledger_line l JOIN ledger_account a ON a.id = l.account_id
@@ -111,6 +117,31 @@ CHECKS: dict[str, str] = {
             FULL JOIN (SELECT * FROM ledger_line WHERE entry_id = e.reverses) o ON o.n = r.n
             WHERE r.account_id IS DISTINCT FROM o.account_id OR r.amount IS DISTINCT FROM -o.amount) l
         WHERE e.reverses IS NOT NULL""",
+    "kept totals follow from the lines": """
+        SELECT 'total of ' || coalesce(x.code, t.code) || ' ' || coalesce(x.asset, t.asset) || ' after entry '
+               || coalesce(x.entry_id, t.entry_id) || ' is ' || coalesce(t.balance, 0) || ', its lines '
+               || coalesce(x.balance, 0)
+        FROM (
+            WITH edge AS (
+                SELECT entry_id, row_number() OVER (ORDER BY entry_id) AS k
+                FROM (SELECT DISTINCT entry_id FROM ledger_total) d
+            ), edges AS (
+                SELECT array_agg(entry_id ORDER BY entry_id) AS ids FROM edge
+            ), moved AS (
+                SELECT width_bucket(l.entry_id - 1, e.ids) + 1 AS k, a.code, a.asset, a.sub, sum(l.amount) AS amount
+                FROM ledger_line l JOIN ledger_account a ON a.id = l.account_id CROSS JOIN edges e
+                WHERE l.entry_id <= e.ids[cardinality(e.ids)]
+                GROUP BY 1, 2, 3, 4
+            )
+            SELECT e.entry_id, p.code, p.asset, p.sub,
+                   sum(coalesce(m.amount, 0)) OVER (PARTITION BY p.code, p.asset, p.sub ORDER BY e.k) AS balance
+            FROM edge e
+            CROSS JOIN (SELECT DISTINCT code, asset, sub FROM moved) p
+            LEFT JOIN moved m ON m.k = e.k AND m.code = p.code AND m.asset = p.asset AND m.sub = p.sub
+        ) x
+        FULL JOIN ledger_total t
+               ON t.entry_id = x.entry_id AND t.code = x.code AND t.asset = x.asset AND t.sub = x.sub
+        WHERE coalesce(t.balance, 0) <> coalesce(x.balance, 0)""",
     "every key posted once": """
         SELECT 'key ' || key || ' posted ' || count(*) || ' times'
         FROM ledger_entry GROUP BY key HAVING count(*) > 1""",
@@ -132,6 +163,28 @@ CHECKS: dict[str, str] = {
         LEFT JOIN ledger_account a ON a.id = l.account_id AND a.code = '3010' AND a.owner_id = d.owner_id
                                   AND a.asset = d.amount_currency
         GROUP BY d.id, d.key, d.state HAVING count(a.id) <> CASE d.state WHEN 'CREDITED' THEN 1 ELSE 0 END""",
+    "the newest proof of reserves says what the books say": """
+        SELECT 'publication ' || p.id || ' says ' || coalesce(f.asset, '?') || ' is owed ' || coalesce(f.total, 0)
+               || ', held ' || coalesce(f.custody_total, 0) || '; the books ' || coalesce(f.asset_in_books, '?') || ' '
+               || coalesce(f.owed, 0) || ' and ' || coalesce(f.held, 0)
+        FROM (SELECT id, entry_id, statement::jsonb AS said FROM ledger_publication
+              WHERE state = 'PUBLISHED' ORDER BY id DESC LIMIT 1) p
+        CROSS JOIN LATERAL (
+            SELECT t.asset, t.total, t.custody_total, b.asset AS asset_in_books, b.owed, b.held
+            FROM jsonb_to_recordset(p.said -> 'assets') AS t (asset text, total numeric, custody_total numeric)
+            FULL JOIN (
+                SELECT a.asset,
+                       sum(l.balance_after * 10::numeric ^ s.decimals) FILTER (WHERE a.code <> '1110') AS owed,
+                       sum(l.balance_after * 10::numeric ^ s.decimals) FILTER (WHERE a.code = '1110') AS held
+                FROM ledger_account a JOIN ledger_asset s ON s.code = a.asset
+                JOIN LATERAL (SELECT balance_after FROM ledger_line
+                              WHERE account_id = a.id AND entry_id <= p.entry_id
+                              ORDER BY entry_id DESC, n DESC LIMIT 1) l ON l.balance_after <> 0
+                WHERE a.code IN ('1010', '1020', '1030', '1040', '1110')
+                GROUP BY a.asset
+            ) b ON b.asset = t.asset
+        ) f
+        WHERE coalesce(f.total, 0) <> coalesce(f.owed, 0) OR coalesce(f.custody_total, 0) <> coalesce(f.held, 0)""",
 }
 
 

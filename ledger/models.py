@@ -21,6 +21,7 @@ from ledger.reconciliation.models import (
     HashCheckpoint,
     ReconciliationRun,
 )
+from ledger.reserves import models as reserves_models  # noqa: F401 -- publications are models of this app
 from ledger.transfers.models import (
     AccountProfile,
     CustodyAccount,

@@ -10,7 +10,8 @@ from celery import shared_task
 from exchange.kernel.clock import utc_now
 from ledger.reconciliation import alerts, runner
 from ledger.reconciliation.models import RunKind
-from ledger.services import back_office, periods, proposals
+from ledger.reserves import publishing
+from ledger.services import back_office, periods, proposals, totals
 from ledger.transfers import crediting, notices, payouts
 
 logger = structlog.get_logger(__name__)
@@ -44,6 +45,8 @@ WORK: dict[str, Callable[[datetime], int]] = {
     "withdrawals_released": payouts.release,
     "deposits_credited": crediting.credit,
     "deposits_received": crediting.receive,
+    "reserves": publishing.carry_out,
+    "totals": lambda _now: totals.keep(),
 }
 """What the back office does for others, by name: each finds what is decided and not done, does it, and counts it.
 

@@ -1,14 +1,17 @@
 """Addresses of the finance pages, under /admin/finance/."""
 
-from django.urls import path
+from django.urls import include, path
 
 from ledger import views_statements as statements
 from ledger.exports import views as exports
 from ledger.reconciliation import views as reconciliation
+from ledger.reserves import views as reserves
 
 app_name = "finance"
 
 urlpatterns = [
+    path("", include("ledger.controls.urls")),
+    path("", include("ledger.transfers.pages.urls")),
     path("reconciliation", reconciliation.overview, name="reconciliation"),
     path("reconciliation/run", reconciliation.run, name="reconciliation_run"),
     path("breaks", reconciliation.listed, name="breaks"),
@@ -26,4 +29,6 @@ urlpatterns = [
     path("statements/<slug:name>.<slug:ending>", statements.export, name="export"),
     path("export", exports.page, name="export_journal"),
     path("export/file", exports.download, name="export_journal_file"),
+    path("reserves", reserves.requests, name="reserves"),
+    path("reserves/publish", reserves.publish, name="publish_reserves"),
 ]

@@ -67,6 +67,17 @@ class AmountField(serializers.Field[Any, Any, Any, Any]):
         return value
 
 
+@extend_schema_field({"type": "string", "pattern": AMOUNT_PATTERN, "description": "Above zero."})
+class DecimalAmountField(AmountField):
+    """An amount of an asset above zero: a decimal string, and only that."""
+
+    def to_internal_value(self, data: Any) -> Decimal:  # type: ignore[override]  # a field may read another type
+        """Check the form; a JSON number is refused."""
+        if not isinstance(data, str):
+            self.fail("form")
+        return Decimal(super().to_internal_value(data))
+
+
 @extend_schema_field(DECIMAL_STRING)
 class DecimalStringField(serializers.Field[Any, Any, Any, Any]):
     """An amount of an asset in an answer: a decimal string, without exponent."""

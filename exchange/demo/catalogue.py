@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ledger.access import Role
+from ledger.transfers.models import CustodyKind, Network
 
 DEMO_PASSWORD = "let-me-trade-2330"  # noqa: S105 -- shown to everyone; demo users can sign in with DEMO on only
 MAKER_TIER = "MARKET_MAKER"
@@ -31,6 +32,23 @@ class DemoInstrument(NamedTuple):
     min_notional: Decimal
     reference_price: Decimal
     minor_unit_decimals: int | None = None
+
+
+class DemoRoute(NamedTuple):
+    """A way on which a demo asset comes in and leaves, and the custody account at its end.
+
+    `per_day` is what the standard tier may withdraw in 24 hours; thirty days allow ten times as much.
+    """
+
+    asset: str
+    network: Network
+    kind: CustodyKind
+    name: str
+    address: str
+    fee: Decimal
+    minimum: Decimal
+    per_day: Decimal
+    confirmations: int = 0
 
 
 class DemoUser(NamedTuple):
@@ -62,6 +80,80 @@ INSTRUMENTS = (
     ),
     DemoInstrument("AAPL", "Apple", "AAPL", "USD", Decimal("0.01"), Decimal(1), Decimal(1), Decimal(230)),
 )
+
+ROUTES = (
+    DemoRoute(
+        "TWD",
+        Network.BANK,
+        CustodyKind.BANK,
+        "Demo bank, TWD",
+        "004-0000000001",
+        Decimal(15),
+        Decimal(100),
+        Decimal(2_000_000),
+    ),
+    DemoRoute(
+        "USD",
+        Network.BANK,
+        CustodyKind.BANK,
+        "Demo bank, USD",
+        "004-0000000002",
+        Decimal(5),
+        Decimal(50),
+        Decimal(50_000),
+    ),
+    DemoRoute(
+        "USDT",
+        Network.TRON,
+        CustodyKind.WALLET,
+        "Demo wallet, Tron",
+        "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t",
+        Decimal(1),
+        Decimal(10),
+        Decimal(50_000),
+        confirmations=20,
+    ),
+    DemoRoute(
+        "BTC",
+        Network.BITCOIN,
+        CustodyKind.WALLET,
+        "Demo wallet, Bitcoin",
+        "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",
+        Decimal("0.0002"),
+        Decimal("0.001"),
+        Decimal(1),
+        confirmations=3,
+    ),
+    DemoRoute(
+        "2330",
+        Network.SECURITIES,
+        CustodyKind.BANK,
+        "Demo depository, 2330",
+        "9800-0000001",
+        Decimal(0),
+        Decimal(1),
+        Decimal(5_000),
+    ),
+    DemoRoute(
+        "AAPL",
+        Network.SECURITIES,
+        CustodyKind.BANK,
+        "Demo depository, AAPL",
+        "9800-0000002",
+        Decimal(0),
+        Decimal(1),
+        Decimal(500),
+    ),
+)
+"""The addresses are published examples; nothing of the demo's is on them."""
+
+SAVED_ADDRESSES = {
+    "alice": (("USDT", Network.TRON, "TLa2f6VPqDgRE67v1736s7bJ8Ray5wYjU7"), ("TWD", Network.BANK, "822-1234567890")),
+}
+"""Destinations that are usable at once, so that a visitor can see a withdrawal without waiting a day."""
+
+SECOND_PERSON_SHARE = Decimal("0.2")
+"""Deposits above this part of the daily limit wait for a second person."""
 
 _TRADER_FUNDS = {
     "TWD": Decimal(10_000_000),

@@ -14,12 +14,17 @@ from django.db import transaction
 from exchange.demo import catalogue
 from exchange.demo.catalogue import DemoInstrument, DemoUser
 from exchange.kernel.errors import DomainError, gettext_noop, require
-from ledger.models import Asset
+from ledger.access import Role
+from ledger.models import Asset, TransferRoute, WithdrawalAddress, WithdrawalLimit
+from ledger.reserves import publishing
+from ledger.reserves.models import Publication
 from ledger.services import accounts, roles, transfers
+from ledger.transfers import custody
 from marketdata.models import Instrument
-from risk.models import RiskTier, TraderProfile
+from risk.models import DEFAULT_TIER, RiskTier, TraderProfile
 
 CUSTODY = "demo"
+DAYS_IN_LIMIT = 10
 
 
 class DemoNameTakenError(DomainError):
@@ -53,7 +58,9 @@ def seed(*, now: datetime) -> list[Login]:
     seed_instruments(catalogue.INSTRUMENTS)
     owner_ids = _seed_users(catalogue.USERS, now=now)
     _seed_makers(owner_ids, now=now)
+    _seed_transfers(owner_ids, now=now)
     _seed_funds(owner_ids, now=now)
+    _seed_reserves(owner_ids, now=now)
     return logins()
 
 
@@ -126,6 +133,40 @@ def _seed_makers(owner_ids: dict[str, int], *, now: datetime) -> None:
             )
 
 
+def _seed_transfers(owner_ids: dict[str, int], *, now: datetime) -> None:
+    """Describe custody accounts, open routes with their limits, and save a few addresses."""
+    for route in catalogue.ROUTES:
+        custody.open_account(
+            route.asset,
+            transfers.DEFAULT_CUSTODY,
+            kind=route.kind,
+            network=route.network,
+            name=route.name,
+            address=route.address,
+            confirmations=route.confirmations,
+            second_person_above=route.per_day * catalogue.SECOND_PERSON_SHARE,
+            now=now,
+        )
+        custody.open_account(
+            route.asset, CUSTODY, kind=route.kind, network=route.network, name=f"Demo funds, {route.asset}", now=now
+        )
+        TransferRoute.objects.get_or_create(
+            asset_id=route.asset,
+            network=route.network,
+            defaults={"withdraw_fee": route.fee, "withdraw_min": route.minimum},
+        )
+        WithdrawalLimit.objects.get_or_create(
+            tier=DEFAULT_TIER,
+            asset_id=route.asset,
+            defaults={"per_day": route.per_day, "per_month": route.per_day * DAYS_IN_LIMIT},
+        )
+    for username, saved in catalogue.SAVED_ADDRESSES.items():
+        for asset, network, address in saved:
+            named = {"owner_id": owner_ids[username], "asset_id": asset, "network": network, "address": address}
+            if not WithdrawalAddress.objects.filter(**named).exists():  # one that was removed stays so
+                WithdrawalAddress.objects.create(**named, label="demo", created_at=now, usable_from=now)
+
+
 def _seed_funds(owner_ids: dict[str, int], *, now: datetime) -> None:
     """Deposit everyone's starting funds; a deposit's key keeps it from being made twice."""
     transfers.deposit(
@@ -143,3 +184,11 @@ def _seed_funds(owner_ids: dict[str, int], *, now: datetime) -> None:
         ],
         now=now,
     )
+
+
+def _seed_reserves(owner_ids: dict[str, int], *, now: datetime) -> None:
+    """Publish a first proof of reserves, on behalf of the approver; later ones are made by hand."""
+    if settings.RESERVES_PUBLISHING and not Publication.objects.exists():
+        author = next(user.username for user in catalogue.USERS if user.finance_role == Role.APPROVER)
+        request = Publication.objects.create(requested_by_id=owner_ids[author], requested_at=now)
+        publishing.publish(request.pk, now=now)

@@ -32,6 +32,7 @@ OURS = {
     "static",
     "attachments",
     "secret_key",
+    "reserves_key",
 }
 """What an exchange puts into its data folder; a folder with other things in it is somebody else's."""
 
@@ -64,7 +65,9 @@ def choose(arguments: Sequence[str]) -> None:
 def _is_ours(data_dir: Path) -> bool:
     """Tell whether a folder is empty or holds only what an exchange makes."""
     names = {path.name for path in data_dir.iterdir()}
-    return MARKER in names or all(name in OURS or name.startswith(("secret_key.", MARKER)) for name in names)
+    return MARKER in names or all(
+        name in OURS or name.startswith(("secret_key.", "reserves_key.", MARKER)) for name in names
+    )
 
 
 def prepare(data_dir: Path) -> None:

@@ -22,6 +22,8 @@ PROBE_SECONDS_MAX = 1.0
 WORKER_PORT_OFFSET = 80
 POSTGRES, REDIS, WEB, WORKER = "postgres", "redis", "web", "worker"
 CELERY, BEAT, RECONCILER, MAKERS = "celery", "beat", "reconciler", "makers"
+BACK_OFFICE_ROLE = "exchange_back_office"
+SIGNING_KEY = "RESERVES_SIGNING_KEY"
 CELERY_THREADS = 2
 CELERY_AS_ROOT = "ignore:You're running the worker with superuser privileges"
 """Celery's warning fills a screen; in production no process runs as root (exchange/deploy)."""
@@ -74,7 +76,10 @@ def _answers(host: str, port: int, path: str) -> Callable[[], bool]:
 
 
 def _environment(place: Place, role: str) -> dict[str, str]:
-    """Return a child's environment: the data folder, the ports, and the database role that narrows it."""
+    """Return a child's environment: the data folder, the ports, and the database role that narrows it.
+
+    The key that signs proofs of reserves goes to the back office alone.
+    """
     added = {
         folder.VARIABLE: str(place.data_dir),
         "EXCHANGE_PORT": str(place.port),
@@ -84,7 +89,8 @@ def _environment(place: Place, role: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": CELERY_AS_ROOT,
     }
-    return os.environ | added
+    kept = {name: value for name, value in os.environ.items() if name != SIGNING_KEY or role == BACK_OFFICE_ROLE}
+    return kept | added
 
 
 def _module(
@@ -139,7 +145,7 @@ def programs(place: Place) -> list[Child]:
         Child(
             CELERY,
             _module(
-                place, CELERY, "exchange_back_office", "celery", *celery, "worker",
+                place, CELERY, BACK_OFFICE_ROLE, "celery", *celery, "worker",
                 "--pool", "threads", "--concurrency", str(CELERY_THREADS), "--loglevel", "warning",
                 "--without-gossip", "--without-mingle", "--hostname", f"exchange-{place.port}@%h",
             ),
@@ -148,14 +154,14 @@ def programs(place: Place) -> list[Child]:
         Child(
             BEAT,
             _module(
-                place, BEAT, "exchange_back_office", "celery", *celery, "beat",
+                place, BEAT, BACK_OFFICE_ROLE, "celery", *celery, "beat",
                 "--loglevel", "warning", "--pidfile", "",
             ),
             after=WEB,
         ),
         Child(
             RECONCILER,
-            _module(place, RECONCILER, "exchange_back_office", "manage", "run_reconciler"),
+            _module(place, RECONCILER, BACK_OFFICE_ROLE, "manage", "run_reconciler"),
             after=WORKER,
         ),
     ]  # fmt: skip

@@ -253,11 +253,23 @@ UNFOLD = {
     "SITE_URL": "/",
     "SHOW_HISTORY": True,
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("img/icon.svg")}],
+    "DASHBOARD_CALLBACK": "exchange.web.office_dashboard.callback",
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": lambda request: request.user.is_superuser,
+        "navigation": "exchange.web.office_menu.navigation",
+    },
 }
 
 # --- Demo ---------------------------------------------------------------------------------------
 DEMO = False
 """Demo users, faucet and makers. Only ever true with DEBUG, and `up` then binds to loopback."""
+
+# --- Proof of reserves ----------------------------------------------------------------------------
+RESERVES_PUBLISHING = os.environ.get("EXCHANGE_RESERVES", "1") == "1"
+"""Whether this exchange publishes proofs of reserves."""
+RESERVES_SIGNING_KEY = os.environ.get("RESERVES_SIGNING_KEY", "")
+"""64 hexadecimal digits: the Ed25519 seed that statements are signed with. Only the back office's process needs it."""
 
 # --- Matching worker ----------------------------------------------------------------------------
 WAL_DIR = DATA_DIR / "wal"

@@ -1,7 +1,8 @@
-"""Development and demo: DEBUG on, loopback only, a secret made on first use and kept in the data folder."""
+"""Development and demo: DEBUG on, loopback only, secrets made on first use and kept in the data folder."""
 
 import os
 import secrets
+from collections.abc import Callable
 
 from exchange.settings.base import *  # noqa: F403 -- settings modules build on each other by design
 from exchange.settings.base import DATA_DIR
@@ -11,16 +12,16 @@ DEMO = os.environ.get("EXCHANGE_DEMO", "1") == "1"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "testserver"]
 
 
-def _kept_secret() -> str:
-    """Return this data folder's secret, made on first use, readable by its owner only."""
-    path = DATA_DIR / "secret_key"
+def _kept_secret(name: str, new: Callable[[], str]) -> str:
+    """Return a secret of this data folder, made on first use, readable by its owner only."""
+    path = DATA_DIR / name
     try:
         return path.read_text()
     except FileNotFoundError:
         DATA_DIR.mkdir(parents=True, exist_ok=True)
-        draft = DATA_DIR / f"secret_key.{os.getpid()}"
+        draft = DATA_DIR / f"{name}.{os.getpid()}"
         draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(50))
+        draft.write_text(new())
         try:
             os.link(draft, path)
         except FileExistsError:
@@ -30,4 +31,7 @@ def _kept_secret() -> str:
         return path.read_text()
 
 
-SECRET_KEY = os.environ.get("SECRET_KEY") or _kept_secret()
+SECRET_KEY = os.environ.get("SECRET_KEY") or _kept_secret("secret_key", lambda: secrets.token_urlsafe(50))
+RESERVES_SIGNING_KEY = os.environ.get("RESERVES_SIGNING_KEY") or _kept_secret(
+    "reserves_key", lambda: secrets.token_hex(32)
+)

@@ -1,11 +1,12 @@
 """Production: what is secret or site-specific comes from the environment, or nothing starts."""
 
 import os
+import re
 
 from django.core.exceptions import ImproperlyConfigured
 
 from exchange.settings.base import *  # noqa: F403 -- settings modules build on each other by design
-from exchange.settings.base import LOGGING
+from exchange.settings.base import DB_ROLE, LOGGING, RESERVES_PUBLISHING, RESERVES_SIGNING_KEY
 
 DEBUG = False
 DEMO = False
@@ -32,6 +33,14 @@ if "*" in ALLOWED_HOSTS:
     message = "ALLOWED_HOSTS must name the hosts; '*' is refused."
     raise ImproperlyConfigured(message)
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS]
+
+if RESERVES_PUBLISHING and DB_ROLE == "exchange_back_office":  # the process that signs; others need no key
+    _required("RESERVES_SIGNING_KEY")
+    if not re.fullmatch(r"[0-9a-f]{64}", RESERVES_SIGNING_KEY):
+        message = (
+            "RESERVES_SIGNING_KEY must be 64 hexadecimal digits; without proofs of reserves set EXCHANGE_RESERVES=0."
+        )
+        raise ImproperlyConfigured(message)
 
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_SSL_REDIRECT = True

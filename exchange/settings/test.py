@@ -11,6 +11,7 @@ from exchange.settings.base import *  # noqa: F403 -- the folder must be named b
 DEBUG = False
 DEMO = True
 SECRET_KEY = "only-for-tests-0123456789-0123456789-0123456789"  # noqa: S105 -- protects nothing
+RESERVES_SIGNING_KEY = "5e" * 32
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CELERY_TASK_ALWAYS_EAGER = True

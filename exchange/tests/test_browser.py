@@ -138,7 +138,7 @@ def test_the_page_is_chinese_for_a_chinese_browser(open_context) -> None:
 def test_no_page_scrolls_sideways(open_context, width) -> None:
     page = open_context(viewport={"width": width, "height": 844})
     open_demo_account(page)
-    for path in ("/", "/account", "/login", "/signup", "/trade/BTCUSDT"):
+    for path in ("/", "/account", "/login", "/signup", "/reserves", "/trade/BTCUSDT"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
     page.wait_for_selector("html[data-ready=yes]")

@@ -195,6 +195,32 @@ def test_a_change_is_pending_until_it_is_answered_and_a_refusal_snaps_back_in_wo
     open_context.faults[:] = [one for one in open_context.faults if "422" not in one and "ERR_FAILED" not in one]
 
 
+def test_a_change_that_the_engine_has_not_answered_stays_pending_until_the_order_tells(open_context) -> None:
+    page = open_context(viewport=DESKTOP)
+    open_demo_account(page)
+    open_terminal(page)
+    price = _open_order(page)
+    row = page.locator("#pane-open tbody tr")
+    path = f"/api/v1/orders/{row.get_attribute('data-id')}"
+    order = page.request.get(path).json()["data"]
+    answer = {"code": 0, "message": "amend pending", "data": order}
+    page.route(f"**{path}", lambda route: route.fulfill(status=202, json=answer))
+    figure = row.locator("td").nth(4).locator(".amend-value")
+
+    figure.click()
+    page.keyboard.type(f"{price + 5}")
+    page.keyboard.press("Enter")
+    expect(page.locator("#pane-log")).to_contain_text("amend pending")
+    expect(figure).to_have_attribute("aria-disabled", "true")
+    expect(figure).to_have_text(f"{price + 5:,}")
+    token = next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "csrftoken")
+    sent = page.request.put(path, data={"price": f"{price + 5}"}, headers={"X-CSRFToken": token})
+    assert sent.status == 200, sent.text()
+
+    expect(figure).to_have_attribute("aria-disabled", "false")
+    expect(figure).to_have_text(f"{price + 5:,}.00")
+
+
 def test_on_a_phone_a_card_of_an_order_is_changed_by_touch_in_chinese(open_context) -> None:
     page = open_context(viewport=PHONE, has_touch=True, locale="zh-TW")
     open_demo_account(page)

@@ -10,8 +10,11 @@ from exchange.kernel.errors import InvariantViolationError
 from ledger import access
 from ledger.access import RIGHTS, Right, Role
 from ledger.models import Asset, DepositNotice
+from ledger.reserves import proofs, verify
+from ledger.reserves.models import Publication
 from ledger.services import accounts
 from ledger.services.accounts import AccountKey
+from ledger.transfers import addresses, custody, terms
 from marketdata.models import Instrument
 from risk.models import TraderProfile
 
@@ -87,6 +90,18 @@ def test_seeding_twice_changes_nothing() -> None:
     assert Instrument.objects.get(symbol="AAPL").min_notional == 7
 
 
+def test_demo_assets_come_in_and_leave_and_alice_can_withdraw_at_once() -> None:
+    now = utc_now()
+    seed.seed(now=now)
+
+    routes = {route["asset"]: route for route in terms.withdrawal_routes(user_id("alice"), now=now)}
+
+    assert set(routes) == {asset.code for asset in catalogue.ASSETS}
+    assert all(route["open"] and route["left"] > route["minimum"] > route["fee"] for route in routes.values())
+    assert all(addresses.usable(user_id("alice"), row.pk, now=now) for row in addresses.book(user_id("alice")))
+    assert {position.account is None for position in custody.positions()} == {False}
+
+
 def test_makers_may_quote_all_day_and_are_labelled() -> None:
     seed.seed(now=utc_now())
 
@@ -123,3 +138,12 @@ def test_a_real_user_of_a_demo_name_is_not_taken_over() -> None:
         seed.seed(now=utc_now())
 
     assert Asset.objects.filter(code="2330").count() == 0
+
+
+def test_the_demo_begins_with_one_proof_of_reserves_that_its_traders_can_check() -> None:
+    seed.seed(now=utc_now())
+    seed.seed(now=utc_now())
+
+    publication = Publication.objects.get()
+    said = list(verify.steps(proofs.proof(publication.pk, user_id("alice"))))
+    assert said[-1].startswith("USDT: your 500000.000000 are in the ")

@@ -23,6 +23,7 @@ from exchange.embedded import addresses, folder, process
 from exchange.management import children
 from exchange.management.children import Place
 from exchange.management.commands import up
+from ledger.services import grants
 
 ROOT = folder.DEFAULT.parent
 MANAGE = [sys.executable, str(ROOT / "manage.py")]
@@ -339,6 +340,23 @@ def test_without_debug_the_development_secret_is_refused(settings, data_dir: Pat
 
     with pytest.raises(CommandError, match="set a secret of your own"):
         up._check_settings(Place(data_dir, "127.0.0.1", 8000), OPTIONS)
+
+
+def test_without_debug_the_development_key_for_reserves_is_refused(settings, data_dir: Path) -> None:
+    settings.DEMO, settings.DEBUG = False, False
+    (data_dir / "reserves_key").write_text(settings.RESERVES_SIGNING_KEY)
+
+    with pytest.raises(CommandError, match="set a key of your own"):
+        up._check_settings(Place(data_dir, "127.0.0.1", 8000), OPTIONS)
+
+
+def test_the_signing_key_goes_to_the_back_office_alone(monkeypatch, data_dir: Path) -> None:
+    monkeypatch.setenv("RESERVES_SIGNING_KEY", "ab" * 32)
+    place = Place(data_dir, "127.0.0.1", 8000)
+
+    holders = {role for role in grants.ROLES if "RESERVES_SIGNING_KEY" in children._environment(place, role)}
+
+    assert holders == {grants.BACK_OFFICE_ROLE}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

@@ -67,25 +67,15 @@ def ready(page: Page) -> None:
 
 
 def trade_a_little(page: Page) -> None:
-    """Buy at the best ask, then leave two orders in the book."""
-    ticket = page.locator("#ticket")
-    quantities = page.locator("#asks tr[data-price]")
-    quantities.last.click()
-    ticket.get_by_label("Quantity").fill("0.05")
-    page.locator("#send").click()
-    page.wait_for_selector(".toast")
-    for count, (side, position) in enumerate((("bids", 3), ("bids", 6), ("asks", 2)), start=1):
-        page.keyboard.press("Escape")
-        page.locator("#ticket input[name=side]").nth(0 if side == "bids" else 1).check()
+    """Buy at the best ask, then leave a few orders in the book, and one in the ticket."""
+    for side, position in (("asks", -1), ("bids", 3), ("bids", 6), ("asks", 2)):
+        page.locator("#ticket input[name=side]").nth(1 if (side, position) == ("asks", 2) else 0).check()
         page.locator(f"#{side} tr[data-price]").nth(position).click()
-        ticket.get_by_label("Quantity").fill("0.02")
+        page.locator("#quantity").fill("0.05" if position < 0 else "0.02")
         page.locator("#send").click()
-        page.wait_for_function(
-            "n => document.querySelectorAll('#pane-history tbody tr').length > 0 &&"
-            " document.querySelectorAll('#pane-open tbody tr, #pane-history tbody tr').length > n",
-            arg=count,
-        )
-    ticket.get_by_label("Quantity").fill("0.1")
+        page.wait_for_function("() => document.getElementById('quantity').value === ''")  # it has been accepted
+    page.wait_for_selector("#pane-open tbody tr")
+    page.locator("#quantity").fill("0.1")
 
 
 def picture(page: Page, path: Path) -> None:

@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.i18n import JavaScriptCatalog, set_language
 
-from exchange.web import statement, views
+from exchange.web import statement, transfers, views
 
 app_name = "web"
 
@@ -20,6 +20,13 @@ urlpatterns = [
     path("account/statement", statement.page, name="statement"),
     path("account/statement.<slug:ending>", statement.file, name="statement_file"),
     path("account/faucet", views.demo_funds, name="faucet"),
+    path("account/deposit", transfers.deposit, name="deposit"),
+    path("account/withdraw", transfers.withdraw, name="withdraw"),
+    path("account/withdraw/<int:withdrawal_id>/cancel", transfers.cancel, name="withdraw_cancel"),
+    path("account/addresses", transfers.address_book, name="addresses"),
+    path("account/addresses/<int:address_id>/remove", transfers.remove_address, name="address_remove"),
+    path("account/notices", transfers.notice_list, name="notices"),
+    path("account/notices/read", transfers.notices_read, name="notices_read"),
     path("language", set_language, name="set_language"),
     path("jsi18n", JavaScriptCatalog.as_view(), name="jsi18n"),
 ]

@@ -18,7 +18,7 @@ from ledger.chart import CHART, AccountCode, Face
 
 LAST_AT: Final = datetime(2026, 6, 30, tzinfo=UTC)
 YEAR_US: Final = 365 * 24 * 3600 * 1_000_000
-LATE_SHARE: Final = 0.02
+LATE_SHARE: Final = 0.1
 ACTIONS_PER_CHUNK: Final = 10_000
 LINES_PER_ACTION: Final = 10.5
 LINES_PER_ENTRY: Final = 4.2

@@ -43,6 +43,7 @@ def main() -> None:
     console = Console(stderr=options.json)
     with scratch.server(options.data_dir, durable=False, settings={"shared_buffers": SHARED_BUFFERS}):
         loaded_s = _make(options.lines, options.accounts, console)
+        _keep_totals(console)
         broken = _audit(console)
         found = _measure(console)
         _show(found, loaded_s, console)
@@ -56,6 +57,11 @@ _JSON: Final = ("lines", "accounts", "balance_sheet_ms", "user_ms", "trial_balan
 
 
 # --- Making the books -----------------------------------------------------------------------------
+
+ASSETS: Final = """
+INSERT INTO ledger_asset (code, name, decimals, kind)
+VALUES ('USDT', 'Tether', 6, 'CRYPTO'), ('BTC', 'Bitcoin', 8, 'CRYPTO')
+"""
 
 
 def _make(lines: int, accounts: int, console: Console) -> float:
@@ -72,21 +78,13 @@ def _make(lines: int, accounts: int, console: Console) -> float:
     books = Books(lines, accounts)
     with connection.cursor() as cursor, _bar(console) as bar:
         cursor.execute("SET session_replication_role = replica")
-        cursor.execute(
-            "INSERT INTO ledger_asset (code, name, decimals, kind)"
-            " VALUES ('USDT', 'Tether', 6, 'CRYPTO'), ('BTC', 'Bitcoin', 8, 'CRYPTO')"
-        )
+        cursor.execute(ASSETS)
         rebuilt = _without_indexes(cursor)
         task = bar.add_task("lines", total=lines)
         for chunk in books.chunks():
-            _copy(cursor, "ledger_line (entry_id, n, account_id, amount, balance_after)", chunk.lines)
-            _copy(
-                cursor,
-                "ledger_entry (id, kind, key, effective_at, late, recorded_at, trace, reverses, transaction_id, hash)",
-                chunk.entries,
-            )
+            load(cursor, chunk)
             bar.advance(task, chunk.line_count)
-        _finish(cursor, books)
+        finish(cursor, books)
         task = bar.add_task("indexes", total=len(rebuilt) + 1)
         for statement in rebuilt:
             cursor.execute(statement)
@@ -97,11 +95,31 @@ def _make(lines: int, accounts: int, console: Console) -> float:
     return time.perf_counter() - started
 
 
+def _keep_totals(console: Console) -> None:
+    """Keep the totals that are due, as the back office of a running exchange has done."""
+    from django.db import connection
+
+    from ledger.services import totals
+
+    with _bar(console) as bar, connection.cursor() as cursor:
+        task = bar.add_task("totals", total=totals.due())
+        while done := totals.keep():
+            bar.advance(task, done)
+        cursor.execute("VACUUM (ANALYZE) ledger_total")
+
+
 def _bar(console: Console) -> Progress:
     """Return a progress bar that counts."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
     )
+
+
+def load(cursor: Any, chunk: Any) -> None:
+    """Load a chunk of the books; the caller has switched the triggers off."""
+    _copy(cursor, "ledger_line (entry_id, n, account_id, amount, balance_after)", chunk.lines)
+    columns = "id, kind, key, effective_at, late, recorded_at, trace, reverses, transaction_id, hash"
+    _copy(cursor, f"ledger_entry ({columns})", chunk.entries)
 
 
 def _copy(cursor: Any, target: str, rows: str) -> None:
@@ -129,7 +147,7 @@ def _without_indexes(cursor: Any) -> list[str]:
     return statements
 
 
-def _finish(cursor: Any, books: Any) -> None:
+def finish(cursor: Any, books: Any) -> None:
     """Load the accounts with their last balances, and move the head."""
     from ledger.benchmarks.generated import columns
 
@@ -137,6 +155,11 @@ def _finish(cursor: Any, books: Any) -> None:
     _copy(cursor, target, "".join(columns(row) for row in books.account_rows()))
     cursor.execute(
         "SELECT setval(pg_get_serial_sequence('ledger_account', 'id'), (SELECT max(id) FROM ledger_account))"
+    )
+    cursor.execute(
+        "UPDATE ledger_account a SET last_entry_id = l.last_id"
+        " FROM (SELECT account_id, max(entry_id) AS last_id FROM ledger_line GROUP BY account_id) l"
+        " WHERE l.account_id = a.id"
     )
     cursor.execute(
         "UPDATE ledger_head SET entry_id = %s, hash = %s, recorded_at = (SELECT max(recorded_at) FROM ledger_entry)",
@@ -158,14 +181,14 @@ def _audit(console: Console) -> bool:
 # --- Measuring ------------------------------------------------------------------------------------
 
 
-def _median_ms(calls: list[Callable[[], object]]) -> float:
-    """Return the median of how long each call takes, in milliseconds."""
+def _taken_ms(calls: list[Callable[[], object]]) -> tuple[float, float]:
+    """Return the median and the least of how long each call takes, in milliseconds."""
     taken = []
     for call in calls:
         started = time.perf_counter()
         call()
         taken.append((time.perf_counter() - started) * 1000)
-    return round(statistics.median(taken), 2)
+    return round(statistics.median(taken), 2), round(min(taken), 2)
 
 
 def _measure(console: Console) -> dict[str, Any]:
@@ -185,10 +208,10 @@ def _measure(console: Console) -> dict[str, Any]:
     def past() -> datetime:
         return first + timedelta(seconds=chance.uniform(0, (last - first).total_seconds()))
 
-    def times(make: Callable[[], Callable[[], object]], count: int = MOMENTS) -> float:
+    def times(make: Callable[[], Callable[[], object]], count: int = MOMENTS) -> tuple[float, float]:
         for _ in range(WARM_UP):
             make()()
-        return _median_ms([make() for _ in range(count)])
+        return _taken_ms([make() for _ in range(count)])
 
     def sheet_of_platform() -> Callable[[], object]:
         at = past()
@@ -207,15 +230,17 @@ def _measure(console: Console) -> dict[str, Any]:
         return lambda: trial_balance(Scope.PLATFORM, start, end)
 
     with console.status("measuring"):
-        return {
-            "lines": lines,
-            "accounts": accounts,
+        taken = {
             "balance_sheet_ms": times(sheet_of_platform),
             "user_ms": times(sheet_of_user),
             "trial_balance_ms": times(trial),
             "admin_list_ms": times(_admin_list(), PAGES),
             "user_statement_ms": times(statement_of_user),
         }
+    found: dict[str, Any] = {"lines": lines, "accounts": accounts}
+    for name, (median, least) in taken.items():
+        found |= {name: median, f"{name}_least": least}
+    return found
 
 
 def _sizes() -> tuple[int, int, list[int]]:
@@ -258,17 +283,19 @@ def _admin_list() -> Callable[[], Callable[[], object]]:
 def _show(found: dict[str, Any], loaded_s: float, console: Console) -> None:
     """Print what was found, on what machine."""
     table = Table(title=f"statements over {found['lines']:,} lines of {found['accounts']:,} accounts")
-    for title, justify in (("what", "left"), ("median ms", "right"), ("at most", "right")):
+    for title, justify in (("what", "left"), ("median ms", "right"), ("least ms", "right"), ("to be below", "right")):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]  # one of two words
     for name, value in found.items():
         if name.endswith("_ms"):
             limit = TARGETS_MS.get(name)
-            table.add_row(name.removesuffix("_ms").replace("_", " "), f"{value:,.2f}", f"{limit:,}" if limit else "")
+            what, least = name.removesuffix("_ms").replace("_", " "), found[f"{name}_least"]
+            table.add_row(what, f"{value:,.2f}", f"{least:,.2f}", f"{limit:,}" if limit else "")
     console.print(table)
     made = f"made and loaded in {loaded_s:,.0f} s" if loaded_s else "found in the data folder"
     memory = psutil.virtual_memory().total / 2**30
     console.print(
-        f"workload: {MOMENTS} random past moments; books {made}; machine: {platform.processor() or platform.machine()},"
+        f"workload: {MOMENTS} random past moments (on a busy machine the least says what the work takes); books {made};"
+        f" machine: {platform.processor() or platform.machine()},"
         f" {psutil.cpu_count()} processors, {memory:.0f} GiB, PostgreSQL 18 embedded, shared_buffers {SHARED_BUFFERS},"
         " fsync off (it only reads)"
     )

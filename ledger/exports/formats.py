@@ -13,7 +13,7 @@ FORMATS: Final[dict[str, Format]] = {form.NAME: form for form in (beancount, hle
 class MomentFormatError(DomainError):
     """A date or moment cannot be read."""
 
-    code = 4153
+    code = 4453
     name = "EXPORT_MOMENT"
     message = gettext_noop("%(text)s is neither a date such as 2026-03-31 nor a moment such as 2026-03-31T15:30:00.")
 

@@ -33,7 +33,7 @@ _BEGINNING = datetime.min.replace(tzinfo=UTC)
 class NothingToExportError(DomainError):
     """The books are empty, or were at that moment."""
 
-    code = 4150
+    code = 4450
     name = "NOTHING_TO_EXPORT"
     message = gettext_noop("There is no journal entry to export.")
 
@@ -41,7 +41,7 @@ class NothingToExportError(DomainError):
 class PeriodError(DomainError):
     """A period ends before it begins."""
 
-    code = 4151
+    code = 4451
     name = "EXPORT_PERIOD"
     message = gettext_noop("The period ends before it begins.")
 
@@ -49,7 +49,7 @@ class PeriodError(DomainError):
 class TooManyDigitsError(DomainError):
     """An amount is longer than what the outside tool computes with: Note [Digits]."""
 
-    code = 4152
+    code = 4452
     name = "EXPORT_DIGITS"
     message = gettext_noop("%(tool)s computes with %(digits)s digits and would round %(amount)s %(asset)s.")
 

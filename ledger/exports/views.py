@@ -29,7 +29,7 @@ DOWNLOADS = throttling.Limit("export", 10, 60)
 class ExportTooLongError(DomainError):
     """The period has more entries than a download may have."""
 
-    code = 4154
+    code = 4454
     name = "EXPORT_TOO_LONG"
     message = gettext_noop(
         "The period has %(entries)s entries, a download at most %(entries_max)s: choose a shorter one, or use"

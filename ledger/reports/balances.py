@@ -1,4 +1,4 @@
-"""Balances as of any moments, by one index probe an account and moment: every statement starts here.
+"""Balances as of any moments, by one index probe an account and moment, or of all users from kept totals.
 
 The running balance that each line carries makes a past balance the last line at or before the cut; late entries are
 added (Note [When an entry counts] in `moments`). A late entry corrects the books of exactly the moments between its
@@ -17,6 +17,8 @@ from ledger.reports.moments import Cut, Period
 from ledger.reports.selection import Selection
 
 ACCOUNTS_PAGE_MAX: Final = 1_000
+TAIL_ENTRIES_MAX: Final = 60_000
+"""Beyond so many entries since the kept totals, of all columns together, looking up every account is quicker."""
 Amounts = tuple[Decimal, ...]
 
 
@@ -25,14 +27,12 @@ class Holding(NamedTuple):
 
     Args:
         amounts: One for each cut.
-        accounts: How many accounts with a balance stand behind the amounts.
     """
 
     code: str
     asset: str
     sub: str
     amounts: Amounts
-    accounts: int
 
 
 class AccountBalance(NamedTuple):
@@ -70,13 +70,42 @@ LEFT JOIN late ON late.place = c.place AND late.account_id = a.id
 """
 _CHOSEN: Final = "SELECT a.id, a.owner_id, a.code, a.asset, a.sub FROM ledger_account a WHERE {where}"
 _TOTALS: Final = """
-SELECT code, asset, sub, array_agg(balance ORDER BY place), max(accounts) FROM (
-    SELECT code, asset, sub, place, sum(balance) AS balance, count(*) FILTER (WHERE balance <> 0) AS accounts
+SELECT code, asset, sub, array_agg(balance ORDER BY place) FROM (
+    SELECT code, asset, sub, place, sum(balance) AS balance
     FROM ({each}) AS each
     GROUP BY code, asset, sub, place
 ) AS total
 GROUP BY code, asset, sub
 ORDER BY code, asset, sub
+"""
+_FROM_TOTALS: Final = """
+WITH cut AS MATERIALIZED (
+    SELECT place, entry_id, at, summed
+    FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) WITH ORDINALITY AS c (entry_id, at, summed, place)
+), part AS (
+    SELECT c.place, t.code, t.asset, t.sub, t.balance
+    FROM cut c JOIN ledger_total t ON t.entry_id = c.summed
+    UNION ALL
+    SELECT c.place, a.code, a.asset, a.sub, l.amount
+    FROM cut c
+    JOIN ledger_line l ON l.entry_id > c.summed AND l.entry_id <= c.entry_id
+    JOIN ledger_account a ON a.id = l.account_id
+    UNION ALL
+    SELECT c.place, a.code, a.asset, a.sub, l.amount
+    FROM cut c
+    JOIN ledger_entry e ON e.late AND tstzrange(least(e.effective_at, e.recorded_at), e.recorded_at) @> c.at
+                       AND e.id > c.entry_id AND e.id <= %s
+    JOIN ledger_line l ON l.entry_id = e.id
+    JOIN ledger_account a ON a.id = l.account_id
+), total AS (
+    SELECT place, code, asset, sub, sum(balance) AS balance FROM part a WHERE {where} GROUP BY place, code, asset, sub
+)
+SELECT g.code, g.asset, g.sub, array_agg(coalesce(t.balance, 0) ORDER BY c.place)
+FROM (SELECT DISTINCT code, asset, sub FROM total) g
+CROSS JOIN cut c
+LEFT JOIN total t ON t.place = c.place AND t.code = g.code AND t.asset = g.asset AND t.sub = g.sub
+GROUP BY g.code, g.asset, g.sub
+ORDER BY g.code, g.asset, g.sub
 """
 _ACCOUNTS: Final = """
 SELECT id, owner_id, code, asset, sub, array_agg(balance ORDER BY place) FROM ({each}) AS each
@@ -100,16 +129,31 @@ def _cut_params(cuts: Sequence[Cut]) -> list[Any]:
 def totals(selection: Selection, cuts: Sequence[Cut]) -> list[Holding]:
     """Return what the selected accounts hold at each cut, by code, asset and part. One statement.
 
-    Accounts that were never opened are absent; those that hold nothing are there, with zero.
+    Accounts that were never used are absent; those that hold nothing any more are there, with zero. Of all users
+    together the kept totals are the start, and the lines since them are added; of few accounts each is looked up.
     """
-    where, params = selection.where()
-    statement = _TOTALS.format(each=_AT_CUTS.format(chosen=_CHOSEN.format(where=where)))
+    if _start_from_totals(selection, cuts):
+        where, params = selection.where_of_totals()
+        head = cuts[0].head
+        arrays = [[cut.entry_id for cut in cuts], [cut.at for cut in cuts], [cut.summed for cut in cuts]]
+        statement, values = _FROM_TOTALS.format(where=where), [*arrays, head, *params]
+    else:
+        where, params = selection.where()
+        statement = _TOTALS.format(each=_AT_CUTS.format(chosen=_CHOSEN.format(where=where)))
+        values = [*_cut_params(cuts), *params]
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*_cut_params(cuts), *params])
+        cursor.execute(statement, values)
         return [
-            Holding(code, asset, sub, _seen(selection, code, amounts), count)
-            for code, asset, sub, amounts, count in cursor.fetchall()
+            Holding(code, asset, sub, _seen(selection, code, amounts))
+            for code, asset, sub, amounts in cursor.fetchall()
         ]
+
+
+def _start_from_totals(selection: Selection, cuts: Sequence[Cut]) -> bool:
+    """Tell whether the lines since the last kept totals are fewer than the accounts that would be looked up."""
+    require(len({cut.head for cut in cuts}) == 1, "cuts of one report have one head")
+    since = sum(cut.entry_id - cut.summed for cut in cuts)
+    return selection.is_of_all_users and since <= TAIL_ENTRIES_MAX
 
 
 def accounts(selection: Selection, cuts: Sequence[Cut], *, after_id: int = 0, limit: int = 100) -> list[AccountBalance]:

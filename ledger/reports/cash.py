@@ -133,7 +133,7 @@ def cash_flow(start: datetime | None, end: datetime | None, *, asset: str | None
 
 def _flows(selection: Selection, period: Period) -> dict[tuple[str, str], list[Flow]]:
     """Return the flows by custody account, in the order of the activities."""
-    (start_at, start, head, _), (end_at, end, *_) = period
+    (start_at, start, head, *_), (end_at, end, *_) = period
     where, params = selection.where()
     bounds: list[Any] = [start, end, start_at, end_at, start_at, end, head]
     found: dict[tuple[str, str], list[Flow]] = defaultdict(list)

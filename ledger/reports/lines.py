@@ -169,7 +169,7 @@ def before(selection: Selection, period: Period, place: Place) -> dict[tuple[str
     Counted are all lines up to the place; late ones that had happened before the period and stand after the place;
     and of those recorded after the period that had happened in it, the ones up to the place.
     """
-    (start_at, _, head, _), (end_at, end, *_) = period
+    (start_at, _, head, *_), (end_at, end, *_) = period
     last = Place(end, LAST_N)
     booked, listed = min(place, last), max(place, last)
     where, params = selection.where()

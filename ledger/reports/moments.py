@@ -41,12 +41,14 @@ class Cut(NamedTuple):
         entry_id: The last entry recorded by then; 0 when there was none.
         head: No entry beyond this one is counted: Note [Head of a report].
         closed_at: The end of the last closed period by then: the first moment after it; None when none was closed.
+        summed: The last entry by then after which totals are kept (`ledger_total`); 0 when there is none.
     """
 
     at: datetime | None
     entry_id: int
     head: int
     closed_at: datetime | None = None
+    summed: int = 0
 
 
 class Period(NamedTuple):
@@ -65,15 +67,20 @@ class Life(NamedTuple):
 
 
 _CUTS = """
-SELECT m.at, h.entry_id,
-       CASE WHEN m.at IS NULL THEN h.entry_id ELSE coalesce((
-           SELECT e.id FROM ledger_entry e WHERE e.recorded_at <= m.at ORDER BY e.recorded_at DESC, e.id DESC LIMIT 1
-       ), 0) END,
+SELECT c.at, c.entry_id, c.head,
        (SELECT max(p.ends_at) FROM ledger_period p
-        WHERE p.action = 'CLOSE' AND p.ends_at <= h.closed_before AND (m.at IS NULL OR p.ends_at <= m.at))
-FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS m (at, place)
-CROSS JOIN ledger_head h
-ORDER BY m.place
+        WHERE p.action = 'CLOSE' AND p.ends_at <= c.closed_before AND (c.at IS NULL OR p.ends_at <= c.at)),
+       coalesce((SELECT max(t.entry_id) FROM ledger_total t WHERE t.entry_id <= c.entry_id), 0)
+FROM (
+    SELECT m.at, m.place, h.entry_id AS head, h.closed_before,
+           CASE WHEN m.at IS NULL THEN h.entry_id ELSE coalesce((
+               SELECT e.id FROM ledger_entry e WHERE e.recorded_at <= m.at
+               ORDER BY e.recorded_at DESC, e.id DESC LIMIT 1
+           ), 0) END AS entry_id
+    FROM unnest(%s::timestamptz[]) WITH ORDINALITY AS m (at, place)
+    CROSS JOIN ledger_head h
+) c
+ORDER BY c.place
 """
 _LIFE = """
 SELECT (SELECT recorded_at FROM ledger_entry ORDER BY recorded_at, id LIMIT 1),
@@ -86,7 +93,7 @@ def cuts(moments: Sequence[datetime | None]) -> tuple[Cut, ...]:
     """Return the books as of each moment, all with one head; None is the latest. One statement."""
     with connection.cursor() as cursor:
         cursor.execute(_CUTS, [list(moments)])
-        return tuple(Cut(at, entry_id, head, closed_at) for at, head, entry_id, closed_at in cursor.fetchall())
+        return tuple(Cut(*row) for row in cursor.fetchall())
 
 
 def period(start: datetime | None, end: datetime | None) -> Period:

@@ -50,10 +50,12 @@ def columns() -> list[Column]:
     ]
 
 
-def balance_rows(title: Words, funds: Mapping[str, Funds], decimals: Decimals) -> list[Row]:
+def balance_rows(
+    title: Words, funds: Mapping[str, Funds], decimals: Decimals, kind: RowKind = RowKind.TOTAL
+) -> list[Row]:
     """Return one row an asset that has a balance."""
     return [
-        Row(RowKind.TOTAL, (None, title, None, asset, None, *_standing(held)), decimals.get(asset, 0))
+        Row(kind, (None, title, None, asset, None, *_standing(held)), decimals.get(asset, 0))
         for asset, held in funds.items()
         if any(held)
     ]
@@ -77,7 +79,10 @@ def _standing(funds: Funds) -> tuple[Figure, Figure, Figure]:
 def page(asked: Asked, statement: Statement, decimals: Decimals, *, is_first: bool) -> Document:
     """Lay out one page of a statement."""
     rows = balance_rows(
-        gettext("Opening balance") if is_first else gettext("Carried forward"), statement.opening, decimals
+        gettext("Opening balance") if is_first else gettext("Carried forward"),
+        statement.opening,
+        decimals,
+        RowKind.SUM,
     )
     rows += [movement_row(movement, decimals) for movement in statement.movements]
     if statement.next_entry_id is None:
@@ -90,7 +95,7 @@ def whole(asked: Asked, decimals: Decimals) -> Document:
 
     def rows() -> Iterator[Row]:
         statement = asked.page(None, FILE_PAGE)
-        yield from balance_rows(gettext("Opening balance"), statement.opening, decimals)
+        yield from balance_rows(gettext("Opening balance"), statement.opening, decimals, RowKind.SUM)
         while True:
             for movement in statement.movements:
                 yield movement_row(movement, decimals)

@@ -72,7 +72,7 @@ def _line(selection: Selection, line: BookLine, last: Cell, decimals: int) -> Ro
     return Row(RowKind.PLAIN, (*about, debit, credit, last), decimals)
 
 
-def _balance_row(title: str, amount: Decimal, decimals: int, kind: RowKind = RowKind.TOTAL) -> Row:
+def _balance_row(title: str, amount: Decimal, decimals: int, kind: RowKind) -> Row:
     return Row(kind, (title, *(None,) * 7, Figure(amount)), decimals)
 
 
@@ -84,12 +84,14 @@ def page_of_lines(
     rows: list[Row] = []
     if page.opening is not None:
         title = gettext("Opening balance") if is_first else gettext("Carried forward")
-        rows.append(_balance_row(title, page.opening, places))
+        rows.append(_balance_row(title, page.opening, places, RowKind.SUM))
     for place, line in enumerate(page.lines):
         last: Cell = Figure(page.running[place]) if page.running else line.asset
         rows.append(_line(selection, line, last, decimals.get(line.asset, 0)))
     if page.opening is not None and page.next is None:
-        rows.append(_balance_row(gettext("Closing balance"), (page.running or [page.opening])[-1], places))
+        rows.append(
+            _balance_row(gettext("Closing balance"), (page.running or [page.opening])[-1], places, RowKind.TOTAL)
+        )
     return Document("lines", gettext("Lines"), _about(selection, period), _columns_of(selection), rows)
 
 
@@ -104,11 +106,11 @@ def all_lines(selection: Selection, period: Period, decimals: Decimals) -> Docum
             return
         opening = lines.before(selection, period, lines.beginning(period))
         balance = scopes.total(tuple(opening.values()))
-        yield _balance_row(gettext("Opening balance"), balance, places)
+        yield _balance_row(gettext("Opening balance"), balance, places, RowKind.SUM)
         for line in lines.every(selection, period):
             balance = scopes.total((balance, line.amount))
             yield _line(selection, line, Figure(balance), places)
-        yield _balance_row(gettext("Closing balance"), balance, places)
+        yield _balance_row(gettext("Closing balance"), balance, places, RowKind.TOTAL)
 
     columns = _columns_of(selection)
     return Document("lines", gettext("Lines"), _about(selection, period), columns, rows(), long=True)
@@ -118,7 +120,7 @@ def general_ledger(selection: Selection, period: Period, decimals: Decimals) -> 
     """Lay out the general ledger: account by account, every line of the period; read as it is written."""
 
     def rows() -> Iterator[Row]:
-        for holding in balances.totals(selection, period):
+        for holding in sorted(balances.totals(selection, period), key=lambda item: (item.asset, item.code, item.sub)):
             own = Selection(selection.scope, selection.owner_id, (holding.code,), asset=holding.asset, sub=holding.sub)
             name = printed.account_name(selection.scope, holding.code, holding.sub)
             yield Row(RowKind.HEADING, (f"{holding.asset}  {name.code}  {name.title}",))

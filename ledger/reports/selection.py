@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from ledger.chart import CHART, AccountCode, Face
+from ledger.reports import scopes
 from ledger.reports.scopes import FACES, Scope
 
 
@@ -29,6 +31,25 @@ class Selection:
     def adds_up(self) -> bool:
         """Tell whether the selected amounts may be added up: they are of one asset."""
         return self.asset is not None or self.account_id is not None
+
+    @property
+    def is_of_all_users(self) -> bool:
+        """Tell whether accounts of every user are selected: as many as there are users."""
+        one = self.owner_id is not None or self.account_id is not None
+        return not one and any(CHART[AccountCode(code)].face != Face.PLATFORM for code in self._codes())
+
+    def _codes(self) -> list[str]:
+        """Return the codes that are selected and that the scope sees."""
+        return [row.code.value for row in scopes.accounts(self.scope) if not self.codes or row.code in self.codes]
+
+    def where_of_totals(self) -> tuple[str, list[Any]]:
+        """Return the condition over totals `a`, which have no owner; only where every user's accounts are selected."""
+        asked: list[tuple[str, Any]] = [("a.code = ANY(%s::text[])", self._codes())]
+        if self.asset is not None:
+            asked.append(("a.asset = %s", self.asset))
+        if self.sub is not None:
+            asked.append(("a.sub = %s", self.sub))
+        return " AND ".join(text for text, _ in asked), [value for _, value in asked]
 
     def where(self) -> tuple[str, list[Any]]:
         """Return the condition over `ledger_account a`, made of constants, and its parameters."""

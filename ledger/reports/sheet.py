@@ -38,7 +38,6 @@ class Part(NamedTuple):
 
     sub: str
     amounts: Amounts
-    accounts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +46,12 @@ class Row:
 
     Args:
         amounts: One a column; positive when it adds to its root.
-        accounts: How many ledger accounts with a balance stand behind it.
         parts: Where the account is kept in parts; else empty.
     """
 
     code: str
     root: Root
     amounts: Amounts
-    accounts: int
     parts: tuple[Part, ...] = ()
 
 
@@ -244,7 +241,7 @@ def _since_closing(holdings: Sequence[Holding], retained: dict[tuple[str, str, s
 def _retained_row(asset: str, retained: dict[tuple[str, str, str], Amounts], columns: int) -> Row:
     """Return the result of closed periods, which is equity: what was taken out of revenue less out of expenses."""
     own = [_negative(amounts) for (_, of_asset, _), amounts in retained.items() if of_asset == asset]
-    return Row(RETAINED, Root.EQUITY, _each((Decimal(0),) * columns, *own), 0)
+    return Row(RETAINED, Root.EQUITY, _each((Decimal(0),) * columns, *own))
 
 
 def _by_asset(holdings: Sequence[Holding]) -> dict[str, list[Holding]]:
@@ -266,15 +263,13 @@ def _rows(scope: Scope, holdings: Sequence[Holding], columns: int, *, zeros: boo
         if root is None or not (zeros or any(any(holding.amounts) for holding in found)):
             continue
         parts = tuple(
-            Part(holding.sub, tuple(scopes.natural(root, amount) for amount in holding.amounts), holding.accounts)
+            Part(holding.sub, tuple(scopes.natural(root, amount) for amount in holding.amounts))
             for holding in found
             if zeros or any(holding.amounts)
         )
         amounts = _each((Decimal(0),) * columns, *(part.amounts for part in parts))
         in_parts = any(part.sub for part in parts)
-        rows[account.code.value] = Row(
-            account.code.value, root, amounts, sum(part.accounts for part in parts), parts if in_parts else ()
-        )
+        rows[account.code.value] = Row(account.code.value, root, amounts, parts if in_parts else ())
     return rows
 
 
@@ -310,7 +305,7 @@ def _eliminate_internal(rows: dict[str, Row]) -> list[Elimination]:
             if any(amounts):
                 for row in (one, other):
                     rest = _each(row.amounts, _negative(amounts))
-                    rows[row.code] = Row(row.code, row.root, rest, row.accounts, row.parts)
+                    rows[row.code] = Row(row.code, row.root, rest, row.parts)
                     if not any(rest):
                         del rows[row.code]
                 eliminated.append(Elimination(one.code, other.code, amounts))

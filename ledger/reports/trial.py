@@ -36,7 +36,6 @@ class TrialRow:
 
     Args:
         turnover: None where the period is too long to add it up.
-        accounts: How many ledger accounts with a balance stand behind it.
     """
 
     code: str
@@ -45,7 +44,6 @@ class TrialRow:
     opening: Decimal
     closing: Decimal
     turnover: Turnover | None
-    accounts: int
 
     @property
     def change(self) -> Decimal:
@@ -162,12 +160,12 @@ def _rows(
         if root is None:
             continue
         code = account.code.value
-        for holding in by_code.get(code) or ([Holding(code, asset, "", nothing, 0)] if zeros else []):
+        for holding in by_code.get(code) or ([Holding(code, asset, "", nothing)] if zeros else []):
             opening, closing = holding.amounts
             moved = turnovers.get((code, asset, holding.sub), Turnover(*nothing))
             if zeros or opening or closing or any(moved):
                 row_turnover = moved if in_full else None
-                rows.append(TrialRow(code, root, holding.sub, opening, closing, row_turnover, holding.accounts))
+                rows.append(TrialRow(code, root, holding.sub, opening, closing, row_turnover))
     return rows
 
 
@@ -200,7 +198,7 @@ def turnover(selection: Selection, period: Period) -> dict[tuple[str, str, str],
     The lines of the period by number, less the late ones that counted before it, plus those recorded after it that
     had happened in it.
     """
-    (start_at, start, head, _), (end_at, end, *_) = period
+    (start_at, start, head, *_), (end_at, end, *_) = period
     where, params = selection.where()
     bounds: list[Any] = [start, end, start_at, start, end, end_at, start_at, end, head]
     with connection.cursor() as cursor:

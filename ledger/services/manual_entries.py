@@ -161,8 +161,11 @@ def _check_lines(proposed: Sequence[ProposedLine]) -> None:
         raise LinesError(problem=problem)
 
 
-def _check_balance(proposed: Sequence[ProposedLine]) -> None:
-    """Refuse what the database would refuse as unbalanced, in words."""
+def differences(proposed: Sequence[ProposedLine]) -> dict[tuple[int | None, str], Decimal]:
+    """Return what debits exceed credits by, by journal (a user's id, None for the platform's) and asset.
+
+    Every journal that the lines stand in is there, zero where it balances. The codes must be of the chart.
+    """
     sums: dict[tuple[int | None, str], Decimal] = defaultdict(Decimal)
     for line in proposed:
         face = CHART[AccountCode(line.code)].face
@@ -171,7 +174,12 @@ def _check_balance(proposed: Sequence[ProposedLine]) -> None:
         if face != Face.USER:
             seen = line.amount.copy_negate() if face == Face.BOTH else line.amount
             sums[None, line.asset] = EXACT.add(sums[None, line.asset], seen)
-    for (owner_id, asset), difference in sums.items():
+    return dict(sums)
+
+
+def _check_balance(proposed: Sequence[ProposedLine]) -> None:
+    """Refuse what the database would refuse as unbalanced, in words."""
+    for (owner_id, asset), difference in differences(proposed).items():
         if difference:
             whose = "platform" if owner_id is None else f"user {owner_id}"
             raise UnbalancedError(difference=plain(difference), asset=asset, journal=whose)

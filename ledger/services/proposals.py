@@ -46,7 +46,7 @@ class SamePersonError(DomainError):
     """The maker may not approve."""
 
     code = 4042
-    name = "SAME_PERSON"
+    name = "PROPOSAL_SAME_PERSON"
     status = 403
     message = gettext_noop("Another person than the one who proposed it must decide this.")
 

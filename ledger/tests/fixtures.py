@@ -120,7 +120,9 @@ def _books_emptied_after_commits(request: pytest.FixtureRequest) -> Iterator[Non
     blocker = request.getfixturevalue("django_db_blocker")
     with blocker.unblock(), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute("TRUNCATE ledger_account, ledger_entry, ledger_line, ledger_period RESTART IDENTITY")
+        cursor.execute(
+            "TRUNCATE ledger_account, ledger_entry, ledger_line, ledger_period, ledger_total RESTART IDENTITY"
+        )
         cursor.execute(
             "UPDATE ledger_head SET entry_id = 0, hash = sha256(''), recorded_at = '-infinity',"
             " closed_before = '2000-01-01 00:00:00+00' WHERE id = 1"

@@ -84,7 +84,8 @@ def test_pages_of_lines_run_from_the_opening_to_the_closing_balance(owners, limi
             for line in everything
             if line.account.code == "1010" and line.account.asset_id == "USDT" and in_period(line, start, end)
         ]
-        opening, closing = balances.totals(selection, period)[0].amounts
+        held = balances.totals(selection, period)
+        opening, closing = held[0].amounts if held else (Decimal(0), Decimal(0))
 
         found: list[lines.BookLine] = []
         running, place, first = opening, None, True

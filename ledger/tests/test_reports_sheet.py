@@ -150,13 +150,7 @@ def test_an_account_kept_in_parts_shows_them(people) -> None:
     sheet = usdt(balance_sheet(Scope.PLATFORM, [None, march(1)]))
 
     [custody] = sheet.sections[Root.ASSET].rows
-    assert custody.parts == (("main", (Decimal(10_103), Decimal(11_000)), 1),)
-
-
-def test_a_figure_says_how_many_accounts_stand_behind_it(people) -> None:
-    sheet = usdt(balance_sheet(Scope.PLATFORM, [None]))
-
-    assert {row.code: row.accounts for row in sheet.sections[Root.LIABILITY].rows} == {"1010": 2, "1020": 1}
+    assert custody.parts == (("main", (Decimal(10_103), Decimal(11_000))),)
 
 
 def test_one_asset_can_be_asked_for(people) -> None:

@@ -5,7 +5,7 @@ into words when they are read.
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +13,6 @@ from django.contrib.auth import get_user_model
 from django.db.models import Sum
 from django.utils.translation import gettext
 
-from exchange.api.wire import wire_time
 from exchange.kernel.errors import gettext_noop
 from exchange.kernel.money import EXACT, plain
 from ledger.transfers import identity, limits, profiles
@@ -97,6 +96,11 @@ def _finding(code: str, *, ok: bool, **data: object) -> Finding:
     return {"code": code, "ok": ok, "data": {name: str(value) for name, value in data.items()}}
 
 
+def _moment(moment: datetime) -> str:
+    """Write a moment as reviewers compare it."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def _address(withdrawal: Withdrawal, _user: Any, _now: datetime) -> Finding:
     paid = Withdrawal.objects.filter(
         owner_id=withdrawal.owner_id,
@@ -104,7 +108,7 @@ def _address(withdrawal: Withdrawal, _user: Any, _now: datetime) -> Finding:
         address=withdrawal.address,
         state=WithdrawalState.SETTLED,
     ).exists()
-    return _finding("ADDRESS", ok=paid, saved=wire_time(withdrawal.saved_address.created_at))
+    return _finding("ADDRESS", ok=paid, saved=_moment(withdrawal.saved_address.created_at))
 
 
 def _address_shared(withdrawal: Withdrawal, _user: Any, _now: datetime) -> Finding:
@@ -142,7 +146,7 @@ def _quick(withdrawal: Withdrawal, _user: Any, _now: datetime) -> Finding:
 def _password(_withdrawal: Withdrawal, user: Any, now: datetime) -> Finding:
     changed = getattr(user, "password_changed_at", None)
     recent = changed is not None and now - changed < RECENT
-    return _finding("PASSWORD", ok=not recent, changed="" if changed is None else wire_time(changed))
+    return _finding("PASSWORD", ok=not recent, changed="" if changed is None else _moment(changed))
 
 
 def _second_factor(_withdrawal: Withdrawal, user: Any, now: datetime) -> Finding:
@@ -150,12 +154,12 @@ def _second_factor(_withdrawal: Withdrawal, user: Any, now: datetime) -> Finding
     if identity.method(user) != identity.OTP:
         return _finding("NO_SECOND_FACTOR", ok=False)
     recent = changed is not None and now - changed < RECENT
-    return _finding("SECOND_FACTOR", ok=not recent, changed="" if changed is None else wire_time(changed))
+    return _finding("SECOND_FACTOR", ok=not recent, changed="" if changed is None else _moment(changed))
 
 
 def _account_age(_withdrawal: Withdrawal, user: Any, now: datetime) -> Finding:
     old = now - user.date_joined >= YOUNG_ACCOUNT
-    return _finding("ACCOUNT_AGE", ok=old, days=YOUNG_ACCOUNT.days, opened=wire_time(user.date_joined))
+    return _finding("ACCOUNT_AGE", ok=old, days=YOUNG_ACCOUNT.days, opened=_moment(user.date_joined))
 
 
 def _profile(withdrawal: Withdrawal, _user: Any, _now: datetime) -> Finding:

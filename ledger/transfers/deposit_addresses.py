@@ -16,7 +16,7 @@ from stdnum.iso7064 import mod_37_36
 from exchange.kernel.errors import require
 from ledger.services import accounts, finance_log
 from ledger.transfers import address_formats, custody
-from ledger.transfers.errors import NoDepositAddressError, RouteClosedError
+from ledger.transfers.errors import NoDepositAddressError, RouteClosedError, TooManyAddressesError
 from ledger.transfers.models import CustodyAccount, CustodyKind, DepositAddress
 
 audit = structlog.get_logger("exchange.audit")
@@ -62,8 +62,9 @@ def assign(owner_id: int, *, asset: str, network: str, now: datetime) -> Deposit
         if found is not None:
             return found
         for account in custody.accounts_of(asset, network):
-            made = _from_stock(account, owner_id, now) if account.kind == CustodyKind.CHAIN else None
-            made = made or (_by_code(account, owner_id, now) if account.kind != CustodyKind.CHAIN else None)
+            made = _from_stock(account, owner_id, now)
+            if made is None and account.kind != CustodyKind.CHAIN and account.address:
+                made = _by_code(account, owner_id, now)
             if made is not None:
                 audit.info("deposit_address_assigned", owner_id=owner_id, custody=account.sub, asset=asset)
                 return made
@@ -97,9 +98,11 @@ def stock(account: CustodyAccount, texts: Iterable[str], *, by: int, now: dateti
 
     Raises:
         AddressInvalidError: One is no address of the account's network; none was taken.
+        TooManyAddressesError: There are more than can be taken at once.
     """
     spelt = dict.fromkeys(address_formats.normalised(account.network, text) for text in texts if text.strip())
-    require(len(spelt) <= STOCK_MAX, f"{len(spelt)} addresses at once")
+    if len(spelt) > STOCK_MAX:
+        raise TooManyAddressesError(limit=STOCK_MAX)
     with transaction.atomic():
         known = set(account.deposit_addresses.filter(address__in=spelt).values_list("address", flat=True))
         fresh = [text for text in spelt if text not in known]
@@ -118,6 +121,8 @@ def free(account: CustodyAccount) -> int:
 def owners(account: CustodyAccount, transfers: Sequence[tuple[str, str]]) -> list[int | None]:
     """Return whom transfers are for, by the address they went to or a code in their words. Statements: 2.
 
+    A code names its customer whatever asset comes with it: it was written by somebody who knows it.
+
     Args:
         transfers: Address and text of each.
 
@@ -131,9 +136,9 @@ def owners(account: CustodyAccount, transfers: Sequence[tuple[str, str]]) -> lis
         ).values_list("address", "owner_id")
     )
     by_code: dict[str, int] = dict(
-        DepositAddress.objects.filter(
-            memo__in={code for found in codes for code in found}, custody__asset_id=account.asset_id
-        ).values_list("memo", "owner_id")
+        DepositAddress.objects.filter(memo__in={code for found in codes for code in found}).values_list(
+            "memo", "owner_id"
+        )
     )
     named = [
         {by_address[address]} if address in by_address else {by_code[code] for code in found if code in by_code}

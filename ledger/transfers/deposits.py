@@ -163,14 +163,12 @@ def announce(
     Raises:
         DepositKnownError: A reference is known with another amount or another owner.
     """
-    known = {
-        deposit.reference: deposit
-        for deposit in DepositNotice.objects.filter(custody=account, reference__in=[item.reference for item in told])
-    }
-    people = {item.owner_id for item in told} | {deposit.owner_id for deposit in known.values()}
-    accounts.lock(sorted(owner_id for owner_id in people if owner_id is not None))
-    again = DepositNotice.objects.filter(pk__in=[deposit.pk for deposit in known.values()])
-    known = {deposit.reference: deposit for deposit in again}
+    references = [item.reference for item in told]
+    people = {item.owner_id for item in told}
+    known = _known(account, references)
+    people |= {deposit.owner_id for deposit in known.values()}
+    accounts.lock({owner_id for owner_id in people if owner_id is not None})
+    known = _known(account, references)
     made = {
         item.reference: _make(account, item, source=source, by=by, now=now)
         for item in told
@@ -182,6 +180,12 @@ def announce(
         if item.reference in known:
             _confirm(known[item.reference], account, item, by=by, now=now)
     return [made.get(item.reference) or known[item.reference] for item in told]
+
+
+def _known(account: CustodyAccount, references: Sequence[str]) -> dict[str, DepositNotice]:
+    """Return the deposits that bear these references."""
+    rows = DepositNotice.objects.filter(custody=account, reference__in=references)
+    return {deposit.reference: deposit for deposit in rows}
 
 
 def _confirm(
@@ -290,22 +294,22 @@ def approve(deposit_id: int, *, version: int, by: int, now: datetime) -> Deposit
 def refuse(deposit_id: int, *, version: int, by: int, reason: str, now: datetime) -> DepositNotice:
     """Refuse a deposit that was not credited: an error, or money that goes back where it came from.
 
+    What has come in stays in suspense until a manual entry of two people pays it back.
+
     Raises:
         ReasonRequiredError: No reason is given.
-        OwnTransferError, DepositMovedOnError: See `_seen`; what stands in suspense is corrected by an entry.
+        OwnTransferError, DepositMovedOnError: See `_seen`.
     """
     reason = reason.strip()[:TEXT_LENGTH_MAX]
     if not reason:
         raise ReasonRequiredError(field="reason")
     found = _seen(deposit_id, version, by)
-    if found.receipt_entry_id is not None:
-        raise DepositMovedOnError(deposit_id=deposit_id, state=str(found.state))
     return steps.move(found, DepositState.REFUSED, by=by, now=now, detail={"reason": reason}, reason=reason)
 
 
 def page(owner_id: int, *, before_id: int | None = None, limit: int) -> list[DepositNotice]:
     """Return a page of a customer's deposits, newest first."""
-    rows = DepositNotice.objects.filter(owner_id=owner_id)
+    rows = DepositNotice.objects.select_related("custody").filter(owner_id=owner_id)
     if before_id is not None:
         rows = rows.filter(pk__lt=before_id)
     return list(rows.order_by("-pk")[:limit])

@@ -129,12 +129,12 @@ class SamePersonError(DomainError):
 
 
 class OwnTransferError(DomainError):
-    """Nobody decides on money of their own."""
+    """Nobody decides on money, or on a profile, of their own."""
 
     code = 4116
     name = "OWN_TRANSFER"
     status = 403
-    message = gettext_noop("Nobody decides on a transfer of their own.")
+    message = gettext_noop("Nobody decides on what is their own.")
 
 
 class ReasonRequiredError(DomainError):
@@ -296,7 +296,7 @@ class StatementKnownError(DomainError):
 class WebhookUnknownError(DomainError):
     """No provider of this name is set up."""
 
-    code = 4150
+    code = 4180
     name = "WEBHOOK_UNKNOWN"
     status = 404
     message = gettext_noop("There is nothing here.")
@@ -305,7 +305,7 @@ class WebhookUnknownError(DomainError):
 class WebhookSignatureError(DomainError):
     """The signature is missing or wrong."""
 
-    code = 4151
+    code = 4181
     name = "WEBHOOK_SIGNATURE"
     status = 401
     message = gettext_noop("The signature is missing or wrong.")
@@ -314,7 +314,7 @@ class WebhookSignatureError(DomainError):
 class WebhookStaleError(DomainError):
     """The timestamp is too far from our clock."""
 
-    code = 4152
+    code = 4182
     name = "WEBHOOK_STALE"
     status = 401
     message = gettext_noop("The timestamp is more than %(seconds)s seconds from ours.")
@@ -323,7 +323,7 @@ class WebhookStaleError(DomainError):
 class WebhookRepeatedError(DomainError):
     """The very same call came before and was refused; what has changed since needs a new one."""
 
-    code = 4153
+    code = 4183
     name = "WEBHOOK_REPEATED"
     status = 409
     message = gettext_noop("This very call was refused before (%(outcome)s); sign a new one.")

@@ -12,6 +12,7 @@ from ledger.services import accounts, finance_log
 from ledger.transfers import notices
 from ledger.transfers.errors import (
     CustomerUnknownError,
+    OwnTransferError,
     ProfileMovedOnError,
     ReasonRequiredError,
     WithdrawalsBlockedError,
@@ -81,9 +82,12 @@ def change(owner_id: int, wanted: ProfileChange, *, by: int, now: datetime) -> A
     """Change a profile; the log keeps what it said before and what it says now.
 
     Raises:
+        OwnTransferError: It is the editor's own.
         ReasonRequiredError: It freezes or blocks without saying why.
         ProfileMovedOnError: Somebody else changed it since the editor looked.
     """
+    if owner_id == by:
+        raise OwnTransferError
     if (wanted.frozen or wanted.withdrawals_blocked) and not wanted.reason.strip():
         raise ReasonRequiredError(field="reason")
     accounts.lock([owner_id])

@@ -105,7 +105,7 @@ def take_in(call: Call, told: Told, *, now: datetime) -> DepositNotice:
     """Take in what a provider says: announce a deposit, or confirm one that is known. The call is kept with it.
 
     Raises:
-        CustodyUnknownError: No active custody account of the asset and network has this address, or is the only one.
+        CustodyUnknownError: No active custody account has this address, or is the only one that receives the asset.
         DepositAmountError, InexactAmountError: The amount cannot be.
         DepositKnownError: The reference is known with another amount or owner.
     """
@@ -129,10 +129,11 @@ def take_in(call: Call, told: Told, *, now: datetime) -> DepositNotice:
     return deposit
 
 
-def keep_refused(call: Call, error: DomainError, *, now: datetime) -> None:
+def keep_refused(call: Call, error: DomainError | None, *, now: datetime) -> None:
     """Keep a call that was refused, with the reason; the same call may come again."""
-    audit.warning("webhook_refused", provider=call.provider, refusal=error.name)
-    _keep(call, deposit=None, outcome=error.name, now=now)
+    name = error.name if error is not None else DomainError.name
+    audit.warning("webhook_refused", provider=call.provider, refusal=name)
+    _keep(call, deposit=None, outcome=name, now=now)
 
 
 def _keep(call: Call, *, deposit: DepositNotice | None, outcome: str, now: datetime) -> None:
@@ -152,9 +153,10 @@ def _keep(call: Call, *, deposit: DepositNotice | None, outcome: str, now: datet
 def _account(told: Told) -> CustodyAccount:
     """Return the custody account in which a transfer came in: the one with the address, else the only one there is."""
     accounts = CustodyAccount.objects.filter(asset_id=told.asset, network=told.network, active=True)
+    receiving = accounts.exclude(address="")
     by_address = accounts.filter(Q(address=told.address) | Q(deposit_addresses__address=told.address)).distinct()
     found = list(by_address[:2]) if told.address else []
-    found = found or list(accounts[:2])
+    found = found or list(receiving[:2])
     if len(found) != 1:
         raise CustodyUnknownError
     return found[0]

@@ -53,6 +53,15 @@ class InsufficientFundsError(DomainError):
     message = gettext_noop("The order needs %(required)s %(asset)s; available are %(available)s.")
 
 
+class AccountFrozenError(DomainError):
+    """The account is frozen: it places and amends nothing; what is open can be cancelled."""
+
+    code = 6006
+    name = "ACCOUNT_FROZEN"
+    status = 403
+    message = gettext_noop("This account is frozen; please contact support.")
+
+
 @dataclass(frozen=True, slots=True)
 class OrderTerms:
     """What an order is worth at worst.

@@ -11,7 +11,7 @@ import structlog
 from exchange import database
 from exchange.kernel.money import plain
 from risk.models import CANCEL_RATE_WARNING, DAILY_ORDER_LIMIT, DEFAULT_TIER
-from risk.services.checks import DailyOrderLimitError
+from risk.services.checks import AccountFrozenError, DailyOrderLimitError
 
 logger = structlog.get_logger(__name__)
 
@@ -22,10 +22,12 @@ _LOAD = """
 SELECT given.id, coalesce(p.tier_id, %s), coalesce(t.daily_order_limit, %s), coalesce(t.cancel_rate_warning, %s),
        p.counted_on, coalesce(p.orders_placed, 0), coalesce(p.orders_cancelled, 0),
        (SELECT array_agg(r.asset_id::text ORDER BY r.id) FROM risk_reviewlimit r WHERE r.tier_id = t.name),
-       (SELECT array_agg(r.notional ORDER BY r.id) FROM risk_reviewlimit r WHERE r.tier_id = t.name)
+       (SELECT array_agg(r.notional ORDER BY r.id) FROM risk_reviewlimit r WHERE r.tier_id = t.name),
+       coalesce(a.frozen, false)
 FROM unnest(%s::bigint[]) AS given(id)
 LEFT JOIN risk_traderprofile p ON p.user_id = given.id
 LEFT JOIN risk_risktier t ON t.name = coalesce(p.tier_id, %s)
+LEFT JOIN ledger_accountprofile a ON a.owner_id = given.id
 """
 
 _SAVE = """
@@ -48,14 +50,26 @@ class TraderLimits:
     orders_placed: int
     orders_cancelled: int
     review_limits: dict[str, Decimal]
+    frozen: bool = False
     changed: bool = False
+
+    def require_active(self) -> None:
+        """Refuse whose account is frozen.
+
+        Raises:
+            AccountFrozenError: It is.
+        """
+        if self.frozen:
+            raise AccountFrozenError
 
     def count_order(self, today: date) -> None:
         """Count one more order.
 
         Raises:
+            AccountFrozenError: The account is frozen.
             DailyOrderLimitError: The tier allows no more today; nothing is counted.
         """
+        self.require_active()
         self._turn_day(today)
         if self.orders_placed >= self.daily_order_limit:
             raise DailyOrderLimitError(limit=self.daily_order_limit)
@@ -92,9 +106,18 @@ def load_statement(owner_ids: Iterable[int]) -> tuple[str, list[Any]]:
 def from_rows(rows: Iterable[tuple[Any, ...]]) -> dict[int, TraderLimits]:
     """Build the limits from the rows of `load_statement`, by trader."""
     loaded = {}
-    for user_id, tier, orders, cancel_rate, counted_on, placed, cancelled, assets, notionals in rows:
-        review = dict(zip(assets or [], notionals or [], strict=True))
-        loaded[user_id] = TraderLimits(user_id, tier, orders, cancel_rate, counted_on, placed, cancelled, review)
+    for user_id, tier, orders, cancel_rate, counted_on, placed, cancelled, assets, notionals, frozen in rows:
+        loaded[user_id] = TraderLimits(
+            user_id=user_id,
+            tier=tier,
+            daily_order_limit=orders,
+            cancel_rate_warning=cancel_rate,
+            counted_on=counted_on,
+            orders_placed=placed,
+            orders_cancelled=cancelled,
+            review_limits=dict(zip(assets or [], notionals or [], strict=True)),
+            frozen=frozen,
+        )
     return loaded
 
 

@@ -4,12 +4,14 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.contrib.auth import get_user_model
 
 from exchange import database
 from exchange.kernel.clock import utc_now
+from ledger.models import AccountProfile
 from risk.models import ReviewLimit, RiskTier, TraderProfile
 from risk.services import limits
-from risk.services.checks import DailyOrderLimitError
+from risk.services.checks import AccountFrozenError, DailyOrderLimitError
 
 pytestmark = pytest.mark.django_db
 
@@ -71,3 +73,14 @@ def test_a_trader_who_cancels_nearly_everything_is_reported(caplog: pytest.LogCa
         found.count_cancels(1, TODAY)
 
     assert "high_cancel_rate" in caplog.text
+
+
+def test_a_frozen_account_places_nothing_and_is_not_counted() -> None:
+    user = get_user_model().objects.create_user("frozen")
+    AccountProfile.objects.create(owner=user, frozen=True, reason="a court order", updated_at=utc_now())
+    found = _load(user.pk)
+
+    with pytest.raises(AccountFrozenError):
+        found.count_order(TODAY)
+
+    assert (found.orders_placed, found.changed) == (0, False)

@@ -63,6 +63,7 @@ class Changes(Desk):
     def amend(self, owner_id: int, request: AmendOrder) -> Order:
         """Add what an amend may need to the hold, and queue it; settlement trims to what the engine says remains."""
         order = self._own_open(owner_id, request.order_id)
+        self.book.limits[owner_id].require_active()
         if order.amend_requested_at is not None:
             raise errors.AmendPendingError(order_id=order.id)
         spec = instruments.instrument_by_id(order.instrument_id)

@@ -1,10 +1,18 @@
 """The way in of orders: what one batch decides over, beside the whole roads in exchange/tests/test_flow_spot.py."""
 
+from decimal import Decimal
+from typing import Any
+
 import pytest
 
+from exchange.kernel.clock import utc_now
+from ledger.models import AccountProfile
 from marketdata.selectors import UnknownInstrumentError
 from risk.services import limits
+from risk.services.checks import AccountFrozenError
 from trading.models import Order
+from trading.services import orders
+from trading.services.requests import AmendOrder, CancelOrder, PlaceOrder, Submission
 from trading.tests.road import limit, make_instrument, place
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
@@ -30,3 +38,24 @@ def test_an_instrument_made_while_a_batch_is_read_is_unknown_to_that_batch_only(
     assert isinstance(known, Order)
     assert unknown == UnknownInstrumentError(symbol="BTCUSDT2")
     assert isinstance(after, Order)
+
+
+def test_a_frozen_account_places_and_amends_nothing_but_may_cancel(customer: Any) -> None:
+    make_instrument()
+    alice = customer("alice", USDT=100_000)
+    price, quantity = Decimal(50_000), Decimal("0.1")
+    [open_order] = orders.place(alice.id, [PlaceOrder("BTCUSDT", "buy", "limit", quantity, price)], now=utc_now())
+    assert isinstance(open_order, Order)
+    AccountProfile.objects.create(owner_id=alice.id, frozen=True, reason="a court order", updated_at=utc_now())
+
+    results = orders.submit(
+        [
+            Submission(alice.id, PlaceOrder("BTCUSDT", "buy", "limit", quantity, price)),
+            Submission(alice.id, AmendOrder(open_order.id, price=Decimal(49_000))),
+            Submission(alice.id, CancelOrder(open_order.id)),
+        ],
+        now=utc_now(),
+    )
+
+    assert results[:2] == [AccountFrozenError(), AccountFrozenError()]
+    assert isinstance(results[2], Order)

@@ -107,7 +107,8 @@ def document() -> dict[str, Any]:
 def check_against_document(method: str, path: str, answer: Answer) -> None:
     """Fail unless the answer has the shape that the document promises for its call and status."""
     bare = "/api/v1" + path.partition("?")[0]
-    for template, operations in document()["paths"].items():
+    paths = sorted(document()["paths"].items(), key=lambda item: "{" in item[0])  # an exact path before a pattern
+    for template, operations in paths:
         if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), bare) and method.lower() in operations:
             responses = operations[method.lower()]["responses"]
             described = responses.get(str(answer.status), responses["default"])

@@ -97,6 +97,9 @@ def _check_settings(place: Place, options: dict[str, Any]) -> None:
     kept = place.data_dir / "secret_key"
     if not settings.DEBUG and kept.exists() and kept.read_text() == settings.SECRET_KEY:
         raise CommandError("DEBUG is off, and SECRET_KEY is the development one; set a secret of your own.")
+    signing = place.data_dir / "reserves_key"
+    if not settings.DEBUG and signing.exists() and signing.read_text() == settings.RESERVES_SIGNING_KEY:
+        raise CommandError("DEBUG is off, and RESERVES_SIGNING_KEY is the development one; set a key of your own.")
     if options["reset"] and not settings.EMBEDDED_POSTGRES:
         raise CommandError("--reset removes embedded data only, and DATABASE_URL names another server.")
 

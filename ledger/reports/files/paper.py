@@ -30,6 +30,7 @@ ENDING: Final = "pdf"
 ROWS_MAX: Final = 20_000
 PORTRAIT_COLUMNS_MAX: Final = 4
 FONT: Final = "noto"
+ELLIPSIS: Final = "\N{HORIZONTAL ELLIPSIS}"
 MARGIN_MM: Final = 15
 TITLE_POINTS, ABOUT_POINTS, FOOT_POINTS = 17, 9, 8
 BODY_POINTS: Final = (9.5, 9, 8.5, 8, 7.5, 7, 6.5, 6)
@@ -38,7 +39,7 @@ NAME_SHARE_MIN: Final = 0.3
 """So much of the width at least belongs to columns of text."""
 LINE_SPACING: Final = 1.45
 POINT_MM: Final = 25.4 / 72
-AIR: Final = {RowKind.HEADING: 1.4, RowKind.SUM: 1.15, RowKind.TOTAL: 1.5}
+AIR: Final = {RowKind.HEADING: 1.4, RowKind.SUM: 1.15, RowKind.TOTAL: 1.8}
 """Heights of rows that stand apart, in heights of a line."""
 GAP_MM: Final = 4
 INDENT_MM: Final = 4
@@ -319,7 +320,8 @@ class _Paper:
         x = self.pdf.w - MARGIN_MM - self._wide(page, FOOT_POINTS)
         about = " · ".join([str(self.document.title), *map(str, self.document.about)])
         room = self.width - self._wide(page, FOOT_POINTS) - 4 * GAP_MM
-        self._text(MARGIN_MM, y, self._broken(about, room, FOOT_POINTS)[0], FOOT_POINTS, MUTED)
+        fits, *cut = self._broken(about, room, FOOT_POINTS)
+        self._text(MARGIN_MM, y, f"{fits} {ELLIPSIS}" if cut else fits, FOOT_POINTS, MUTED)
         self._text(x, y, page, FOOT_POINTS, MUTED)
 
 

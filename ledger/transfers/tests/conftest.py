@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.messages import get_messages
 from django.db import connection
+from django.test import Client
 
 from ledger import posting_rules
 from ledger.access import Role
 from ledger.entries import EntryDraft
 from ledger.models import CustodyAccount, TransferRoute, Withdrawal, WithdrawalAddress, WithdrawalLimit
 from ledger.posting_rules import EventKind
-from ledger.services import roles
+from ledger.services import accounts, roles
 from ledger.tests.factories import NOW
 from ledger.tests.fixtures import Customer, make_asset
 from ledger.transfers import audit, crediting, custody, decisions, payouts, withdrawals
@@ -64,20 +66,24 @@ class Desk:
     def staff(self, name: str, role: Role) -> Any:
         """Make a member of staff."""
         user = get_user_model().objects.create_user(name, password="correct horse battery", is_staff=True)
+        accounts.open_gates([user.pk])
         roles.grant(user.pk, role)
         return user
 
     def address(self, person: Customer, text: str = TRON, *, asset: str = "USDT") -> WithdrawalAddress:
-        """Save an address whose delay is over."""
-        return WithdrawalAddress.objects.create(
+        """Return a saved address whose delay is over."""
+        saved, _ = WithdrawalAddress.objects.get_or_create(
             owner_id=person.id,
             asset_id=asset,
             network="TRON",
             address=text,
-            label="my wallet",
-            created_at=NOW - timedelta(days=30),
-            usable_from=NOW - timedelta(days=29),
+            defaults={
+                "label": "my wallet",
+                "created_at": NOW - timedelta(days=30),
+                "usable_from": NOW - timedelta(days=29),
+            },
         )
+        return saved
 
     def request(self, person: Customer, amount: object, **changes: Any) -> Withdrawal:
         """Request a withdrawal to a saved address."""
@@ -157,3 +163,34 @@ def transfers_audited(db: None) -> Iterator[None]:
     """Audit deposits and withdrawals after the test: any broken invariant fails it, by name."""
     yield
     assert [invariant for invariant in audit.invariants() if not invariant.ok] == []
+
+
+class Staff:
+    """A member of staff at a browser."""
+
+    def __init__(self, user: Any) -> None:
+        self.user = user
+        self.client = Client()
+        self.client.force_login(user)
+
+    def get(self, path: str) -> Any:
+        return self.client.get(f"/admin/finance/{path}")
+
+    def post(self, path: str, **values: Any) -> Any:
+        return self.client.post(f"/admin/finance/{path}", values)
+
+    def told(self, path: str, **values: Any) -> str:
+        """Post, and return what the person is told."""
+        answer = self.post(path, **values)
+        assert answer.status_code == 302, answer.content.decode()[:2000]
+        return [str(message) for message in get_messages(answer.wsgi_request)][-1]
+
+
+@pytest.fixture
+def people(desk) -> dict[str, Staff]:
+    return {
+        "accountant": Staff(desk.accountant),
+        "approver": Staff(desk.approver),
+        "auditor": Staff(desk.staff("audrey", Role.AUDITOR)),
+        "support": Staff(desk.staff("sue", Role.SUPPORT)),
+    }

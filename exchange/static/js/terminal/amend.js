@@ -1,4 +1,5 @@
 /* Changes one figure of an open order where it stands: a button that becomes a small form, and says what became of it. */
+import Big from "../../vendor/big/big.mjs";
 import { call } from "../api.js";
 import { setText } from "./frame.js";
 import { amendRefusal, sideWord } from "./order_words.js";
@@ -64,7 +65,7 @@ export class AmendCell {
   /** Show the order as it is now; what is being typed stays, unless the order takes no change any more. */
   update(order) {
     this.order = order;
-    if (this.pending && this.pending.wasUpdatedAt !== order.updated_at) this.#settle();
+    if (this.pending?.isTaken && this.#isAnswered()) this.#settle();
     if (this.isOpen && !this.figure.may(order)) this.close();
     this.#paint();
   }
@@ -113,12 +114,12 @@ export class AmendCell {
       return;
     }
     this.close();
-    this.pending = { typed, wasUpdatedAt: null };
+    this.pending = { typed, isTaken: false };
     this.#paint();
     try {
       const { data, message, status } = await call("PUT", `/orders/${order.order_id}`, { [figure.field]: figure.wire(order, typed) });
       toast(message, "good");
-      this.pending = status === 202 ? { typed, wasUpdatedAt: data.updated_at } : null;
+      this.pending = status === 202 ? { typed, isTaken: true } : null;
       this.onAmended(data);
     } catch (error) {
       this.pending = null;
@@ -130,9 +131,12 @@ export class AmendCell {
     }
   }
 
-  /** The exchange answered an amend that it had taken only for pending: the order tells how. */
+  /** Whether an order tells what became of a change that the exchange had not decided when it answered. */
+  #isAnswered() {
+    return Boolean(this.order.amend_refusal) || !this.figure.may(this.order) || new Big(this.pending.typed).eq(this.figure.typed(this.order));
+  }
+
   #settle() {
-    if (this.pending.wasUpdatedAt === null) return; // its answer is on the way
     this.pending = null;
     if (this.order.amend_refusal) this.#refused(amendRefusal(this.order.amend_refusal));
   }

@@ -1,0 +1,1 @@
+"""Finance pages of what people do to the books: periods, proposed entries, comments, attachments, the finance log."""

@@ -1,0 +1,1 @@
+"""REST calls of customers and of custody providers."""

@@ -1,0 +1,1 @@
+"""Finance pages of deposits, withdrawals, custody accounts and customers, under /admin/finance/."""
