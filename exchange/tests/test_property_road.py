@@ -1,10 +1,10 @@
 """Random order flow down the whole road: every invariant holds, however events are cut into settlements."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from django.db import transaction
@@ -15,6 +15,9 @@ from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError
 from ledger.audit import Invariant
 from ledger.models import Account
+from ledger.reconciliation import runner
+from ledger.reconciliation.models import Break, ReconciliationRun, RunKind
+from ledger.reconciliation.runner import Result
 from matching_worker import shard
 from risk.models import SpotHolding
 from trading import audit
@@ -167,6 +170,12 @@ def _broken() -> list[Invariant]:
     return [item for item in audit.invariants() if not item.ok]
 
 
+def _breaks(reconcile: Callable[[ReconciliationRun], list[Result] | None]) -> list[tuple[str, str, str]]:
+    """Reconcile, and return what does not agree."""
+    assert reconcile(runner.start(RunKind.ON_DEMAND, now=utc_now())) is not None
+    return [(row.check_name, row.subject, row.told) for row in Break.objects.all()]
+
+
 def _state() -> tuple[list[tuple[object, ...]], list[tuple[object, ...]], list[tuple[object, ...]]]:
     """Return everything that settlement wrote, but for ids that a database sequence gave."""
     columns = (
@@ -198,11 +207,14 @@ def test_every_invariant_holds_after_random_flow(customer, actions: list[Action]
         owners = [customer(f"trader-{number}", USDT=1, ODD="0.05").id for number in range(3)]
         placed: list[int] = []
         by_order: dict[int, int] = {}
+        memory: dict[str, dict[str, Any]] = {}
         with worker(Path(folder)) as running:
             for start in range(0, len(actions), cut):
                 _submit(actions[start : start + cut], owners, placed, by_order)
                 running.step(now=utc_now())
                 assert _broken() == []
+                assert _breaks(lambda run: runner.look(run, now=utc_now(), due_only=False, memory=memory)) == []
+            assert _breaks(lambda run: runner.full(run, clock=utc_now)) == []
         transaction.set_rollback(True)
 
 

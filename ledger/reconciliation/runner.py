@@ -17,7 +17,7 @@ from celery import current_app
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 
-from exchange.kernel.errors import DomainError, gettext_noop
+from exchange.kernel.errors import DomainError, gettext_noop, require
 from ledger import audit
 from ledger.reconciliation import alerts, checks, sql
 from ledger.reconciliation.checks import FAILED, ONLY_FULL, Check, Finding, Scope, Seen
@@ -44,6 +44,9 @@ LOCK_SPACE: Final = 9020
 """First half of the advisory lock; the second says whether a round or a full pass has it."""
 _ROUND: Final = 1
 _FULL: Final = 2
+
+ROUND_WAIT_SECONDS: Final = 120.0
+ROUND_LOOK_SECONDS: Final = 0.1
 
 TASK: Final = "ledger.tasks.reconcile"
 
@@ -96,6 +99,23 @@ def _alone(what: int) -> Iterator[bool]:
         if got:
             with suppress(DatabaseError), connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, what])
+
+
+@contextmanager
+def waiting_for_rounds() -> Iterator[None]:
+    """Keep rounds from being made, after the one that may be going on has ended.
+
+    Raises:
+        InvariantViolationError: It does not end.
+    """
+    deadline = time.monotonic() + ROUND_WAIT_SECONDS
+    while True:
+        with _alone(_ROUND) as is_alone:
+            if is_alone:
+                yield
+                return
+        require(time.monotonic() < deadline, "a round of reconciliation does not end")
+        time.sleep(ROUND_LOOK_SECONDS)
 
 
 def chosen(names: Sequence[str]) -> list[Check]:

@@ -91,7 +91,7 @@ MinuteKey = tuple[int, str, datetime]
 """Instrument id, symbol, start of the minute."""
 
 
-def _fold_minutes(ranges: Iterable[TradeRange]) -> dict[MinuteKey, Minute]:
+def fold_minutes(ranges: Iterable[TradeRange]) -> dict[MinuteKey, Minute]:
     """Fold trades into minutes. One statement."""
     with connection.cursor() as cursor:
         cursor.execute(trades.TRADES + _MINUTES, trades.columns(ranges))
@@ -151,7 +151,9 @@ def _carry(minutes: dict[int, tuple[MinuteKey, Minute]]) -> Position:
     }
 
 
-def _continue(carried: dict[int, tuple[MinuteKey, Minute]], folded: dict[MinuteKey, Minute]) -> dict[MinuteKey, Minute]:
+def continue_minutes(
+    carried: dict[int, tuple[MinuteKey, Minute]], folded: dict[MinuteKey, Minute]
+) -> dict[MinuteKey, Minute]:
     """Put what was folded before of a minute in front of what is new; `carried` moves on to the last minutes."""
     joined: dict[MinuteKey, Minute] = {}
     for key, minute in folded.items():
@@ -165,10 +167,10 @@ def _look_at_candles(scope: Scope) -> Seen:
     """Fold what is new onto what was folded before, and compare the minutes that are complete or up to date."""
     fresh, old = trades.new(scope), trades.again(scope)
     carried = _carried(scope.position)
-    minutes = _continue(carried, _fold_minutes(fresh)) if fresh else {}
+    minutes = continue_minutes(carried, fold_minutes(fresh)) if fresh else {}
     cut = {item.instrument_id for item in fresh if item.upto < trades.heads(scope)[item.instrument_id]}
     complete = {key: minute for key, minute in minutes.items() if not (key[0] in cut and carried[key[0]][0] == key)}
-    again = _fold_minutes(old) if old else {}
+    again = fold_minutes(old) if old else {}
     seen = trades.seen(scope, _compare_candles(again | complete), fresh)
     return seen._replace(position=seen.position | {"minutes": _carry(carried)})
 
@@ -182,7 +184,7 @@ def _full_candles(progress: Progress) -> Seen:
     counts: dict[str, int] = {}
     for part in trades.all_parts(last):
         progress(done, total)
-        minutes = _continue(carried, _fold_minutes([part]))
+        minutes = continue_minutes(carried, fold_minutes([part]))
         if part.upto < last[part.instrument_id]:
             minutes.pop(carried[part.instrument_id][0])
         for key in minutes:
@@ -231,6 +233,20 @@ def apply_side(held: HoldingState, instrument_id: int, quantity: Decimal, notion
         held.sell(to_quanta(quantity, spec.base_decimals))
 
 
+def apply_sides(held: dict[PairKey, HoldingState], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Let the trades of `sides` change holdings, both sides of each, as settlement does."""
+    for instrument_id, _, buyer_id, seller_id, quantity, notional in rows:
+        for user_id, bought in ((buyer_id, True), (seller_id, False)):
+            state = held.setdefault((instrument_id, user_id), HoldingState())
+            apply_side(state, instrument_id, quantity, notional, bought=bought)
+
+
+def from_units(instrument_id: int, quantity: Decimal, cost: Decimal) -> HoldingState:
+    """Return a holding of these amounts."""
+    spec = instruments.instrument_by_id(instrument_id)
+    return HoldingState(to_quanta(quantity, spec.base_decimals), to_quanta(cost, spec.quote_decimals))
+
+
 def in_units(instrument_id: int, held: HoldingState) -> tuple[Decimal, Decimal]:
     """Return a holding's quantity and cost in major units."""
     spec = instruments.instrument_by_id(instrument_id)
@@ -258,14 +274,11 @@ def _differs(pair: PairKey, held: HoldingState, stored: tuple[Decimal, Decimal] 
 def _look_at_holdings(scope: Scope) -> Seen:
     """Fold new trades onto what was folded before, and compare the holdings that they change."""
     fresh = trades.new(scope)
-    rows = _sides(fresh) if fresh else []
+    rows = sides(fresh) if fresh else []
     touched = {(row[0], user_id) for row in rows for user_id in row[2:4]}
     places = {(place[0], place[1]) for place in scope.again if place is not None}
     held = _remembered(touched | places) if touched or places else {}
-    for instrument_id, _, buyer_id, seller_id, quantity, notional in rows:
-        for user_id, bought in ((buyer_id, True), (seller_id, False)):
-            state = held.setdefault((instrument_id, user_id), HoldingState())
-            apply_side(state, instrument_id, quantity, notional, bought=bought)
+    apply_sides(held, rows)
     cut = {item.instrument_id for item in fresh if item.upto < trades.heads(scope)[item.instrument_id]}
     wanted = {pair for pair in touched | places if pair[0] not in cut}
     stored = _stored_holdings(wanted) if wanted else {}
@@ -275,7 +288,8 @@ def _look_at_holdings(scope: Scope) -> Seen:
     return seen._replace(store=partial(_remember, {pair: held[pair] for pair in touched}) if touched else None)
 
 
-def _sides(fresh: Iterable[TradeRange]) -> list[tuple[Any, ...]]:
+def sides(fresh: Iterable[TradeRange]) -> list[tuple[Any, ...]]:
+    """Return spot trades: instrument, number, buyer, seller, quantity, notional. One statement."""
     with connection.cursor() as cursor:
         cursor.execute(trades.TRADES + _SIDES, trades.columns(fresh))
         rows: list[tuple[Any, ...]] = cursor.fetchall()

@@ -208,10 +208,10 @@ CASES = {
         "DELETE FROM outbox WHERE payload = '{{}}'",
         "trade {trade}",
     ),
-    "a candle with another close": Case(
+    "a candle with another volume": Case(
         "candles.trades",
-        "UPDATE klines_1m SET close = close + 1",
-        "UPDATE klines_1m SET close = close - 1",
+        "UPDATE klines_1m SET volume = volume + 1",
+        "UPDATE klines_1m SET volume = volume - 1",
         "BTCUSDT {minute}",
     ),
     "a candle without trades": Case(
