@@ -48,7 +48,7 @@ class KeysetChangeList(ChangeList):  # type: ignore[misc]  # the theme brings no
         self.result_count = max(selectors.estimated_rows(table), len(page.rows)) if self.is_estimate else len(page.rows)
         self.is_counted = page.is_whole
         self.paginator = KeysetPaginator(page, self.list_per_page)
-        self.full_result_count = None
+        self.full_result_count = self.result_count  # so that the theme says nothing of its own about how many there are
         self.show_full_result_count = False
         self.show_admin_actions = True
         self.can_show_all = self.multi_page = False

@@ -46,6 +46,12 @@ CHECKS: dict[str, str] = {
                      sum(amount) OVER (PARTITION BY account_id ORDER BY entry_id, n ROWS UNBOUNDED PRECEDING) AS total
               FROM ledger_line) l
         WHERE balance_after <> total""",
+    "accounts know their last change": """
+        SELECT 'account ' || a.id || ' names entry ' || a.last_entry_id || ', its lines ' || coalesce(l.last, 0)
+        FROM ledger_account a
+        LEFT JOIN (SELECT account_id, max(entry_id) AS last FROM ledger_line GROUP BY account_id) l
+               ON l.account_id = a.id
+        WHERE a.last_entry_id <> coalesce(l.last, 0)""",
     "no account ever passed its bound": """
         SELECT 'line ' || l.entry_id || '.' || l.n || ' left account ' || a.id || ' at ' || l.balance_after
         FROM ledger_line l JOIN ledger_account a ON a.id = l.account_id

@@ -157,6 +157,11 @@ def finish(cursor: Any, books: Any) -> None:
         "SELECT setval(pg_get_serial_sequence('ledger_account', 'id'), (SELECT max(id) FROM ledger_account))"
     )
     cursor.execute(
+        "UPDATE ledger_account a SET last_entry_id = l.last_id"
+        " FROM (SELECT account_id, max(entry_id) AS last_id FROM ledger_line GROUP BY account_id) l"
+        " WHERE l.account_id = a.id"
+    )
+    cursor.execute(
         "UPDATE ledger_head SET entry_id = %s, hash = %s, recorded_at = (SELECT max(recorded_at) FROM ledger_entry)",
         [books.entries, books.hash],
     )

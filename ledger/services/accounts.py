@@ -6,15 +6,15 @@ Note [Lock order]
     have changed. Accounts are opened before the door, so that opening never waits inside it.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from django.db import connection, transaction
 
 from exchange.kernel.errors import require
-from ledger.entries import AccountKey
+from ledger.entries import AccountKey, EntryDraft
 
-__all__ = ["AccountKey", "balances", "forget_ids", "ids", "lock", "open_gates"]
+__all__ = ["AccountKey", "balances", "forget_ids", "ids", "ids_of", "lock", "open_gates"]
 
 KEYS_MAX = 200_000
 
@@ -95,6 +95,16 @@ def ids(keys: Iterable[AccountKey]) -> dict[AccountKey, int]:
     require(None not in learnt.values(), "an account opened by another transaction is not visible here")
     transaction.on_commit(lambda: _IDS.update(learnt))
     return found | learnt
+
+
+def ids_of(drafts: Iterable[EntryDraft]) -> Mapping[AccountKey, int]:
+    """Return ids for at least the accounts of these drafts' lines, opening those that are missing.
+
+    Costs one look-up a line when all are cached, as on the order's road.
+    """
+    if all(key in _IDS for draft in drafts for key, _ in draft.lines):
+        return _IDS
+    return ids(key for draft in drafts for key, amount in draft.lines if amount)
 
 
 def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:

@@ -87,34 +87,46 @@ def door_call(drafts: Sequence[EntryDraft], now: datetime) -> tuple[str, list[An
     Account ids are resolved before (that may run statements). `posted` reads the statement's rows.
     Lines of amount zero are dropped.
     """
-    require(len(drafts) <= ENTRIES_MAX, f"{len(drafts)} entries in one batch")
-    ids = accounts.ids(key for draft in drafts for key, amount in draft.lines if amount)
+    require(0 < len(drafts) <= ENTRIES_MAX, f"{len(drafts)} entries in one batch")
+    ids = accounts.ids_of(drafts)
     numbers: list[int] = []
     line_numbers: list[int] = []
     account_ids: list[int] = []
     amounts: list[Decimal] = []
     for number, draft in enumerate(drafts, start=1):
-        count = 0
-        for key, amount in draft.lines:
-            if amount:
-                count += 1
-                numbers.append(number)
-                line_numbers.append(count)
-                account_ids.append(ids[key])
-                amounts.append(amount)
+        lines = [line for line in draft.lines if line[1]]
+        count = len(lines)
         require(0 < count <= LINES_PER_ENTRY_MAX, f"entry {draft.key} has {count} lines")
+        numbers += [number] * count
+        line_numbers += range(1, count + 1)
+        account_ids += [ids[key] for key, _ in lines]
+        amounts += [amount for _, amount in lines]
+    moments = {moment: moment.isoformat() for moment in {draft.effective_at for draft in drafts}}
     return _POST, [
         now,
-        [str(draft.kind) for draft in drafts],
-        [draft.key for draft in drafts],
-        [draft.effective_at for draft in drafts],
-        [draft.trace for draft in drafts],
-        [draft.reverses for draft in drafts],
-        numbers,
-        line_numbers,
-        account_ids,
-        amounts,
+        _texts([draft.kind for draft in drafts]),
+        _texts([draft.key for draft in drafts]),
+        _plain(moments[draft.effective_at] for draft in drafts),
+        _texts([draft.trace for draft in drafts]),
+        _plain("NULL" if draft.reverses is None else str(draft.reverses) for draft in drafts),
+        _plain(map(str, numbers)),
+        _plain(map(str, line_numbers)),
+        _plain(map(str, account_ids)),
+        _plain(map(str, amounts)),
     ]
+
+
+def _plain(values: Iterable[str]) -> str:
+    """Write an array of what needs no quotes; the driver takes four times as long to write it item by item."""
+    return "{" + ",".join(values) + "}"
+
+
+def _texts(values: Sequence[str]) -> str:
+    """Write an array of texts."""
+    joined = '","'.join(values)
+    if "\\" in joined or joined.count('"') != 2 * (len(values) - 1):
+        joined = '","'.join(value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return '{"' + joined + '"}'
 
 
 def posted(drafts: Sequence[EntryDraft], rows: Iterable[tuple[int, str, bool]]) -> list[PostedEntry]:

@@ -66,8 +66,10 @@ FORGERIES = {
         "the head is the last entry",
         "every entry has lines, every line an entry and an account",
     },
+    "UPDATE ledger_account SET last_entry_id = 1 WHERE code = '1010'": {"accounts know their last change"},
     "DELETE FROM ledger_line WHERE entry_id = 2": {
         "balances equal the sum of their lines",
+        "accounts know their last change",
         "the hash chain is whole",
         "every entry has lines, every line an entry and an account",
     },

@@ -23,6 +23,7 @@ FORGED_ENTRY = (
     "INSERT INTO ledger_entry SELECT {id}, kind, 'again', effective_at, late, recorded_at, trace, NULL,"
     " pg_current_xact_id(), hash FROM ledger_entry"
 )
+UPDATE = "ON CONFLICT ON CONSTRAINT ledger_account_key DO UPDATE SET balance = excluded.balance + 1000"
 WRITES = [
     "UPDATE ledger_entry SET trace = 'x'",
     "UPDATE ledger_entry SET effective_at = now() WHERE id = 1",
@@ -50,7 +51,22 @@ WRITES = [
     "INSERT INTO ledger_account (owner_id, code, asset) VALUES (NULL, '1010', 'USDT')",
     "INSERT INTO ledger_account (owner_id, code, asset) VALUES (77, '1110', 'USDT')",
     "INSERT INTO ledger_account (owner_id, code, asset) VALUES (77, '9999', 'USDT')",
+    "UPDATE ledger_account SET balance = balance",
+    "UPDATE ledger_account SET balance_before = 5",
+    "UPDATE ledger_account SET balance_before = balance, balance = balance + 1, last_entry_id = last_entry_id + 1",
+    "INSERT INTO ledger_account SELECT * FROM ledger_account",
+    "INSERT INTO ledger_account (owner_id, code, asset, balance_before) VALUES (77, '1010', 'USDT', 5)",
+    "INSERT INTO ledger_account (owner_id, code, asset, last_entry_id) VALUES (77, '1010', 'USDT', 5)",
+    f"INSERT INTO ledger_account (owner_id, code, asset) SELECT owner_id, code, asset FROM ledger_account {UPDATE}",
     "INSERT INTO ledger_line SELECT entry_id, 99, account_id, amount, balance_after FROM ledger_line",
+    "INSERT INTO ledger_line SELECT * FROM ledger_line ON CONFLICT (entry_id, n) DO UPDATE SET amount = 1000000",
+    "INSERT INTO ledger_entry SELECT * FROM ledger_entry ON CONFLICT (id) DO UPDATE SET trace = 'x'",
+    "MERGE INTO ledger_line l USING ledger_line o ON o.n = l.n WHEN MATCHED THEN DELETE",
+    "MERGE INTO ledger_line l USING ledger_line o ON o.n = l.n WHEN MATCHED THEN UPDATE SET amount = 1",
+    "WITH gone AS (DELETE FROM ledger_line RETURNING 1) SELECT count(*) FROM gone",
+    "UPDATE user_journal SET amount = 1000000",
+    "DELETE FROM platform_journal",
+    "INSERT INTO ledger_chart VALUES ('9999', 'mine', 'USER', 0, 'ASSET', NULL)",
     FORGED_ENTRY.format(id=2),
     FORGED_ENTRY.format(id=7),
     "DELETE FROM ledger_head",
@@ -124,7 +140,7 @@ def test_a_role_of_the_application_cannot_write_the_books(customer, role, name, 
 
     sqlstate = _refused(statement)
 
-    assert sqlstate == "42501"
+    assert sqlstate in {"42501", "55000", "428C9"}  # no right; a view of several tables; a number of one's own
     assert _books_as_text() == before
 
 
@@ -149,6 +165,17 @@ def test_a_role_of_the_application_cannot_write_the_books(customer, role, name, 
         "SELECT setval('ledger_account_id_seq', 1)",
         "LOCK TABLE ledger_line IN ACCESS EXCLUSIVE MODE",
         "SELECT * FROM ledger_head FOR UPDATE",
+        "COPY ledger_line FROM PROGRAM 'echo'",
+        "CREATE TEMP TABLE more () INHERITS (ledger_line)",
+        "CREATE RULE more AS ON SELECT TO ledger_posting_right DO INSTEAD SELECT 'exchange_web', '*'",
+        "ALTER FUNCTION ledger_check_lines() OWNER TO exchange_web",
+        "ALTER TABLE ledger_account DROP CONSTRAINT ledger_account_bound",
+        "CREATE TRIGGER mine BEFORE INSERT ON ledger_line FOR EACH ROW EXECUTE FUNCTION ledger_refuse_change()",
+        "DROP VIEW user_journal",
+        "CREATE TABLE public.ledger_mine (x int)",
+        "SELECT ledger_refuse_bound(1, 1)",
+        "SELECT ledger_check_right('{}')",
+        "SELECT ledger_check_by_people(e) FROM ledger_entry e",
     ],
 )
 def test_a_role_of_the_application_cannot_loosen_its_bonds(customer, role, name, statement) -> None:
@@ -168,78 +195,6 @@ def test_a_role_cannot_pass_on_a_right_it_lacks(customer, role) -> None:
         assert cursor.fetchone()[0] is False
 
 
-INSERT_ENTRY = (
-    "WITH moved AS (UPDATE ledger_account a SET balance = balance + v.amount FROM"
-    " unnest(%(accounts)s::bigint[], %(amounts)s::numeric[]) AS v (id, amount) WHERE a.id = v.id),"
-    " entry AS (INSERT INTO ledger_entry SELECT h.entry_id + 1, 'DEPOSIT', 'forged', now(), false,"
-    " greatest(now(), h.recorded_at), 't', NULL, pg_current_xact_id(), sha256('') FROM ledger_head h)"
-    " INSERT INTO ledger_line SELECT h.entry_id + 1, v.n, v.id, v.amount, a.balance + v.amount + %(error)s"
-    " FROM ledger_head h, unnest(%(accounts)s::bigint[], %(amounts)s::numeric[]) WITH ORDINALITY AS v (id, amount, n)"
-    " JOIN ledger_account a ON a.id = v.id"
-)
-
-
-def _ids(owner_id: int) -> list[int]:
-    keys = [
-        AccountKey(owner_id, "1010", "USDT"),
-        AccountKey(owner_id, "3010", "USDT"),
-        AccountKey(None, "1110", "USDT", "main"),
-        AccountKey(owner_id, "1020", "USDT"),
-    ]
-    ids = accounts.ids(keys)
-    return [ids[key] for key in keys]
-
-
-@pytest.mark.parametrize(
-    ("amounts", "error", "constraint"),
-    [
-        ([50, -49, 50, 0.5], 0, "ledger_entry_user_balance"),
-        ([50, -51, 50, 1], 0, "ledger_entry_platform_balance"),
-        ([50, -50, 49, 0], 0, "ledger_entry_platform_balance"),
-        ([-101, 101, -101, 0], 0, "ledger_account_bound"),
-        ([50, -50, 50, 0], 7, "ledger_line_running_balance"),
-    ],
-)
-def test_a_forged_entry_is_refused_even_from_the_owner(customer, amounts, error, constraint) -> None:
-    alice = customer("alice", USDT=100)
-    pairs = [(a, v) for a, v in zip(_ids(alice.id), amounts, strict=True) if v]
-    before = _books_as_text()
-
-    refused_by = _refused(
-        INSERT_ENTRY,
-        {"accounts": [a for a, _ in pairs], "amounts": [Decimal(str(v)) for _, v in pairs], "error": error},
-    )
-
-    assert refused_by == constraint
-    assert _books_as_text() == before
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_balanced_line_pair_cannot_join_an_entry_that_is_committed(customer) -> None:
-    alice = customer("alice", USDT=100)
-    available, _, _, hold = _ids(alice.id)
-    before = _books_as_text()
-
-    refused_by = _refused(
-        "WITH moved AS (UPDATE ledger_account SET balance = balance + CASE id WHEN %(a)s THEN -5 ELSE 5 END"
-        " WHERE id IN (%(a)s, %(h)s))"
-        " INSERT INTO ledger_line VALUES (1, 8, %(a)s, -5, 95), (1, 9, %(h)s, 5, 5)",
-        {"a": available, "h": hold},
-    )
-
-    assert refused_by == "ledger_line_same_transaction"
-    assert _books_as_text() == before
-
-
-def test_a_line_of_no_entry_or_no_account_is_refused(customer) -> None:
-    alice = customer("alice", USDT=100)
-    [available, *_] = _ids(alice.id)
-
-    assert _refused(f"INSERT INTO ledger_line VALUES (999, 1, {available}, 5, 105)") == "ledger_line_same_transaction"
-    assert _refused("INSERT INTO ledger_line VALUES (1, 9, 999999, 5, 5)") == "ledger_line_account"
-    assert _refused(f"INSERT INTO ledger_line VALUES (1, 9, {available}, 0, 100)") == "ledger_line_amount"
-
-
 @pytest.mark.parametrize("name", grants.ROLES)
 def test_every_role_can_read_the_books_and_audit_them(customer, role, name) -> None:
     alice = customer("alice", USDT=100)
@@ -250,28 +205,6 @@ def test_every_role_can_read_the_books_and_audit_them(customer, role, name) -> N
     assert {result.ok for result in results} == {True}
     assert len(selectors.user_journal(alice.id)) == 2
     assert selectors.entry_in_platform_journal(1)[1].account == "custody"
-
-
-def test_an_entry_without_lines_is_refused(customer) -> None:
-    customer("alice", USDT=100)
-
-    refused_by = _refused(
-        "INSERT INTO ledger_entry SELECT h.entry_id + 1, 'DEPOSIT', 'empty', now(), false,"
-        " greatest(now(), h.recorded_at), 't', NULL, pg_current_xact_id(), sha256('') FROM ledger_head h"
-    )
-
-    assert refused_by == "ledger_entry_lines"
-
-
-def test_an_entry_cannot_name_another_transaction(customer) -> None:
-    customer("alice", USDT=100)
-
-    refused_by = _refused(
-        "INSERT INTO ledger_entry SELECT h.entry_id + 1, 'DEPOSIT', 'later', now(), false,"
-        " greatest(now(), h.recorded_at), 't', NULL, '99999999'::xid8, sha256('') FROM ledger_head h"
-    )
-
-    assert refused_by == "ledger_entry_transaction"
 
 
 def test_each_role_posts_its_own_kinds_only(customer, role) -> None:
