@@ -36,7 +36,13 @@ CHECK_SECONDS = 30.0
 RESUME_EVENTS_MAX = 10_000
 """A resume further back than this is refused: read orders and balances over REST, then subscribe."""
 PAGE = 1_000
-TYPES = {"orders": "order", "fills": "fill", "balances": "balance", "positions": "position"}
+TYPES = {
+    "orders": "order",
+    "fills": "fill",
+    "balances": "balance",
+    "positions": "position",
+    "notices": "notice",
+}
 
 
 class ResumeTooOldError(DomainError):

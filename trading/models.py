@@ -281,6 +281,7 @@ class PrivateChannel(models.TextChoices):
     FILLS = "fills"
     BALANCES = "balances"
     POSITIONS = "positions"
+    NOTICES = "notices"
 
 
 class PrivateEvent(models.Model):

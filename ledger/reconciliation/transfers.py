@@ -24,9 +24,10 @@ FROM wallet w JOIN due d ON d.id = w.id WHERE w.balance <> d.total
 """
 
 # The books at the statement's moment: the balance after the last entry recorded by then, and what was recorded
-# afterwards but had happened by then. Nothing is effective before it happens.
+# afterwards but had happened by then. Nothing is effective before it happens. Of what the statement reports, some is on
+# its way into the books: deposits that too few blocks confirm, and what the back office is just about to post.
 _STATEMENTS: Final = f"""
-SELECT c.sub || ', ' || c.asset_id, NULL::bigint, c.asset_id, b.balance - s.balance, 'differs',
+SELECT c.sub || ', ' || c.asset_id, NULL::bigint, c.asset_id, b.balance + w.coming - s.balance, 'differs',
        json_build_object('account', c.name, 'asset', c.asset_id, 'books', trim_scale(b.balance)::text,
                          'statement', trim_scale(s.balance)::text,
                          'at', to_char(s.as_of AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
@@ -44,7 +45,15 @@ CROSS JOIN LATERAL (
          + coalesce((SELECT sum(l.amount) FROM ledger_line l JOIN ledger_entry e ON e.id = l.entry_id
                      WHERE l.account_id = a.id AND l.entry_id > cut.id AND e.effective_at <= s.as_of), 0) AS balance
 ) b
-WHERE b.balance <> s.balance
+CROSS JOIN LATERAL (
+    SELECT coalesce((SELECT sum(d.amount) FROM ledger_depositnotice d JOIN ledger_statementline l ON l.id = d.line_id
+                     WHERE d.custody_id = c.id AND d.state IN ('ANNOUNCED', 'CONFIRMED') AND l.occurred_at <= s.as_of
+                       AND d.entry_id IS NULL AND d.receipt_entry_id IS NULL), 0)
+         - coalesce((SELECT sum(p.amount - p.fee + CASE WHEN p.gas_custody_id IS NULL THEN p.network_fee ELSE 0 END)
+                     FROM ledger_withdrawal p
+                     WHERE p.custody_id = c.id AND p.state = 'SETTLING' AND p.paid_at <= s.as_of), 0) AS coming
+) w
+WHERE b.balance + w.coming <> s.balance
 """
 
 CHECKS: Final = (

@@ -1,8 +1,9 @@
-"""What the back office does with deposits, in its own role: credits what is certain, and keeps what is nobody's.
+"""What the back office does with deposits, in its own role: credits what is certain, and keeps what must wait.
 
-Note [Money of unknown owners]
-    Money that surely came in but names no customer is in the custody account, and so must be in the books: it goes to
-    suspense at once. When its owner is found it is credited from there.
+Note [In suspense]
+    Money that surely came in but cannot be credited yet (it names no customer, or waits for a second person) is in the
+    custody account, and so must be in the books: it goes to suspense at once, and is credited from there. What is
+    refused stays in suspense until somebody pays it back, by a manual entry of two people.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +30,11 @@ ROUNDS_MAX: Final = 50
 _READY: Final = Q(state=DepositState.CONFIRMED, owner__isnull=False) & (
     Q(second_person=False) | Q(approved_by__isnull=False)
 )
-_NOBODYS: Final = Q(state=DepositState.CONFIRMED, owner__isnull=True, receipt_entry__isnull=True)
+_WAITING: Final = Q(state=DepositState.CONFIRMED, receipt_entry__isnull=True) & (
+    Q(owner__isnull=True) | Q(second_person=True, approved_by__isnull=True)
+)
+SUSPENSE: Final = "deposits"
+"""Part of account 1190 in which deposits wait."""
 
 
 def credit(now: datetime) -> int:
@@ -38,8 +43,8 @@ def credit(now: datetime) -> int:
 
 
 def receive(now: datetime) -> int:
-    """Take what is certain and belongs to nobody yet into suspense; count it."""
-    return _in_batches(_NOBODYS, _receive, now)
+    """Take what is certain and cannot be credited yet into suspense; count it."""
+    return _in_batches(_WAITING, _receive, now)
 
 
 def _in_batches(wanted: Q, work: Callable[[Sequence[DepositNotice], datetime], None], now: datetime) -> int:
@@ -108,13 +113,13 @@ def _credit_draft(deposit: DepositNotice, owed: Debts, first_open: datetime, now
         roles={"user": int(deposit.owner_id or 0)},
         assets={"asset": deposit.amount.currency.code},
         amounts={"amount": deposit.amount.amount},
-        parts={} if from_suspense else {"custody": sub},
+        parts={"suspense": SUSPENSE} if from_suspense else {"custody": sub},
         debts=owed,
     )
 
 
 def _receive(deposits: Sequence[DepositNotice], now: datetime) -> None:
-    """Post the receipts of a batch: Note [Money of unknown owners]."""
+    """Post the receipts of a batch: Note [In suspense]."""
     first_open = periods.closed_before()
     drafts = [
         posting_rules.draft(
@@ -125,7 +130,7 @@ def _receive(deposits: Sequence[DepositNotice], now: datetime) -> None:
             roles={},
             assets={"asset": deposit.amount.currency.code},
             amounts={"amount": deposit.amount.amount},
-            parts={"custody": deposit.custody.sub},  # type: ignore[union-attr]  # ledger_deposit_custody
+            parts={"custody": deposit.custody.sub, "suspense": SUSPENSE},  # type: ignore[union-attr]  # ledger_deposit_custody
         )
         for deposit in deposits
     ]

@@ -294,16 +294,16 @@ def approve(deposit_id: int, *, version: int, by: int, now: datetime) -> Deposit
 def refuse(deposit_id: int, *, version: int, by: int, reason: str, now: datetime) -> DepositNotice:
     """Refuse a deposit that was not credited: an error, or money that goes back where it came from.
 
+    What has come in stays in suspense until a manual entry of two people pays it back.
+
     Raises:
         ReasonRequiredError: No reason is given.
-        OwnTransferError, DepositMovedOnError: See `_seen`; what stands in suspense is corrected by an entry.
+        OwnTransferError, DepositMovedOnError: See `_seen`.
     """
     reason = reason.strip()[:TEXT_LENGTH_MAX]
     if not reason:
         raise ReasonRequiredError(field="reason")
     found = _seen(deposit_id, version, by)
-    if found.receipt_entry_id is not None:
-        raise DepositMovedOnError(deposit_id=deposit_id, state=str(found.state))
     return steps.move(found, DepositState.REFUSED, by=by, now=now, detail={"reason": reason}, reason=reason)
 
 

@@ -7,7 +7,7 @@ whole or not at all: its running balance is checked from row to row, so that not
 import csv
 import io
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -47,6 +47,8 @@ WRONG_COUNT = gettext_noop("confirmations %(text)s is not a whole number")
 WRONG_LONG = gettext_noop("%(column)s is longer than %(length)s letters")
 
 _DECIMAL = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,18})?")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LAST_OF_DAY = timedelta(days=1) - timedelta(microseconds=1)
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 
@@ -55,6 +57,7 @@ class StatementRow(NamedTuple):
 
     Args:
         n: The row's number, from 1 behind the header.
+        holds_until: Up to when the balance stands: the end of the day, where the file gives only that.
         amount: In positive, out negative, without the fee.
         fee: What the movement itself cost, from zero on.
         balance: After the movement and its fee.
@@ -64,6 +67,7 @@ class StatementRow(NamedTuple):
     n: int
     reference: str
     occurred_at: datetime
+    holds_until: datetime
     amount: Decimal
     fee: Decimal
     balance: Decimal
@@ -152,10 +156,12 @@ class _Reader:
         if len(fields) != len(self._names):
             raise _Wrong(WRONG_COLUMNS, found=len(fields), wanted=len(self._names))
         given = dict(zip(self._names, fields, strict=True))
+        moment = _moment(given["date"])
         row = StatementRow(
             n=n,
             reference=self._reference(given["reference"]),
-            occurred_at=_moment(given["date"]),
+            occurred_at=moment,
+            holds_until=moment + _LAST_OF_DAY if _DAY.fullmatch(given["date"]) else moment,
             amount=self._amount("amount", given["amount"]),
             fee=self._amount("fee", given.get("fee") or "0"),
             balance=self._amount("balance", given["balance"]),

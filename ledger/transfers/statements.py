@@ -138,10 +138,10 @@ def _read(account: CustodyAccount, content: bytes) -> list[StatementRow]:
     return statement_csv.read(content, account.kind, decimals)
 
 
-def preview(kept: StatementUpload) -> Preview:
+def preview(kept: StatementUpload, *, now: datetime) -> Preview:
     """Say what a file would do, row by row, if it were imported now. Nothing changes."""
     rows = _read(kept.custody, bytes(kept.content))
-    return Preview(kept.custody, _judge(kept.custody, rows), rows[-1].occurred_at, rows[-1].balance)
+    return Preview(kept.custody, _judge(kept.custody, rows), min(rows[-1].holds_until, now), rows[-1].balance)
 
 
 def _judge(account: CustodyAccount, rows: Sequence[StatementRow]) -> list[Judged]:
@@ -261,8 +261,8 @@ def import_upload(upload_id: int, *, by: int, may_pay: bool, now: datetime) -> t
     if CustodyStatement.objects.filter(upload=kept).exists():
         raise StatementKnownError
     account = kept.custody
-    _lock_owners(preview(kept))
-    found = preview(kept)
+    _lock_owners(preview(kept, now=now))
+    found = preview(kept, now=now)
     statement = CustodyStatement.objects.create(
         custody=account, upload=kept, as_of=found.as_of, balance=found.balance, imported_by_id=by, imported_at=now
     )

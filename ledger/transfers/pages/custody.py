@@ -105,7 +105,7 @@ def preview(request: HttpRequest, context: Context, upload_id: int) -> HttpRespo
     done = CustodyStatement.objects.filter(upload=kept).first()
     if done is not None:
         return HttpResponseRedirect(reverse("finance:custody_statement", args=[done.pk]))
-    found = statements.preview(kept)
+    found = statements.preview(kept, now=utc_now())
     page = {
         "tab": "custody",
         "title": _("Preview of %(file)s") % {"file": kept.file_name},

@@ -84,7 +84,7 @@ def _forms(request: HttpRequest, found: DepositNotice) -> Context:
         forms["owner_form"] = OwnerForm(initial=seen)
     if approves and found.owner_id is not None and found.second_person and found.approved_by_id is None:
         forms["approve_form" if found.made_by_id != user.pk else "same_person"] = VersionForm(initial=seen)
-    if (records or approves) and found.receipt_entry_id is None and waits != "POSTING":
+    if (records or approves) and waits != "POSTING":
         forms["refuse_form"] = ReasonForm(initial=seen)
     return forms
 

@@ -41,7 +41,7 @@ def again(deposit: DepositNotice) -> DepositNotice:
 
 
 def suspense():
-    key = AccountKey(None, "1190", "USDT")
+    key = AccountKey(None, "1190", "USDT", "deposits")
     return accounts.balances([key])[key]
 
 
@@ -160,11 +160,12 @@ def test_a_large_deposit_of_a_provider_waits_for_one_person(desk, alice) -> None
     [made] = told(desk, Announcement("tx:0", Decimal(501), alice.id, NOW, confirmations=3))
     desk.work()
     assert (again(made).state, deposits.waits_for(again(made))) == ("CONFIRMED", "SECOND_PERSON")
+    assert suspense() == -501
 
-    deposits.approve(made.pk, version=made.version, by=desk.approver.pk, now=NOW)
+    deposits.approve(made.pk, version=again(made).version, by=desk.approver.pk, now=NOW)
     desk.work()
 
-    assert alice.balance("USDT") == 501
+    assert (alice.balance("USDT"), suspense()) == (501, 0)
 
 
 def test_money_that_names_nobody_stands_in_suspense_until_its_owner_is_found(desk, alice) -> None:
@@ -184,12 +185,14 @@ def test_money_that_names_nobody_stands_in_suspense_until_its_owner_is_found(des
     assert JournalEntry.objects.get(deposit=made).kind == "SUSPENSE_CREDIT"
 
 
-def test_what_stands_in_suspense_is_not_refused(desk, alice) -> None:
+def test_what_is_refused_stays_in_suspense_until_somebody_pays_it_back(desk, alice) -> None:
     [made] = told(desk, Announcement("tx:0", Decimal(600), None, NOW, confirmations=3))
     desk.work()
 
-    with pytest.raises(errors.DepositMovedOnError):
-        deposits.refuse(made.pk, version=again(made).version, by=desk.approver.pk, reason="whose?", now=NOW)
+    deposits.refuse(made.pk, version=again(made).version, by=desk.approver.pk, reason="whose?", now=NOW)
+    desk.work()
+
+    assert (again(made).state, suspense()) == (DepositState.REFUSED, -600)
 
 
 def test_a_deposit_repays_a_debt_first(desk, alice) -> None:

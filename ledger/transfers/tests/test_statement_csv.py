@@ -23,6 +23,7 @@ def test_a_bank_statement_is_read_row_by_row() -> None:
         1,
         "r1",
         datetime(2026, 3, 1, tzinfo=UTC),
+        datetime(2026, 3, 1, 23, 59, 59, 999999, tzinfo=UTC),
         Decimal("1000.50"),
         0,
         Decimal("1000.5"),
@@ -31,6 +32,13 @@ def test_a_bank_statement_is_read_row_by_row() -> None:
         None,
     )
     assert (rows[1].occurred_at, rows[1].amount) == (datetime(2026, 3, 1, 2, 30, tzinfo=UTC), Decimal("-0.5"))
+
+
+def test_a_balance_of_a_day_stands_until_the_days_end_and_one_of_a_moment_until_that() -> None:
+    day, moment = read(BANK + "2026-03-01,r1,1,1,x\n2026-03-01T10:30:00Z,r2,1,2,x\n")
+
+    assert day.holds_until == datetime(2026, 3, 1, 23, 59, 59, 999999, tzinfo=UTC)
+    assert moment.holds_until == moment.occurred_at
 
 
 def test_a_chain_statement_has_fees_addresses_and_confirmations() -> None:

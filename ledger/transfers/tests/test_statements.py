@@ -8,6 +8,7 @@ from django.db import DatabaseError, connection, transaction
 
 from ledger.models import CustodyStatement, DepositNotice, FinanceLog, JournalEntry, StatementLine, StatementUpload
 from ledger.tests.factories import NOW
+from ledger.tests.reconciling import look
 from ledger.transfers import decisions, deposit_addresses, deposits, errors, statements, stops
 from ledger.transfers.models import DepositState
 from ledger.transfers.statements import Outcome
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("books", "transfers_audited")
 
 HEADER = "date,reference,amount,fee,balance,address,text,confirmations\n"
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
+AT_NOON = NOW  # the day of the rows is not over yet
 
 
 def statement(*rows: tuple[str, str, str, str, str, int], start: str = "0") -> bytes:
@@ -65,11 +67,11 @@ def test_the_preview_says_what_each_row_would_do_and_changes_nothing(desk, alice
     )
     before = counted()
 
-    found = statements.preview(kept)
+    found = statements.preview(kept, now=NOW)
 
     assert outcomes(found) == ["CREDIT", "SECOND_PERSON", "CONFIRMATIONS", "OWNER", "UNMATCHED"]
     assert [judged.owner_id for judged in found.rows] == [alice.id, alice.id, alice.id, None, None]
-    assert (found.as_of, found.balance) == (MARCH, Decimal(1051))
+    assert (found.as_of, found.balance) == (AT_NOON, Decimal(1051))
     assert found.rows[3].words == "names no customer: goes to suspense"
     assert counted() == before
 
@@ -83,7 +85,7 @@ def test_the_import_credits_announces_and_keeps_the_balance(desk, alice, home) -
     stored, _ = import_(desk, kept)
     desk.work()
 
-    assert (stored.as_of, stored.balance, stored.lines.count()) == (MARCH, 1007, 3)
+    assert (stored.as_of, stored.balance, stored.lines.count()) == (AT_NOON, 1007, 3)
     assert alice.balance("USDT") == 100
     assert dict(DepositNotice.objects.values_list("reference", "state")) == {
         "tx1": "CREDITED",
@@ -91,7 +93,7 @@ def test_the_import_credits_announces_and_keeps_the_balance(desk, alice, home) -
         "tx4": "CONFIRMED",
     }
     assert JournalEntry.objects.get(kind="DEPOSIT").effective_at == MARCH
-    assert JournalEntry.objects.filter(kind="SUSPENSE_RECEIPT").count() == 1
+    assert JournalEntry.objects.filter(kind="SUSPENSE_RECEIPT").count() == 2  # one of nobody, one too large
     logged = FinanceLog.objects.get(action="statement.import")
     assert (logged.detail["CREDIT"], logged.detail["balance"]) == (1, "1007")
 
@@ -177,7 +179,8 @@ def test_a_code_in_the_words_names_the_customer(desk, alice, customer) -> None:
                 ("tx3", "1", "0", "", broken, 3),
                 ("tx4", "1", "0", "", f"{code} or {other}", 3),
             ),
-        )
+        ),
+        now=NOW,
     )
 
     assert [judged.owner_id for judged in found.rows] == [alice.id, alice.id, None, None]
@@ -265,6 +268,46 @@ def test_a_long_statement_costs_no_more_statements_than_a_short_one(desk, home, 
     assert counts[0] == counts[1]
     assert CustodyStatement.objects.count() == 2
     assert DepositNotice.objects.filter(state=DepositState.CONFIRMED).count() == 202
+
+
+def test_a_statement_agrees_with_the_books_at_every_step_of_what_it_reports(desk, alice, home, customer) -> None:
+    def agrees() -> bool:
+        return look("custody.statements") == set()
+
+    import_(
+        desk,
+        upload(
+            desk,
+            statement(
+                ("tx1", "700", "0", home, "", 9),
+                ("tx2", "800", "0", home, "", 9),
+                ("tx3", "50", "0", home, "", 1),
+                ("tx4", "7", "0", "", "who", 9),
+            ),
+        ),
+    )
+    assert agrees()  # the back office has not posted yet
+    desk.work()
+    assert agrees()  # in suspense, or waiting for confirmations
+    for deposit in DepositNotice.objects.filter(reference__in=["tx1", "tx2"]):
+        deposits.approve(deposit.pk, version=deposit.version, by=desk.approver.pk, now=NOW)
+    desk.work()
+    assert agrees()
+
+    made = desk.to_approved(alice, 100)
+    payout = ("tx9", "-99", "0.5", "", f"W-{made.pk}", 9)
+    import_(desk, upload(desk, statement(("tx8", "1", "0", "", "who", 9), payout, start="1557")))
+    assert agrees()  # being settled
+    desk.work()
+    assert agrees()
+    assert decisions.find(made.pk).state == "SETTLED"
+
+
+def test_money_that_left_for_nothing_known_is_a_break(desk, home) -> None:
+    import_(desk, upload(desk, statement(("tx1", "700", "0", home, "", 9), ("tx2", "-5", "0", "", "?", 9))))
+    desk.work()
+
+    assert look("custody.statements") == {("custody.statements", "main, USDT")}
 
 
 def test_every_outcome_has_its_words() -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from django.db import migrations
 
-SQL = Path(__file__).parent / "sql" / "0013_fast_door.sql"
+SQL = Path(__file__).parent / "sql" / "0014_fast_door.sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("ledger", "0012_reserves")]
+    dependencies = [("ledger", "0013_totals")]
 
     operations = [migrations.RunSQL(SQL.read_text())]
