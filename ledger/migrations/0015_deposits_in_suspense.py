@@ -4,10 +4,10 @@ from pathlib import Path
 
 from django.db import migrations
 
-SQL = Path(__file__).parent / "sql" / "0014_deposits_in_suspense.sql"
+SQL = Path(__file__).parent / "sql" / "0015_deposits_in_suspense.sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("ledger", "0013_totals")]
+    dependencies = [("ledger", "0014_fast_door")]
 
     operations = [migrations.RunSQL(SQL.read_text())]
