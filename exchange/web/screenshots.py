@@ -3,6 +3,7 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any, Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -12,6 +13,7 @@ FOLDER = Path(__file__).parent / "screenshots"
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 TIMEOUT_MS = 20_000
+DEMO_PASSWORD = "let-me-trade-2330"  # noqa: S105 -- of the demo, shown to everyone; importing it would need Django
 
 
 def main() -> None:
@@ -20,6 +22,7 @@ def main() -> None:
     parser.add_argument("address", nargs="?", default="http://127.0.0.1:8000", help="of a running `manage.py up`")
     parser.add_argument("--symbol", default="BTCUSDT", help="the market to show")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the pictures go")
+    parser.add_argument("--finance-only", action="store_true", help="only the pages of finance people")
     options = parser.parse_args()
     chromium = find_chromium()
     if chromium is None:
@@ -27,7 +30,9 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = launch(playwright, chromium)
-        take(browser, options.address, options.symbol, options.folder)
+        if not options.finance_only:
+            take(browser, options.address, options.symbol, options.folder)
+        take_finance(browser, options.address, options.folder)
         browser.close()
 
 
@@ -52,6 +57,33 @@ def take(browser: Browser, address: str, symbol: str, folder: Path) -> None:
     page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
     ready(page)
     picture(page, folder / "terminal-zh-hant.png")
+
+
+def take_finance(browser: Browser, address: str, folder: Path) -> None:
+    """Take the pictures of what finance people see: the balance sheet in both themes and languages, and the journal."""
+    looks: tuple[tuple[str, str, Literal["light", "dark"]], ...] = (
+        ("balance-sheet.png", "en-US", "light"),
+        ("balance-sheet-zh-hant.png", "zh-TW", "dark"),
+    )
+    for name, locale, theme in looks:
+        viewport: Any = DESKTOP
+        context = browser.new_context(base_url=address, viewport=viewport, locale=locale, color_scheme=theme)
+        context.set_default_timeout(TIMEOUT_MS)
+        page = context.new_page()
+        page.goto("/login?next=/admin/finance/statements")
+        page.locator("[name=username]").fill("accountant")
+        page.locator("[name=password]").fill(DEMO_PASSWORD)
+        page.locator("main form button").first.click()
+        page.goto("/admin/finance/balance-sheet?asset=USDT")
+        page.locator("#slider-at").focus()
+        page.keyboard.press("PageDown")
+        page.wait_for_url("**at=20*")
+        page.wait_for_selector("#slider-latest:not([aria-pressed])")
+        picture(page, folder / name)
+        if theme == "light":
+            page.goto("/admin/ledger/journalentry/")
+            picture(page, folder / "journal.png")
+        context.close()
 
 
 def open_terminal(page: Page, symbol: str) -> None:

@@ -60,6 +60,7 @@ class AccountRow(NamedTuple):
     face: str
     bound: int
     balance: str
+    last_entry_id: int
 
 
 class Chunk(NamedTuple):
@@ -115,7 +116,9 @@ class Books:
     def __post_init__(self) -> None:
         self.chance = np.random.default_rng(self.seed)
         self.users = max(2, (self.accounts - len(_OF_THE_PLATFORM)) // len(_OF_A_USER))
-        self.balances: Integers = np.zeros(len(_OF_THE_PLATFORM) + self.users * len(_OF_A_USER) + 1, dtype=np.int64)
+        count = len(_OF_THE_PLATFORM) + self.users * len(_OF_A_USER) + 1
+        self.balances: Integers = np.zeros(count, dtype=np.int64)
+        self.last_entries: Integers = np.zeros(count, dtype=np.int64)
         self.keys = 0
         self.step_us = max(1, int(YEAR_US * LINES_PER_ENTRY / self.lines))
         self.started_us = int(LAST_AT.timestamp()) * MILLION - YEAR_US
@@ -136,7 +139,8 @@ class Books:
     def _account(self, number: int, owner_id: int | None, code: AccountCode, asset: str, sub: str) -> AccountRow:
         row = CHART[code]
         face = Face(row.face).value
-        return AccountRow(number, owner_id, code.value, asset, sub, face, row.bound, text(int(self.balances[number])))
+        balance, last_entry_id = text(int(self.balances[number])), int(self.last_entries[number])
+        return AccountRow(number, owner_id, code.value, asset, sub, face, row.bound, balance, last_entry_id)
 
     def chunks(self) -> Iterator[Chunk]:
         """Yield the books, a chunk at a time, in the order of the journal."""
@@ -212,7 +216,7 @@ class Books:
         is_first = np.ones(len(action), dtype=bool)
         is_first[1:] = (action[1:] != action[:-1]) | (place[1:] != place[:-1])
         entry = self.entries + np.cumsum(is_first)
-        after = self._run_balances(account, amount)
+        after = self._run_balances(account, amount, entry)
         bodies: list[str] = []
         rows: list[str] = []
         for entry_id, number, account_id, moved, balance in zip(
@@ -228,8 +232,8 @@ class Books:
         self.made += len(rows)
         return Chunk(entries, "".join(rows), len(rows))
 
-    def _run_balances(self, account: Integers, amount: Integers) -> Integers:
-        """Return the balance after each line, and keep the last ones."""
+    def _run_balances(self, account: Integers, amount: Integers, entry: Integers) -> Integers:
+        """Return the balance after each line, and keep the last ones with their entries."""
         order = np.argsort(account, kind="stable")
         accounts, amounts = account[order], amount[order]
         starts = np.flatnonzero(np.r_[True, accounts[1:] != accounts[:-1]])
@@ -237,7 +241,9 @@ class Books:
         before = np.r_[0, sums][starts]
         lengths = np.diff(np.r_[starts, len(accounts)])
         running = sums - np.repeat(before - self.balances[accounts[starts]], lengths)
-        self.balances[accounts[starts]] = running[np.r_[starts[1:], len(accounts)] - 1]
+        ends = np.r_[starts[1:], len(accounts)] - 1
+        self.balances[accounts[starts]] = running[ends]
+        self.last_entries[accounts[starts]] = entry[order][ends]
         after = np.empty_like(running)
         after[order] = running
         return after

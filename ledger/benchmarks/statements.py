@@ -151,15 +151,10 @@ def finish(cursor: Any, books: Any) -> None:
     """Load the accounts with their last balances, and move the head."""
     from ledger.benchmarks.generated import columns
 
-    target = "ledger_account (id, owner_id, code, asset, sub, face, bound, balance)"
+    target = "ledger_account (id, owner_id, code, asset, sub, face, bound, balance, last_entry_id)"
     _copy(cursor, target, "".join(columns(row) for row in books.account_rows()))
     cursor.execute(
         "SELECT setval(pg_get_serial_sequence('ledger_account', 'id'), (SELECT max(id) FROM ledger_account))"
-    )
-    cursor.execute(
-        "UPDATE ledger_account a SET last_entry_id = l.last_id"
-        " FROM (SELECT account_id, max(entry_id) AS last_id FROM ledger_line GROUP BY account_id) l"
-        " WHERE l.account_id = a.id"
     )
     cursor.execute(
         "UPDATE ledger_head SET entry_id = %s, hash = %s, recorded_at = (SELECT max(recorded_at) FROM ledger_entry)",
