@@ -1,10 +1,11 @@
 """Rebuilds what is derived from lines: the balance of every account. Lines are read, and never changed.
 
 Note [Rebuilding balances]
-    A balance is the sum of its account's lines. The sums up to an entry are taken without any lock; then, batch by
-    batch, the journal's head is locked, which holds up postings for as long as the few entries since then take to add.
-    The table's own trigger lets a balance change only to its last line's running balance: where that is not the sum
-    of the lines, the lines themselves have been damaged, and the account is named and left alone.
+    A balance is the sum of its account's lines, and an account names the entry of its last one. The sums up to an
+    entry are taken without any lock; then, batch by batch, the journal's head is locked, which holds up postings for
+    as long as the few entries since then take to add. The table's own trigger lets a balance be put right only to its
+    last line's running balance: where that is not the sum of the lines, the lines themselves have been damaged, and
+    the account is named and left alone.
 """
 
 from collections.abc import Callable, Iterable
@@ -32,17 +33,17 @@ SELECT account_id, sum(amount) FROM ledger_line
 WHERE entry_id > %s AND account_id > %s AND account_id <= %s GROUP BY account_id
 """
 _BALANCES: Final = """
-SELECT a.id, a.balance, coalesce(l.balance_after, 0)
+SELECT a.id, a.balance, a.last_entry_id, coalesce(l.balance_after, 0), coalesce(l.entry_id, 0)
 FROM ledger_account a
 LEFT JOIN LATERAL (
-    SELECT balance_after FROM ledger_line WHERE account_id = a.id
+    SELECT entry_id, balance_after FROM ledger_line WHERE account_id = a.id
     ORDER BY account_id DESC, entry_id DESC, n DESC LIMIT 1
 ) l ON true
 WHERE a.id > %s AND a.id <= %s ORDER BY a.id
 """
 _CORRECT: Final = """
-UPDATE ledger_account a SET balance = c.balance FROM unnest(%s::bigint[], %s::numeric[]) AS c (id, balance)
-WHERE a.id = c.id
+UPDATE ledger_account a SET balance = c.balance, last_entry_id = c.entry_id
+FROM unnest(%s::bigint[], %s::numeric[], %s::bigint[]) AS c (id, balance, entry_id) WHERE a.id = c.id
 """
 
 
@@ -102,16 +103,17 @@ def _batch(after: int, upto: int, done: Rebuilt, *, write: bool) -> None:
             sums[account_id] = EXACT.add(sums.get(account_id, Decimal(0)), amount)
         cursor.execute(_BALANCES, [after, upto])
         rows = cursor.fetchall()
-        right: list[tuple[int, Decimal]] = []
-        for account_id, balance, last_line in rows:
+        right: list[tuple[int, Decimal, int]] = []
+        for account_id, balance, entry_id, last_line, last_entry_id in rows:
             total = sums.get(account_id, Decimal(0))
-            if balance == total == last_line:
+            if balance == total == last_line and entry_id == last_entry_id:
                 continue
-            done.name([f"account {account_id}: {plain(balance)}, its lines {plain(total)}"])
+            is_now = f"{plain(balance)} after entry {entry_id}"
+            done.name([f"account {account_id}: {is_now}, its lines {plain(total)} after entry {last_entry_id}"])
             if total == last_line:
-                right.append((account_id, total))
+                right.append((account_id, total, last_entry_id))
             else:
                 done.left += 1
         done.rows += len(rows)
         if right and write:
-            cursor.execute(_CORRECT, [[row[0] for row in right], [row[1] for row in right]])
+            cursor.execute(_CORRECT, [list(column) for column in zip(*right, strict=True)])
