@@ -99,7 +99,7 @@ def market(scratch: Scratch) -> tuple[int, int]:
     return people[0].pk, people[1].pk
 
 
-def trade(scratch: Scratch, buyer_id: int, seller_id: int, count: int = 1) -> None:
+def trade(scratch: Scratch, buyer_id: int, seller_id: int, *, count: int = 1) -> None:
     """Let trades happen, and settle."""
     for _ in range(count):
         place(seller_id, limit("BTCUSDT", "sell", "0.0010", "50000.00"))
