@@ -1,7 +1,7 @@
 """Every statement that has a page and files: what it is called, what may be asked of it, and how it is laid out."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -15,6 +15,7 @@ from ledger.reports.document import Document
 from ledger.reports.selection import Selection
 
 FEE_DAYS: Final = timedelta(days=30)
+DAY: Final = timedelta(days=1)
 Values = dict[str, Any]
 
 
@@ -96,9 +97,16 @@ def _cash_flow(asked: Values) -> Document:
 
 
 def _fees(asked: Values) -> fees.FeeReport:
-    end = asked["to"] or moments.life().last_at or moments.BEGINNING
-    start = asked["from"] or end - FEE_DAYS
+    """Read the fees of the period asked for; without one, of the last thirty days of the books, in whole days."""
+    last_at = moments.life().last_at or moments.BEGINNING
+    end = asked["to"] or moments.just_before(_midnight(last_at) + DAY)
+    start = asked["from"] or moments.just_before(_midnight(end) - FEE_DAYS + DAY)
     return fees.fee_report(start, end, asked["step"], asset=asked["asset"])
+
+
+def _midnight(moment: datetime) -> datetime:
+    """Return the begin of a moment's day, in UTC."""
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def _fee_report(asked: Values) -> Document:

@@ -307,6 +307,8 @@ def fee_report(report: FeeReport, decimals: Decimals) -> Document:
         places = decimals.get(sheet.asset, 0)
         rows.append(Row(RowKind.HEADING, (sheet.asset,)))
         for step in sheet.steps:
+            if not any(step.amounts.values()):
+                continue
             span = wording.days(step.start_at, step.end_at)
             figures = [
                 Figure(

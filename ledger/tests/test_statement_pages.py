@@ -244,3 +244,18 @@ def test_a_page_is_a_constant_number_of_statements(people, signed_in, django_ass
     for page in PAGES:
         with django_assert_max_num_queries(24):
             client.get(page, {"owner": "alice"})
+
+
+def test_the_fee_report_shows_the_last_thirty_days_of_the_books_unless_asked(people, signed_in) -> None:
+    page = text(signed_in(Role.AUDITOR), "/admin/finance/fee-report")
+
+    assert "From 2026-02-05 to 2026-03-06, UTC" in page
+    assert cells(page, "2026-03-02") == [
+        "2026-03-02",
+        "2.00000000",
+        "0.00000000",
+        "0.00000000",
+        "0.00000000",
+        "2.00000000",
+    ]
+    assert "2026-03-04" not in page  # nothing was charged on that day
