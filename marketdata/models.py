@@ -19,6 +19,7 @@ class InstrumentKind(models.TextChoices):
     """How an instrument settles."""
 
     SPOT = "SPOT", _("Spot")
+    PERPETUAL = "PERP", _("Perpetual contract")
 
 
 class InstrumentStatus(models.TextChoices):
@@ -36,7 +37,8 @@ class Instrument(models.Model):
     """A market: base asset, priced in the quote asset, in whole ticks and lots.
 
     A trigger keeps one tick times one lot a whole number of quote quanta and one lot a whole number
-    of base quanta, so that no fill is ever rounded.
+    of base quanta, so that no fill is ever rounded. One unit of quantity is worth `contract_size` times the price; on
+    spot markets that is 1. A perpetual contract is settled in its quote asset and never moves its base asset.
     """
 
     revision: ClassVar[int] = 0
@@ -57,6 +59,7 @@ class Instrument(models.Model):
     taker_fee_rate = models.DecimalField(max_digits=12, decimal_places=8, default=FEE_RATE_DEFAULT)
     reference_price = models.DecimalField(max_digits=38, decimal_places=18)
     minor_unit_decimals = models.PositiveSmallIntegerField(null=True, blank=True)
+    contract_size = models.DecimalField(max_digits=38, decimal_places=18, default=Decimal(1))
     status = models.CharField(max_length=16, choices=InstrumentStatus.choices, default=InstrumentStatus.TRADING)
     shard = models.PositiveSmallIntegerField(default=0)
     is_demo = models.BooleanField(default=False)
@@ -81,6 +84,10 @@ class Instrument(models.Model):
             models.CheckConstraint(
                 condition=Q(market_slippage_rate__gte=0, market_slippage_rate__lt=1),
                 name="instrument_slippage_below_one",
+            ),
+            models.CheckConstraint(
+                condition=Q(contract_size__gt=0) & (~Q(kind=InstrumentKind.SPOT) | Q(contract_size=1)),
+                name="instrument_contract_size_is_the_contracts",
             ),
         ]
 
@@ -108,10 +115,13 @@ class Instrument(models.Model):
             return
         if not _is_whole(self.lot_size, self.base.decimals):
             raise ValidationError({"lot_size": _("A lot must be a whole number of the base asset's quanta.")})
-        if not _is_whole(EXACT.multiply(self.tick_size, self.lot_size), self.quote.decimals):
+        step = EXACT.multiply(EXACT.multiply(self.tick_size, self.lot_size), self.contract_size)
+        if not _is_whole(step, self.quote.decimals):
             raise ValidationError(
                 {"tick_size": _("Tick times lot must be a whole number of the quote asset's quanta.")}
             )
+        if self.kind == InstrumentKind.SPOT and self.contract_size != 1:
+            raise ValidationError({"contract_size": _("Only contracts have a size.")})
         minor = self.minor_unit_decimals
         if minor is not None and not (_is_whole(self.tick_size, minor) and _is_whole(self.lot_size, 0)):
             raise ValidationError({"minor_unit_decimals": _("Ticks must be whole minor units and lots whole units.")})
@@ -123,10 +133,47 @@ def _is_whole(amount: Decimal, decimals: int) -> bool:
     return scaled == int(scaled)
 
 
+class LeverageBracket(models.Model):
+    """What a contract asks of positions by their size: from `notional_floor` of value on, these rates.
+
+    `leverage_max` bounds the leverage with which a position may reach into the bracket. The maintenance margin of a
+    position is value x `maintenance_rate` - `maintenance_amount`; the amount lets it go on from bracket to bracket
+    without a step.
+    """
+
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="brackets")
+    notional_floor = models.DecimalField(max_digits=38, decimal_places=18)
+    leverage_max = models.PositiveSmallIntegerField()
+    maintenance_rate = models.DecimalField(max_digits=12, decimal_places=8)
+    maintenance_amount = models.DecimalField(max_digits=38, decimal_places=18)
+
+    class Meta:
+        ordering = ("instrument", "notional_floor")
+        constraints = [
+            models.UniqueConstraint(fields=["instrument", "notional_floor"], name="bracket_once"),
+            models.CheckConstraint(
+                condition=Q(notional_floor__gte=0, maintenance_amount__gte=0, leverage_max__gte=1),
+                name="bracket_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=Q(maintenance_rate__gt=0, maintenance_rate__lt=1), name="bracket_rate_below_one"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument_id}: {self.notional_floor}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, and let this process' specs reload."""
+        super().save(*args, **kwargs)
+        Instrument.revision += 1
+
+
 class InstrumentState(models.Model):
     """The last settled trade of an instrument, the centre of its price band; and its mark price.
 
-    Settlement writes the trade, `trading.services.mark_price` the mark price.
+    Settlement writes the trade, and for contracts `settled_mark`, the mark price at its cursor;
+    `trading.services.mark_price` the mark price.
     """
 
     instrument = models.OneToOneField(
@@ -137,6 +184,7 @@ class InstrumentState(models.Model):
     traded_at = models.DateTimeField(null=True)
     mark_price = models.DecimalField(max_digits=38, decimal_places=18, null=True)
     marked_at = models.DateTimeField(null=True)
+    settled_mark = models.DecimalField(max_digits=38, decimal_places=18, null=True)
 
     class Meta:
         db_table = "instrument_state"

@@ -4,15 +4,16 @@ import threading
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple
 
 from django.db import connection
 
 from exchange.kernel.errors import DomainError, gettext_noop
+from exchange.kernel.money import to_quanta
 from marketdata import feed
-from marketdata.models import Instrument
-from marketdata.units import InstrumentSpec
+from marketdata.models import Instrument, LeverageBracket
+from marketdata.units import RATE_DECIMALS, Bracket, InstrumentSpec
 
 SPEC_SECONDS = 1.0
 """How long a process trusts its copy of the instruments; a save in the same process ends it at once."""
@@ -204,7 +205,7 @@ def _bar(spec: InstrumentSpec, kline: Kline) -> feed.Bar:
         spec.price_to_ticks(kline.low),
         spec.price_to_ticks(kline.close),
         int(kline.volume / spec.lot_size),
-        int(kline.turnover / (spec.tick_size * spec.lot_size)),
+        int(kline.turnover / spec.step_worth),
         kline.trade_count,
     )
 
@@ -232,6 +233,19 @@ def spec_of(row: Instrument) -> InstrumentSpec:
         status=row.status,
         shard=row.shard,
         is_demo=row.is_demo,
+        contract_size=row.contract_size,
+        brackets=tuple(_bracket(bracket, row.quote.decimals) for bracket in row.brackets.all()),
+    )
+
+
+def _bracket(row: LeverageBracket, decimals: int) -> Bracket:
+    """Turn a bracket's row into integers; a floor between two quanta begins at the next, an amount at the one below."""
+    scale = Decimal(1).scaleb(decimals)
+    return Bracket(
+        notional_floor=int((row.notional_floor * scale).to_integral_value(ROUND_CEILING)),
+        leverage_max=row.leverage_max,
+        maintenance_rate=to_quanta(row.maintenance_rate, RATE_DECIMALS),
+        maintenance_amount=int((row.maintenance_amount * scale).to_integral_value(ROUND_FLOOR)),
     )
 
 
@@ -247,7 +261,10 @@ def _specs() -> Specs:
 def _load() -> Specs:
     """Read all instruments in one statement."""
     loaded_at, revision = time.monotonic(), Instrument.revision
-    found = [spec_of(row) for row in Instrument.objects.select_related("base", "quote").order_by("id")]
+    found = [
+        spec_of(row)
+        for row in Instrument.objects.select_related("base", "quote").prefetch_related("brackets").order_by("id")
+    ]
     specs = Specs(loaded_at, revision, {spec.symbol: spec for spec in found}, {spec.id: spec for spec in found})
     with _lock:
         _cached[:] = [specs]

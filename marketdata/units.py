@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from exchange.kernel.errors import DomainError, gettext_noop, require
 from exchange.kernel.money import EXACT, plain, round_down, to_quanta
@@ -20,6 +20,11 @@ LOTS_MAX = 2**40
 """The largest order: 2^22 of them on one level still sum below 2^62."""
 PRODUCT_LIMIT = 2**62
 """Ticks times lots stay below this, so that int64 arithmetic cannot overflow."""
+RATE_DECIMALS = 8
+RATE_SCALE: int = 10**RATE_DECIMALS
+"""Rates of fees and margin are integers of 1/RATE_SCALE."""
+CONTRACT_KIND = "PERP"
+"""`marketdata.models.InstrumentKind.PERPETUAL`, without its model."""
 DECIMAL_TEXT_MAX = 39
 """38 digits and a point: NUMERIC(38, 18)."""
 
@@ -83,6 +88,16 @@ class NotionalTooLargeError(FieldRefusedError):
     message = gettext_noop("Price times quantity is too large.")
 
 
+class Bracket(NamedTuple):
+    """What a contract asks of positions from a value on, amounts in quanta: `marketdata.models.LeverageBracket`."""
+
+    notional_floor: int
+    leverage_max: int
+    maintenance_rate: int
+    """In 1/RATE_SCALE."""
+    maintenance_amount: int
+
+
 @dataclass(frozen=True)
 class InstrumentSpec:
     """What a market trades in and under which rules; a value, safe to share between threads."""
@@ -107,6 +122,13 @@ class InstrumentSpec:
     status: str = "TRADING"
     shard: int = 0
     is_demo: bool = False
+    contract_size: Decimal = Decimal(1)
+    brackets: tuple[Bracket, ...] = ()
+
+    @property
+    def is_contract(self) -> bool:
+        """Whether its trades make positions instead of moving the base asset."""
+        return self.kind == CONTRACT_KIND
 
     @property
     def engine_state(self) -> TradingState:
@@ -121,7 +143,12 @@ class InstrumentSpec:
     @cached_property
     def unit_quanta(self) -> int:
         """Return what one tick times one lot is worth, in quote quanta: whole by the table's trigger."""
-        return to_quanta(EXACT.multiply(self.tick_size, self.lot_size), self.quote_decimals)
+        return to_quanta(self.step_worth, self.quote_decimals)
+
+    @cached_property
+    def step_worth(self) -> Decimal:
+        """Return what one tick times one lot is worth."""
+        return EXACT.multiply(EXACT.multiply(self.tick_size, self.lot_size), self.contract_size)
 
     @cached_property
     def lot_quanta(self) -> int:
@@ -162,6 +189,12 @@ class InstrumentSpec:
         if quanta >= PRODUCT_LIMIT * self.unit_quanta:
             raise NotionalTooLargeError(field="quote_quantity")
         return quanta
+
+    def signed_lots(self, quantity: Decimal) -> int:
+        """Turn a stored quantity of either sign, or none, into lots."""
+        lots = int(quantity / self.lot_size)
+        require(self.lots_to_qty(lots) == quantity, f"{quantity} is no whole number of lots of {self.symbol}")
+        return lots
 
     def ticks_to_price(self, ticks: int) -> Decimal:
         """Turn ticks into a price in major units."""
@@ -253,7 +286,7 @@ class InstrumentSpec:
     @cached_property
     def _turnover_scale(self) -> tuple[int, int | None]:
         """Return (integer, decimals) of one tick times one lot."""
-        size = EXACT.multiply(self.tick_size, self.lot_size)
+        size = self.step_worth
         if self.minor_unit_decimals is not None:
             return to_quanta(size, self.minor_unit_decimals), None
         return _integer_and_decimals(size)

@@ -18,10 +18,7 @@ Note [Budget]
 """
 
 from exchange.kernel.money import ceil_div
-
-RATE_DECIMALS = 8
-RATE_SCALE: int = 10**RATE_DECIMALS
-"""Fee rates are integers of 1/RATE_SCALE."""
+from marketdata.units import RATE_SCALE
 
 
 def fee_total(accrued: int) -> int:

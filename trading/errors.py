@@ -207,3 +207,95 @@ class AmendRefusedError(DomainError):
     name = "AMEND_REFUSED"
     status = 409
     message = gettext_noop("Order %(order_id)s was not amended: %(reason)s.")
+
+
+class NoPositionError(DomainError):
+    """There is nothing to reduce or to close."""
+
+    code = 3030
+    name = "NO_POSITION"
+    message = gettext_noop("There is no position in %(symbol)s that this order could reduce.")
+
+
+class PositionLockedError(DomainError):
+    """The position is being liquidated; its trader cannot move it."""
+
+    code = 3031
+    name = "POSITION_LOCKED"
+    status = 409
+    message = gettext_noop("Your position in %(symbol)s is locked while it is being liquidated.")
+
+
+class PositionTooLargeError(DomainError):
+    """The position would be worth more than its leverage allows."""
+
+    code = 3032
+    name = "POSITION_TOO_LARGE"
+    message = gettext_noop(
+        "With leverage %(leverage)s a position in %(symbol)s may be worth %(maximum)s; it could become %(value)s."
+    )
+
+
+class InDebtError(DomainError):
+    """Whoever owes the exchange takes no new exposure; positions can be reduced."""
+
+    code = 3033
+    name = "IN_DEBT"
+    message = gettext_noop("You owe %(debt)s %(asset)s; until it is repaid, orders can only reduce positions.")
+
+
+class BeyondBankruptcyError(DomainError):
+    """Closing at this price would lose more than the position's margin."""
+
+    code = 3034
+    name = "BEYOND_BANKRUPTCY"
+    message = gettext_noop("Closing beyond %(bound)s would lose more than the margin of the position.")
+
+
+class NotAContractError(DomainError):
+    """Positions, leverage and margin are of contracts only."""
+
+    code = 3035
+    name = "NOT_A_CONTRACT"
+    message = gettext_noop("%(symbol)s is a spot market; it has no leverage and no margin.")
+
+
+class LeverageRangeError(DomainError):
+    """The leverage is more than the contract allows, at all or for a position of that value."""
+
+    code = 3036
+    name = "LEVERAGE_RANGE"
+    message = gettext_noop("The leverage in %(symbol)s must be between 1 and %(maximum)s here.")
+
+
+class MarginTooSmallError(DomainError):
+    """Taking out that much would leave the position with less than its initial margin at the mark price."""
+
+    code = 3037
+    name = "MARGIN_TOO_SMALL"
+    message = gettext_noop("At most %(maximum)s %(asset)s can be taken out of the margin of %(symbol)s.")
+
+
+class LeverageOrdersOpenError(DomainError):
+    """Open orders hold funds at the leverage of now."""
+
+    code = 3038
+    name = "LEVERAGE_ORDERS_OPEN"
+    status = 409
+    message = gettext_noop("Cancel your open orders in %(symbol)s before you change the leverage.")
+
+
+class QuoteSizeOnContractError(DomainError):
+    """Contracts are ordered by quantity."""
+
+    code = 3039
+    name = "QUOTE_SIZE_ON_CONTRACT"
+    message = gettext_noop("Orders in %(symbol)s take a quantity, not an amount.")
+
+
+class ClosePositionError(DomainError):
+    """An order that closes the whole position names no quantity and no price."""
+
+    code = 3040
+    name = "CLOSE_POSITION_TERMS"
+    message = gettext_noop("close_position goes with orders at the market's price, without quantity and reduce_only.")

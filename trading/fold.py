@@ -4,23 +4,30 @@ Given the same rows and events the result is the same, however the events were c
 never refused here. What breaks an assumption stops the process (`require`).
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from exchange.kernel.clock import from_ns
 from exchange.kernel.errors import require
-from exchange.kernel.money import from_quanta
+from exchange.kernel.money import from_quanta, to_quanta
 from ledger.entries import EntryDraft
 from ledger.posting_rules import EventKind, draft
 from ledger.waterfall import Debts
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind, Reason, Rows, Side
 from matching_worker.protocol import EventKind as EngineEvent
+from trading.contract_fold import ContractFold, Fill
 from trading.models import OrderStatus
+from trading.order_parts import PartState
 from trading.order_state import OrderState
-from trading.reasons import BY_OPERATOR
+from trading.position_state import PositionState
+from trading.reasons import BY_OPERATOR, STOLEN
+from trading.services.wallets import Wallets, follow
 
 OF_NO_ORDER = {EngineEvent.STATE_CHANGED, EngineEvent.AUCTION_PRICE, EngineEvent.APPLIED, EngineEvent.LEVEL}
 """Events that concern an instrument or a command, not an order."""
@@ -75,18 +82,37 @@ class Outcome:
 
     trades: list[TradeFact] = field(default_factory=list)
     entries: list[EntryDraft] = field(default_factory=list)
+    moved: dict[tuple[int, str], None] = field(default_factory=dict)
+    """The wallets that the entries move, by owner and asset, in order."""
 
 
 class SettlementFold:
-    """Applies events one after the other to loaded orders and holdings."""
+    """Applies events one after the other to loaded orders, holdings and positions.
+
+    Args:
+        owned: The wallets that the events may move; `apply` moves them as its entries will.
+        positions: By (trader, instrument), of the contracts concerned; missing ones begin.
+        reserving: The orders with a live reservation on each position, newest first.
+        marks: The mark price of each contract in ticks, as of the command before the first.
+    """
 
     def __init__(
-        self, orders: Mapping[int, OrderState], holdings: dict[tuple[int, int], HoldingState], debts: Debts
+        self,
+        orders: Mapping[int, OrderState],
+        holdings: dict[tuple[int, int], HoldingState],
+        owned: Wallets,
+        debts: Debts,
+        *,
+        positions: dict[tuple[int, int], PositionState],
+        reserving: Mapping[tuple[int, int], Sequence[OrderState]],
+        marks: dict[int, int],
     ) -> None:
         self.orders = orders
         self.holdings = holdings
         self.debts = debts
+        self.owned = owned
         self.outcome = Outcome()
+        self.contracts = ContractFold(positions, reserving, marks, self._post, self.available, debts)
 
     def apply(self, commands: Rows, events: Rows) -> Outcome:
         """Fold events in order.
@@ -97,6 +123,7 @@ class SettlementFold:
         """
         self._first_sequence = int(commands[0]["sequence"])
         self._commands = commands
+        self._marked = deque(np.flatnonzero(commands["kind"] == CommandKind.MARK_PRICE).tolist())
         self._ticks_before = 0
         handlers = {
             int(EngineEvent.FILL): self._fill,
@@ -110,6 +137,7 @@ class SettlementFold:
         names = events.dtype.names or ()
         for row in events.tolist():
             event = dict(zip(names, row, strict=True))
+            self._follow_marks(event["sequence"])
             if event["kind"] not in OF_NO_ORDER:
                 handlers[event["kind"]](event)
             self._ticks_before = event["price_ticks"]
@@ -122,8 +150,14 @@ class SettlementFold:
         spec, lots, ticks = taker.spec, event["qty_lots"], event["price_ticks"]
         notional = spec.notional_quanta(ticks, lots)
         at = from_ns(event["timestamp_ns"])
-        taker_fee, taker_share = self._take_part(taker, event["left_lots"], taker.taker_rate, event, at)
-        maker_fee, maker_share = self._take_part(maker, event["maker_left_lots"], maker.maker_rate, event, at)
+        taker_share = maker_share = 0
+        if spec.is_contract:
+            fill = Fill(event["trade_id"], ticks, lots, event["sequence"], at, taker.trace)
+            taker_fee = self.contracts.take_part(taker, event["left_lots"], taker.taker_rate, fill)
+            maker_fee = self.contracts.take_part(maker, event["maker_left_lots"], maker.maker_rate, fill)
+        else:
+            taker_fee, taker_share = self._take_part(taker, event["left_lots"], taker.taker_rate, event, at)
+            maker_fee, maker_share = self._take_part(maker, event["maker_left_lots"], maker.maker_rate, event, at)
         taker_buys = event["side"] == Side.BUY
         buyer, seller = (taker, maker) if taker_buys else (maker, taker)
         buyer_fee, seller_fee = (taker_fee, maker_fee) if taker_buys else (maker_fee, taker_fee)
@@ -143,12 +177,14 @@ class SettlementFold:
             sequence=event["sequence"],
             executed_at=at,
         )
-        quantity = spec.base_quanta(lots)
-        self._holding(buyer).buy(quantity, notional)
-        self._holding(seller).sell(quantity)
         self.outcome.trades.append(trade)
-        self.outcome.entries.append(_spot_fill(trade, hold_share, quantity, taker.trace, self.debts))
+        if not spec.is_contract:
+            quantity = spec.base_quanta(lots)
+            self._holding(buyer).buy(quantity, notional)
+            self._holding(seller).sell(quantity)
+            self._post(_spot_fill(trade, hold_share, quantity, taker.trace, self.debts))
         for order in (taker, maker):
+            _touch(order, event, at)
             if order.row.status == OrderStatus.FILLED:
                 self._end_amend(order, event, at)
 
@@ -172,14 +208,13 @@ class SettlementFold:
         order.hold = order.hold_needed() if left else 0
         order.row.status = OrderStatus.PARTIAL_FILLED if left else OrderStatus.FILLED
         order.row.filled_at = None if left else at
-        _touch(order, event, at)
         return order.fee - fee_before, hold_before - order.hold
 
     def _rested(self, event: dict[str, Any]) -> None:
         """The rest stands in the book, or waits for its trigger: nothing moves."""
         order = self.orders[event["order_id"]]
         require(
-            order.left_lots == event["left_lots"],
+            order.left_lots == event["left_lots"] or order.sizes_itself,
             f"order {order.id} rests with another quantity than the books'",
         )
         if event["reason"] == Reason.WAITING:
@@ -204,9 +239,9 @@ class SettlementFold:
             order.row.status, order.row.filled_at = OrderStatus.FILLED, at
         else:
             order.row.status = OrderStatus.EXPIRED if event["reason"] == Reason.EXPIRED else OrderStatus.CANCELLED
-            order.row.reason = self._why(event)
+            order.row.reason = self._why(order, event)
             order.row.cancelled_at = at
-        self._release(order, order.hold, f"order:{order.id}:unfreeze", at)
+        self._release(order, self.contracts.end(order), f"order:{order.id}:unfreeze", at)
         self._end_amend(order, event, at)
         _touch(order, event, at)
 
@@ -214,7 +249,8 @@ class SettlementFold:
         """The order has its new price and quantity; the hold is trimmed to what that needs."""
         order = self.orders[event["order_id"]]
         at = from_ns(event["timestamp_ns"])
-        order.lots += event["left_lots"] - order.left_lots
+        left_before = order.left_lots
+        order.lots += event["left_lots"] - left_before
         order.left_lots = event["left_lots"]
         command = self._command(event)
         order.worst_ticks, trigger_ticks = int(command["price_ticks"]), int(command["trigger_ticks"])
@@ -225,7 +261,10 @@ class SettlementFold:
             order.row.stop_price = order.spec.ticks_to_price(trigger_ticks)
         order.hold, order.amend_hold = order.hold + order.amend_hold, 0
         order.row.amend_requested_at = None
-        surplus = order.hold - order.hold_needed()
+        if order.spec.is_contract:
+            surplus = self.contracts.amend(order, left_before)
+        else:
+            surplus = order.hold - order.hold_needed()
         self._release(order, surplus, f"command:{event['sequence']}:{event['index']}:unfreeze", at)
         _touch(order, event, at)
 
@@ -261,10 +300,15 @@ class SettlementFold:
         ticks = self._ticks_before if order.given else event["price_ticks"]
         order.take(event["qty_lots"], ticks)
         order.lots -= event["qty_lots"]
-        require(order.left_at(ticks) == event["left_lots"], f"order {order.id} was reduced to another quantity")
-        self._release(
-            order, order.hold - order.hold_needed(), f"command:{event['sequence']}:{event['index']}:unfreeze", at
+        require(
+            order.left_at(ticks) == event["left_lots"] or order.sizes_itself,
+            f"order {order.id} was reduced to another quantity",
         )
+        if order.spec.is_contract:
+            surplus = self.contracts.shrink(order, event["qty_lots"])
+        else:
+            surplus = order.hold - order.hold_needed()
+        self._release(order, surplus, f"command:{event['sequence']}:{event['index']}:unfreeze", at)
         _touch(order, event, at)
 
     def _rejected(self, event: dict[str, Any]) -> None:
@@ -276,12 +320,12 @@ class SettlementFold:
         if kind != CommandKind.PLACE or order is None:
             return
         order.row.status, order.row.reason = OrderStatus.REJECTED, Reason(event["reason"]).name
-        self._release(order, order.hold, f"order:{order.id}:unfreeze", at)
+        self._release(order, self.contracts.end(order), f"order:{order.id}:unfreeze", at)
         self._end_amend(order, event, at)
         _touch(order, event, at)
 
     # --- parts -----------------------------------------------------------------------------------------
-    def _why(self, event: dict[str, Any]) -> str:
+    def _why(self, order: OrderState, event: dict[str, Any]) -> str:
         """Return the word for why an order ended early.
 
         Whether its owner named the order or all of them is no difference; whether it was the owner is one.
@@ -289,7 +333,24 @@ class SettlementFold:
         reason = Reason(event["reason"])
         if reason not in {Reason.USER, Reason.CANCEL_ALL}:
             return reason.name
+        if order.reduce is not None and order.reduce.state == PartState.STOLEN:
+            return STOLEN
         return Reason.USER.name if self._command(event)["trader_id"] else BY_OPERATOR
+
+    def _follow_marks(self, sequence: int) -> None:
+        """Take over the mark prices that the log told up to a command."""
+        while self._marked and self._first_sequence + self._marked[0] <= sequence:
+            command = self._commands[self._marked.popleft()]
+            self.contracts.marks[int(command["instrument_id"])] = int(command["price_ticks"])
+
+    def available(self, user_id: int, spec: InstrumentSpec) -> int:
+        """Return what a trader may draw on now, in quanta of a market's quote asset."""
+        return to_quanta(self.owned[user_id, spec.quote]["available"], spec.quote_decimals)
+
+    def _post(self, entry: EntryDraft) -> None:
+        """Add an entry, and move the wallets as it will."""
+        self.outcome.entries.append(entry)
+        self.outcome.moved |= dict.fromkeys(follow([entry], self.owned))
 
     def _holding(self, order: OrderState) -> HoldingState:
         """Return the holding that an order's fills change."""
@@ -300,7 +361,7 @@ class SettlementFold:
         require(0 <= amount <= order.hold, f"order {order.id} would release {amount} of a hold of {order.hold}")
         order.hold -= amount
         if amount:
-            self.outcome.entries.append(
+            self._post(
                 draft(
                     EventKind.ORDER_UNFREEZE,
                     key=key,

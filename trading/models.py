@@ -70,6 +70,14 @@ class TriggerBy(models.TextChoices):
     MARK = "mark"
 
 
+class Intent(models.TextChoices):
+    """What a contract order was meant to do to the position, when it was placed; a reversal does both."""
+
+    INCREASE = "increase"
+    REDUCE = "reduce"
+    REVERSE = "reverse"
+
+
 class OrderStatus(models.TextChoices):
     """Where an order stands."""
 
@@ -99,6 +107,8 @@ class Order(models.Model):
     that is there for an amend the engine has not answered yet. `amend_refusal` is why the engine refused the last one.
     The fee is charged on the running sum: `fee` is `fee_accrued` rounded up to the quote asset's quantum.
     A buy by quote amount has a `quote_quantity`, all that it may cost, and no `quantity`.
+    A contract order has an intent, the quantities of its two parts as they were meant, and the leverage it opens with;
+    one that closes the whole position, whatever it is then, has no `quantity` either.
     """
 
     repeated = False
@@ -145,6 +155,12 @@ class Order(models.Model):
     triggered_at = models.DateTimeField(null=True)
     filled_at = models.DateTimeField(null=True)
     cancelled_at = models.DateTimeField(null=True)
+    reduce_only = models.BooleanField(default=False)
+    close_position = models.BooleanField(default=False)
+    leverage = models.SmallIntegerField(null=True)
+    intent = models.CharField(max_length=8, choices=Intent.choices, null=True)  # noqa: DJ001 -- NULL: a spot order
+    reduce_quantity = _amount(null=True)
+    increase_quantity = _amount(null=True)
 
     class Meta:
         managed = False
@@ -300,3 +316,80 @@ class PrivateEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id}:{self.sequence}"
+
+
+class OrderPart(models.Model):
+    """What a contract order reserves of a position, or holds funds for: Note [Flip states] in order_parts.py."""
+
+    pk = models.CompositePrimaryKey("order_id", "kind")
+    order_id = models.BigIntegerField()
+    kind = models.CharField(max_length=8)
+    user_id = models.BigIntegerField()
+    instrument_id = models.SmallIntegerField()
+    quantity = _amount()
+    quantity_left = _amount()
+    funds_left = _amount()
+    state = models.CharField(max_length=9)
+    version = models.IntegerField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "order_parts"
+
+    def __str__(self) -> str:
+        return f"{self.order_id} {self.kind}"
+
+
+class Position(models.Model):
+    """A trader's position in a contract: quantity and open cost are negative when short."""
+
+    pk = models.CompositePrimaryKey("user_id", "instrument_id")
+    user_id = models.BigIntegerField()
+    instrument_id = models.SmallIntegerField()
+    symbol = models.CharField(max_length=24)
+    quantity = _amount()
+    open_cost = _amount()
+    margin = _amount()
+    margin_missing = _amount()
+    reserved = _amount()
+    realised_pnl = _amount()
+    leverage = models.SmallIntegerField()
+    is_locked = models.BooleanField()
+    version = models.BigIntegerField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "positions"
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.symbol} {self.quantity}"
+
+
+class PositionStep(models.Model):
+    """One step of a position's history: what it added to each of the position's numbers."""
+
+    pk = models.CompositePrimaryKey("user_id", "instrument_id", "version")
+    user_id = models.BigIntegerField()
+    instrument_id = models.SmallIntegerField()
+    version = models.BigIntegerField()
+    change = models.CharField(max_length=16)
+    quantity = _amount()
+    open_cost = _amount()
+    margin = _amount()
+    result = _amount()
+    fee = _amount()
+    leverage = models.SmallIntegerField()
+    trade_id = models.BigIntegerField(null=True)
+    order_id = models.BigIntegerField(null=True)
+    price = _amount(null=True)
+    sequence = models.BigIntegerField()
+    happened_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "position_events"
+
+    def __str__(self) -> str:
+        return f"{self.user_id}:{self.instrument_id}:{self.version}"

@@ -1,12 +1,14 @@
 """An order as integers: what it holds, what it needs to hold, and the way from and to its row. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exchange.kernel.money import from_quanta, to_quanta
-from marketdata.units import InstrumentSpec
+from marketdata.units import RATE_DECIMALS, InstrumentSpec
 from matching_worker.protocol import QTY_LOTS_MAX
-from risk.spot_hold import RATE_DECIMALS, amend_hold, budget_lots, buy_hold, fee_total
+from risk.spot_hold import amend_hold, budget_lots, buy_hold, fee_total
 from trading.models import Order
+from trading.order_parts import Part, PartKind
 
 
 @dataclass(slots=True)
@@ -38,6 +40,10 @@ class OrderState:
     """All that a buy by quote amount may cost; 0 for every other order."""
     budget: int = 0
     """What it may still spend on prices, in ticks times lots: Note [Budget] in risk/spot_hold.py."""
+    leverage: int = 1
+    increase: Part | None = None
+    """The parts of a contract order: Note [Parts] in order_parts.py. None for spot, and for orders that only reduce."""
+    reduce: Part | None = None
     changed: bool = False
 
     @property
@@ -48,18 +54,28 @@ class OrderState:
     @property
     def hold_asset(self) -> str:
         """The asset of the hold."""
-        return self.spec.quote if self.is_buy else self.spec.base
+        return self.spec.quote if self.is_buy or self.spec.is_contract else self.spec.base
 
     @property
     def hold_decimals(self) -> int:
         """The decimals of the hold's asset."""
-        return self.spec.quote_decimals if self.is_buy else self.spec.base_decimals
+        return self.spec.quote_decimals if self.is_buy or self.spec.is_contract else self.spec.base_decimals
+
+    @property
+    def rate(self) -> int:
+        """The higher of its two fee rates."""
+        return max(self.maker_rate, self.taker_rate)
 
     def hold_needed(self) -> int:
         """Return what must stay in hold for what is left."""
         if self.given:
             return self.given - self.filled_notional - self.fee
         return self.hold_for(self.worst_ticks, self.left_lots)
+
+    @property
+    def sizes_itself(self) -> bool:
+        """Whether the engine finds its quantity when it trades: what is left of it, only the engine knows."""
+        return self.row.close_position
 
     def left_at(self, ticks: int) -> int:
         """Return what the engine must call left after a trade at this price: of a budget, what it still buys there."""
@@ -76,14 +92,19 @@ class OrderState:
         if not self.is_buy:
             return self.spec.base_quanta(lots)
         worst = self.spec.notional_quanta(worst_ticks, lots)
-        return buy_hold(worst, max(self.maker_rate, self.taker_rate), accrued=self.fee_accrued)
+        return buy_hold(worst, self.rate, accrued=self.fee_accrued)
 
 
-def of_row(row: Order, spec: InstrumentSpec) -> OrderState:
-    """Turn a row into integers."""
+def of_row(row: Order, spec: InstrumentSpec, parts: Mapping[PartKind, Part] | None = None) -> OrderState:
+    """Turn a row into integers.
+
+    Args:
+        parts: The stored parts of a contract order; one that is not there is empty.
+    """
+    has_parts = spec.is_contract and not (row.reduce_only or row.close_position)
     lots = QTY_LOTS_MAX if row.quantity is None else spec.qty_to_lots(row.quantity)
     is_buy = row.side == "buy"
-    hold_decimals = spec.quote_decimals if is_buy else spec.base_decimals
+    hold_decimals = spec.quote_decimals if is_buy or spec.is_contract else spec.base_decimals
     filled_notional = to_quanta(row.filled_notional, spec.quote_decimals)
     return OrderState(
         row=row,
@@ -103,6 +124,9 @@ def of_row(row: Order, spec: InstrumentSpec) -> OrderState:
         amend_hold=to_quanta(row.amend_hold, hold_decimals),
         given=0 if row.quote_quantity is None else spec.quote_to_quanta(row.quote_quantity),
         budget=budget(row, spec) - filled_notional // spec.unit_quanta if row.quote_quantity is not None else 0,
+        leverage=row.leverage or 1,
+        increase=(parts or {}).get(PartKind.INCREASE) or Part(PartKind.INCREASE) if has_parts else None,
+        reduce=(parts or {}).get(PartKind.REDUCE) or Part(PartKind.REDUCE) if has_parts else None,
     )
 
 

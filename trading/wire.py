@@ -5,9 +5,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from exchange.kernel.money import EXACT, plain
+from exchange.kernel.money import EXACT, from_quanta, plain
 from marketdata.units import InstrumentSpec
+from risk import contract_margin
 from trading.models import Order
+from trading.position_state import PositionState
+
+RATIO_DECIMALS = 6
 
 
 def moment(value: datetime | None) -> str | None:
@@ -19,7 +23,8 @@ def average_price(spec: InstrumentSpec, notional: Decimal, quantity: Decimal) ->
     """Return the average price of what has traded, rounded down to the quote's decimals; None before a fill."""
     if not quantity:
         return None
-    step = EXACT.divide_int(EXACT.scaleb(notional, spec.quote_decimals), quantity)
+    size = EXACT.multiply(quantity, spec.contract_size)
+    step = EXACT.divide_int(EXACT.scaleb(notional, spec.quote_decimals), size)
     return spec.wire_average(EXACT.scaleb(step, -spec.quote_decimals))
 
 
@@ -46,6 +51,12 @@ def order_fields(order: Order, spec: InstrumentSpec) -> dict[str, Any]:
         "avg_price": average_price(spec, order.filled_notional, order.filled_quantity),
         "fee": plain(order.fee),
         "fee_asset": spec.quote,
+        "reduce_only": order.reduce_only,
+        "close_position": order.close_position,
+        "leverage": order.leverage,
+        "intent": None if order.intent is None else str(order.intent),
+        "reduce_quantity": None if order.reduce_quantity is None else spec.wire_qty(order.reduce_quantity),
+        "increase_quantity": None if order.increase_quantity is None else spec.wire_qty(order.increase_quantity),
         "status": str(order.status),
         "reason": order.reason,
         "amend_refusal": order.amend_refusal,
@@ -56,6 +67,54 @@ def order_fields(order: Order, spec: InstrumentSpec) -> dict[str, Any]:
         "filled_at": moment(order.filled_at),
         "cancelled_at": moment(order.cancelled_at),
     }
+
+
+def position_fields(position: PositionState, mark_ticks: int | None) -> dict[str, Any]:
+    """Return a position in a contract as clients see it; what depends on the mark is None where there is none."""
+    spec, unit = position.spec, position.spec.unit_quanta
+
+    def money(quanta: int) -> str:
+        return plain(from_quanta(quanta, spec.quote_decimals))
+
+    def price(ticks: int | None) -> int | str | None:
+        return None if ticks is None else spec.wire_ticks(ticks)
+
+    liquidation = unrealised = ratio = roe = None
+    if position.lots and spec.brackets:
+        liquidation = contract_margin.liquidation_ticks(
+            lots=position.lots, cost=position.cost, margin=position.margin, unit=unit, brackets=spec.brackets
+        )
+    if position.lots and mark_ticks is not None:
+        unrealised = contract_margin.unrealised(
+            lots=position.lots, cost=position.cost, mark_ticks=mark_ticks, unit=unit
+        )
+        maintenance = contract_margin.maintenance_margin(mark_ticks * position.size * unit, spec.brackets)
+        ratio = _rate(maintenance, position.margin + unrealised)
+        roe = _rate(unrealised, position.margin)
+    entry = average_price(spec, from_quanta(abs(position.cost), spec.quote_decimals), spec.lots_to_qty(position.size))
+    return {
+        "symbol": spec.symbol,
+        "kind": spec.kind,
+        "quantity": spec.wire_lots(position.lots),
+        "entry_price": entry,
+        "mark_price": price(mark_ticks),
+        "margin": money(position.margin),
+        "margin_missing": money(position.margin_missing),
+        "leverage": position.leverage,
+        "unrealized_pnl": None if unrealised is None else money(unrealised),
+        "realized_pnl": money(position.realised),
+        "margin_ratio": ratio,
+        "roe": roe,
+        "liquidation_price": price(liquidation),
+        "reserved_quantity": spec.wire_lots(position.reserved),
+        "is_locked": position.is_locked,
+        "version": position.version,
+    }
+
+
+def _rate(part: int, whole: int) -> str | None:
+    """Return a ratio with six decimals, toward minus infinity; None where there is nothing to compare with."""
+    return plain(from_quanta(part * 10**RATIO_DECIMALS // whole, RATIO_DECIMALS)) if whole > 0 else None
 
 
 def balance_fields(asset: str, wallets: Mapping[str, Decimal]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ UPSERT = """
 INSERT INTO klines_1m AS k (symbol, "timestamp", open, high, low, close, volume, turnover, trade_count)
 SELECT symbol, date_trunc('minute', executed_at, 'UTC'),
        (array_agg(price ORDER BY number))[1], max(price), min(price), (array_agg(price ORDER BY number DESC))[1],
-       sum(quantity), sum(price * quantity), count(*)
-FROM unnest(%s::text[], %s::bigint[], %s::numeric[], %s::numeric[], %s::timestamptz[])
-     AS trade (symbol, number, price, quantity, executed_at)
+       sum(quantity), sum(notional), count(*)
+FROM unnest(%s::text[], %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[],
+            %s::timestamptz[]) AS trade (symbol, number, price, quantity, notional, executed_at)
 GROUP BY 1, 2
 ORDER BY 1, 2
 ON CONFLICT (symbol, "timestamp") DO UPDATE SET
@@ -32,6 +32,7 @@ class TradeRow(NamedTuple):
     number: int
     price: Decimal
     quantity: Decimal
+    notional: Decimal
     executed_at: datetime
 
 

@@ -67,7 +67,7 @@ def test_an_instrument_cannot_be_deleted(staff) -> None:
 
 
 def test_candles_are_listed_and_can_only_be_read(staff) -> None:
-    row = candles.TradeRow("BTCUSDT", 1, Decimal(3), Decimal(2), utc_now() - timedelta(hours=1))
+    row = candles.TradeRow("BTCUSDT", 1, Decimal(3), Decimal(2), Decimal(6), utc_now() - timedelta(hours=1))
     candles.fold([row])
     candle = CandleRow.objects.get()
 

@@ -19,7 +19,14 @@ NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 def trades(*rows) -> list[TradeRow]:
     """Return trades of BTCUSDT: (number, price, quantity, seconds after noon)."""
     return [
-        TradeRow("BTCUSDT", number, Decimal(price), Decimal(quantity), NOON + timedelta(seconds=seconds))
+        TradeRow(
+            "BTCUSDT",
+            number,
+            Decimal(price),
+            Decimal(quantity),
+            Decimal(price) * Decimal(quantity),
+            NOON + timedelta(seconds=seconds),
+        )
         for number, price, quantity, seconds in rows
     ]
 
@@ -144,8 +151,8 @@ def partitions() -> set[str]:
 
 def test_a_new_months_partition_takes_over_the_rows_that_waited_in_the_default_one() -> None:
     far = datetime(2031, 1, 31, 23, 59, tzinfo=UTC)
-    candles.fold([TradeRow("BTCUSDT", 1, Decimal(1), Decimal(1), far)])
-    candles.fold([TradeRow("BTCUSDT", 2, Decimal(2), Decimal(1), far + timedelta(minutes=1))])
+    candles.fold([TradeRow("BTCUSDT", 1, Decimal(1), Decimal(1), Decimal(1), far)])
+    candles.fold([TradeRow("BTCUSDT", 2, Decimal(2), Decimal(1), Decimal(2), far + timedelta(minutes=1))])
     before = stored()
 
     with connection.cursor() as cursor:

@@ -5,8 +5,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from exchange.kernel.errors import DomainError, gettext_noop
 from exchange.kernel.money import EXACT, from_quanta, plain, to_quanta
-from marketdata.units import InstrumentSpec
-from risk.spot_hold import RATE_DECIMALS, buy_hold
+from marketdata.units import RATE_DECIMALS, InstrumentSpec
+from risk.spot_hold import buy_hold
 
 TAKES_ORDERS = {"TRADING", "PRE_OPEN", "AUCTION"}
 """States in which orders are taken; in the last two they rest, and those that cannot are rejected by the engine."""
@@ -125,6 +125,7 @@ def order_terms(
     limit_ticks: int | None,
     last_price: Decimal | None,
     stop_ticks: int | None = None,
+    is_closing: bool = False,
 ) -> OrderTerms:
     """Check price, band and notional of an order, and say what it must hold.
 
@@ -133,6 +134,7 @@ def order_terms(
         last_price: The instrument's last trade, or None before the first.
         stop_ticks: The price at which the order wakes; band and bound are then around it, not around the last trade,
             for that is where the market will be.
+        is_closing: It can only reduce a position, and may be as small as that is.
 
     Raises:
         PriceOutsideBandError: The limit price is outside the band.
@@ -152,11 +154,11 @@ def order_terms(
         if not low <= price <= high:
             raise PriceOutsideBandError(low=plain(low), high=plain(high))
         notional = EXACT.multiply(price, spec.lots_to_qty(lots))
-    if notional < spec.min_notional:
+    if EXACT.multiply(notional, spec.contract_size) < spec.min_notional and not is_closing:
         raise BelowMinimumNotionalError(minimum=plain(spec.min_notional), asset=spec.quote)
     fee_rate = max(to_quanta(spec.maker_fee_rate, RATE_DECIMALS), to_quanta(spec.taker_fee_rate, RATE_DECIMALS))
     worst_notional = spec.notional_quanta(worst_ticks, lots)
-    if side == "sell":
+    if side == "sell" and not spec.is_contract:
         return OrderTerms(worst_ticks, spec.base, spec.base_decimals, spec.base_quanta(lots), fee_rate)
     return OrderTerms(worst_ticks, spec.quote, spec.quote_decimals, buy_hold(worst_notional, fee_rate), fee_rate)
 

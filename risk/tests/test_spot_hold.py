@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from risk.spot_hold import RATE_SCALE, budget_lots, buy_hold, fee_total
+from marketdata.units import RATE_SCALE
+from risk.spot_hold import budget_lots, buy_hold, fee_total
 
 RATES = st.integers(0, RATE_SCALE // 10)
 

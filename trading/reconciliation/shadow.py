@@ -16,11 +16,11 @@ from exchange.kernel.money import from_quanta, to_quanta
 from ledger.posting_rules import EventKind
 from marketdata import selectors as instruments
 from marketdata.models import InstrumentKind
-from marketdata.units import InstrumentSpec
+from marketdata.units import RATE_DECIMALS, InstrumentSpec
 from matching_worker.engine import Engine
 from matching_worker.protocol import CommandKind, Reason, Rows, Side, trade_id_base
 from matching_worker.protocol import EventKind as EngineEvent
-from risk.spot_hold import RATE_DECIMALS, buy_hold, fee_total
+from risk.spot_hold import buy_hold, fee_total
 from trading.services import command_log
 
 BATCH: Final = 2_000

@@ -11,7 +11,7 @@ from decimal import Decimal
 from exchange.kernel import ids
 from exchange.kernel.clock import to_ns
 from exchange.kernel.errors import DomainError
-from exchange.kernel.money import from_quanta, plain
+from exchange.kernel.money import EXACT, from_quanta, plain
 from marketdata.selectors import SYMBOL_SHOWN_MAX, UnknownInstrumentError
 from marketdata.units import InstrumentSpec
 from risk.services import checks
@@ -48,38 +48,53 @@ class Admission(Changes):
             raise UnknownInstrumentError(symbol=request.symbol[:SYMBOL_SHOWN_MAX])
         checks.require_trading(spec)
         terms.check(request, spec, now=self.now)
-        worth = self._worth(spec, request)
+        worth = self._worth(owner_id, spec, request)
+        sizing = self.size_contract(owner_id, request, spec, worth.worst_ticks) if spec.is_contract else None
         limits = self.book.limits[owner_id]
         limits.count_order(self.now.date())
         order = self._new_order(owner_id, request, spec, worth)
-        wallet = self.book.wallets[owner_id, worth.hold_asset]
-        hold = from_quanta(worth.hold, worth.hold_decimals)
+        if sizing is not None:
+            self.describe_contract(order, spec, sizing)
+        wallet = self.book.wallets[owner_id, order.hold_asset]
+        hold = from_quanta(worth.hold if sizing is None else sizing.hold, worth.hold_decimals)
         if wallet["available"] < hold:
             return self._reject_for_funds(order, spec, request, required=hold, available=wallet["available"])
-        self.freeze(order, hold, key=f"order:{order.id}:freeze")
-        if limits.needs_review(spec.quote, self._costs(order)):
+        if hold:
+            self.freeze(order, hold, key=f"order:{order.id}:freeze")
+        if sizing is not None:
+            self.open_parts(order, spec, sizing)
+        if limits.needs_review(spec.quote, self._costs(order, spec)):
             order.status = OrderStatus.PENDING_REVIEW
         else:
             self.queue_place(order, spec)
         self._record(order, spec, request)
-        self.tell_balance(owner_id, worth.hold_asset)
+        self.tell_balance(owner_id, order.hold_asset)
         return order
 
     @staticmethod
-    def _costs(order: Order) -> Decimal:
-        """Return what an order is worth at its worst price, or the amount that it names."""
-        amount = order.worst_price * order.quantity if order.quantity is not None else order.quote_quantity
-        return Decimal(0) if amount is None else amount
+    def _costs(order: Order, spec: InstrumentSpec) -> Decimal:
+        """Return what an order is worth at its worst price, or the amount that it names.
 
-    def _worth(self, spec: InstrumentSpec, request: PlaceOrder) -> checks.OrderTerms:
-        """Check what an order may cost, and say what it must hold."""
+        Closing a whole position asks nobody: nothing could be less of a risk.
+        """
+        if order.quantity is not None:
+            return EXACT.multiply(EXACT.multiply(order.worst_price, order.quantity), spec.contract_size)
+        return Decimal(0) if order.quote_quantity is None else order.quote_quantity
+
+    def _worth(self, owner_id: int, spec: InstrumentSpec, request: PlaceOrder) -> checks.OrderTerms:
+        """Check what an order may cost, and say what it must hold; of a contract's, only its worst price counts."""
         last_price = self.book.states[spec.id].last_price
+        if request.close_position:
+            lots = max(1, self.book.positions[owner_id, spec.id].size)
+        elif request.quote_quantity is None:
+            lots = spec.qty_to_lots(terms.quantity_of(request))
         if request.quote_quantity is not None:
             return checks.budget_terms(spec, request.quote_quantity, last_price=last_price)
         return checks.order_terms(
             spec,
             side=request.side,
-            lots=spec.qty_to_lots(terms.quantity_of(request)),
+            lots=lots,
+            is_closing=request.reduce_only or request.close_position,
             limit_ticks=None if request.price is None else spec.price_to_ticks(request.price),
             stop_ticks=self._stop_ticks(spec, request),
             last_price=last_price,
@@ -144,7 +159,9 @@ class Admission(Changes):
             fee_accrued=Decimal(0),
             maker_fee_rate=spec.maker_fee_rate,
             taker_fee_rate=spec.taker_fee_rate,
-            hold_asset=worth.hold_asset,
+            reduce_only=request.reduce_only,
+            close_position=request.close_position,
+            hold_asset=spec.quote if spec.is_contract else worth.hold_asset,
             hold_remaining=Decimal(0),
             amend_hold=Decimal(0),
             status=OrderStatus.NEW,
@@ -174,14 +191,8 @@ class Admission(Changes):
             "required": plain(required),
             "available": plain(available),
         }
-        self.decisions.outbox.append(
-            (
-                "order",
-                str(order.id),
-                "FundsFreezeFailed",
-                {**details, "user_id": order.user_id, "trace": order.trace},
-            )
-        )
+        self.tell_funds("FundsFreezeRequested", order, amount=plain(required))
+        self.tell_funds("FundsFreezeFailed", order, required=plain(required), available=plain(available))
         raise checks.InsufficientFundsError(**details)
 
     def _record(self, order: Order, spec: InstrumentSpec, request: PlaceOrder) -> None:

@@ -11,14 +11,15 @@ from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from matching_worker import protocol
 from risk.services import checks
-from trading import errors, order_state
+from trading import contract_terms, errors, order_state
 from trading.models import LIMIT_TYPES, Order, OrderStatus
+from trading.order_state import OrderState
 from trading.services import terms
-from trading.services.desk import Desk
+from trading.services.contract_admission import ContractAdmission
 from trading.services.requests import AmendOrder, CancelOrder, ReduceOrder
 
 
-class Changes(Desk):
+class Changes(ContractAdmission):
     """Decides changes in order; each sees what those before it in the batch did."""
 
     def _own_open(self, owner_id: int, order_id: int) -> Order:
@@ -111,8 +112,13 @@ class Changes(Desk):
         Raises:
             InsufficientFundsError: The wallet cannot cover it; nothing changes.
         """
-        state = order_state.of_row(order, spec)
-        extra: Decimal = from_quanta(order_state.amend_extra(state, worst_ticks, lots), state.hold_decimals)
+        state = order_state.of_row(order, spec, self.book.parts.get(order.id))
+        needed = (
+            self._extra_for_contract(state, worst_ticks, lots)
+            if spec.is_contract
+            else order_state.amend_extra(state, worst_ticks, lots)
+        )
+        extra: Decimal = from_quanta(needed, state.hold_decimals)
         wallet = self.book.wallets[order.user_id, order.hold_asset]
         if wallet["available"] < extra:
             raise checks.InsufficientFundsError(
@@ -122,3 +128,22 @@ class Changes(Desk):
             order.amend_hold = extra
             self.freeze(order, extra, key=f"order:{order.id}:amend:{to_ns(self.now)}")
             self.tell_balance(order.user_id, order.hold_asset)
+
+    def _extra_for_contract(self, state: OrderState, worst_ticks: int, lots: int) -> int:
+        """Return what an amended contract order must hold besides; check it as a new one would be.
+
+        Raises:
+            DomainError: Why it may not become that, in words.
+        """
+        spec, position = state.spec, self.book.positions[state.user_id, state.spec.id]
+        if state.increase is None:
+            bound = contract_terms.closing_bound(position, state.rate) if position.lots else worst_ticks
+            if worst_ticks > bound if state.is_buy else worst_ticks < bound:
+                raise errors.BeyondBankruptcyError(field="price", bound=plain(spec.ticks_to_price(bound)))
+        extra, opens = contract_terms.amend_extra(
+            state, position, worst_ticks=worst_ticks, lots=lots, mark_ticks=self.mark_ticks(spec)
+        )
+        if opens:
+            self.require_free_of_debt(state.user_id, spec)
+            self.require_allowed_size(position, opens, worst_ticks, is_buy=state.is_buy)
+        return extra

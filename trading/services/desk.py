@@ -19,9 +19,12 @@ from matching_worker import protocol
 from risk.services.limits import TraderLimits
 from trading import order_state
 from trading.models import Order, OrderStatus, OrderType, PrivateChannel, SelfTradePrevention, TimeInForce, TriggerBy
+from trading.order_parts import Part, PartKind
+from trading.order_state import OrderState
+from trading.position_state import PositionState
 from trading.services import wallets
 from trading.services.command_log import CommandRow
-from trading.wire import balance_fields, order_fields
+from trading.wire import balance_fields, order_fields, position_fields
 
 PPM_DECIMALS = 6
 
@@ -44,6 +47,9 @@ class AdmissionBook:
         orders: Open or ended orders that the batch cancels or reduces, by id.
         states: Last trade and mark price of each instrument concerned.
         free_ids: Order ids reserved for this batch.
+        positions: Of each trader and contract that the batch places or releases orders in.
+        opening: (trader, contract, side) -> lots that open orders would add.
+        parts: Of the contract orders among `orders`.
     """
 
     specs: dict[str, InstrumentSpec]
@@ -54,6 +60,9 @@ class AdmissionBook:
     orders: dict[int, Order]
     states: dict[int, MarketState]
     free_ids: list[int]
+    positions: dict[tuple[int, int], PositionState] = field(default_factory=dict)
+    opening: dict[tuple[int, int, str], int] = field(default_factory=dict)
+    parts: dict[int, dict[PartKind, Part]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -68,6 +77,8 @@ class Decisions:
     cancels_requested: list[Order] = field(default_factory=list)
     amends_requested: list[Order] = field(default_factory=list)
     released: list[Order] = field(default_factory=list)
+    contract_orders: list[OrderState] = field(default_factory=list)
+    """Contract orders whose parts have begun or ended."""
     private: list[tuple[int, PrivateChannel, dict[str, object]]] = field(default_factory=list)
     outbox: list[tuple[str, str, str, dict[str, object]]] = field(default_factory=list)
 
@@ -84,24 +95,20 @@ class Desk:
         """Move a hold from available to order_hold."""
         order.hold_remaining += hold
         self._move_hold(EventKind.ORDER_FREEZE, order, hold, key=key)
-        self.decisions.outbox.append(
-            (
-                "order",
-                str(order.id),
-                "FundsFrozen",
-                {
-                    "order_id": order.id,
-                    "user_id": order.user_id,
-                    "asset": order.hold_asset,
-                    "amount": plain(hold),
-                    "trace": order.trace,
-                },
-            )
-        )
+        self.tell_funds("FundsFreezeRequested", order, amount=plain(hold))
+        self.tell_funds("FundsFrozen", order, amount=plain(hold))
+
+    def tell_funds(self, event: str, order: Order, **details: object) -> None:
+        """Add a domain event about an order's hold."""
+        about = {"order_id": order.id, "user_id": order.user_id, "asset": order.hold_asset, "trace": order.trace}
+        self.decisions.outbox.append(("order", str(order.id), event, about | details))
 
     def release(self, order: Order, spec: InstrumentSpec, *, status: OrderStatus, reason: str) -> None:
         """End an order that waits for review, giving back its whole hold."""
-        self._move_hold(EventKind.ORDER_UNFREEZE, order, order.hold_remaining, key=f"order:{order.id}:unfreeze")
+        if spec.is_contract:
+            self.release_parts(order, spec)
+        if order.hold_remaining:
+            self._move_hold(EventKind.ORDER_UNFREEZE, order, order.hold_remaining, key=f"order:{order.id}:unfreeze")
         order.hold_remaining = Decimal(0)
         order.status, order.reason, order.updated_at = status, reason, self.now
         if status == OrderStatus.CANCELLED:
@@ -109,6 +116,20 @@ class Desk:
         self.decisions.released.append(order)
         self.tell_order(order, spec)
         self.tell_balance(order.user_id, order.hold_asset)
+
+    def release_parts(self, order: Order, spec: InstrumentSpec) -> None:
+        """End the parts of an order that never reached the book."""
+        state = order_state.of_row(order, spec, self.book.parts.get(order.id))
+        if state.reduce is None or state.increase is None:
+            return
+        if state.reduce.left:
+            position = self.book.positions[order.user_id, spec.id]
+            position.reserved -= state.reduce.left
+            position.changed = True
+            self.tell_position(position)
+        state.reduce.end()
+        state.increase.end()
+        self.decisions.contract_orders.append(state)
 
     def _move_hold(self, kind: EventKind, order: Order, amount: Decimal, *, key: str) -> None:
         """Draft the entry that moves part of a hold, and move the wallets as it will."""
@@ -143,7 +164,7 @@ class Desk:
             trigger_source=TRIGGER_SOURCES[order.trigger_by or TriggerBy.LAST],
             display_lots=0 if order.display_quantity is None else spec.qty_to_lots(order.display_quantity),
             expires_ns=0 if order.expires_at is None else to_ns(order.expires_at),
-            flags=protocol.OrderFlag.POST_ONLY if order.post_only else 0,
+            flags=_flags(order),
             stp=SELF_TRADE[order.self_trade_prevention],
             callback_ppm=0 if order.callback_rate is None else to_quanta(order.callback_rate, PPM_DECIMALS),
             activation_ticks=0 if order.activation_price is None else spec.price_to_ticks(order.activation_price),
@@ -176,7 +197,23 @@ class Desk:
         """Tell the owner's screen what has become of an order."""
         self.decisions.private.append((order.user_id, PrivateChannel.ORDERS, order_fields(order, spec)))
 
+    def tell_position(self, position: PositionState) -> None:
+        """Tell the owner's screen where a position stands."""
+        mark = self.book.states[position.spec.id].mark_price
+        fields = position_fields(position, None if mark is None else position.spec.price_to_ticks(mark))
+        self.decisions.private.append((position.user_id, PrivateChannel.POSITIONS, fields))
+
     def tell_balance(self, owner_id: int, asset: str) -> None:
         """Tell the owner's screen what the wallet holds now."""
         fields = balance_fields(asset, self.book.wallets[owner_id, asset])
         self.decisions.private.append((owner_id, PrivateChannel.BALANCES, fields))
+
+
+def _flags(order: Order) -> int:
+    """Return what the engine shall mind about an order, as bits."""
+    flags = protocol.OrderFlag
+    return (
+        (flags.POST_ONLY if order.post_only else 0)
+        | (flags.REDUCE_ONLY if order.reduce_only else 0)
+        | (flags.CLOSE_POSITION if order.close_position else 0)
+    )

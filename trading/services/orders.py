@@ -16,8 +16,10 @@ from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from risk.services import limits
 from trading.models import Order
-from trading.services import command_log, private_events, wallets
+from trading.position_state import PositionState
+from trading.services import command_log, contract_books, private_events, wallets
 from trading.services.admission import Admission
+from trading.services.contract_books import Pair, Parts
 from trading.services.desk import AdmissionBook, Decisions
 from trading.services.requests import CancelOrder, PlaceOrder, Submission
 
@@ -40,11 +42,13 @@ _INSERT = """
 INSERT INTO orders (id, user_id, instrument_id, symbol, side, type, time_in_force, price, worst_price, quantity,
     maker_fee_rate, taker_fee_rate, hold_asset, hold_remaining, status, reason, client_order_id, trace,
     stop_price, display_quantity, post_only, self_trade_prevention, expires_at, callback_rate, activation_price,
-    quote_quantity, trigger_by, created_at, updated_at)
+    quote_quantity, trigger_by, reduce_only, close_position, leverage, intent, reduce_quantity, increase_quantity,
+    created_at, updated_at)
 SELECT *, %s, %s FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::text[],
     %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
     %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::boolean[],
-    %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[])
+    %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::boolean[],
+    %s::boolean[], %s::smallint[], %s::text[], %s::numeric[], %s::numeric[])
 """
 _INSERT_KEYS = (
     "INSERT INTO order_keys (user_id, client_order_id, order_id, body_hash)"
@@ -118,7 +122,7 @@ def _known_specs(submissions: Iterable[Submission]) -> dict[str, InstrumentSpec]
 
 def _hold_asset(spec: InstrumentSpec, request: PlaceOrder) -> str:
     """Return the asset that an order's hold is in."""
-    return spec.quote if request.side == "buy" else spec.base
+    return spec.quote if request.side == "buy" or spec.is_contract else spec.base
 
 
 def _prepare(submissions: Sequence[Submission]) -> None:
@@ -149,12 +153,17 @@ def _load(submissions: Sequence[Submission]) -> AdmissionBook:
             if request.symbol in specs
         },
         specs=specs,
+        contracts={
+            (owner, specs[request.symbol].id)
+            for owner, request in placing
+            if request.symbol in specs and specs[request.symbol].is_contract
+        },
     )
 
 
 def load_orders(owners: Sequence[int], order_ids: Sequence[int]) -> AdmissionBook:
     """Lock the gates of these traders, then read these orders and the wallets of their holds."""
-    return _read(owners, keyed=[], order_ids=order_ids, fresh=0, pairs=set(), specs={})
+    return _read(owners, keyed=[], order_ids=order_ids, fresh=0, pairs=set(), specs={}, contracts=set())
 
 
 def _read(
@@ -165,8 +174,9 @@ def _read(
     fresh: int,
     pairs: set[tuple[int, str]],
     specs: dict[str, InstrumentSpec],
+    contracts: set[tuple[int, int]],
 ) -> AdmissionBook:
-    """Lock gates and read everything for a batch."""
+    """Lock gates and read everything for a batch; what only contracts have takes one more round trip."""
     accounts.lock(owners)
     key_rows, order_rows, limit_rows, id_rows = database.fetch(
         (_KEYS, database.columns(keyed, 2)),
@@ -177,7 +187,8 @@ def _read(
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
     held = {(order.user_id, order.hold_asset) for order in orders.values() if order.hold_remaining}
     concerned = {spec.id for spec in specs.values()} | {order.instrument_id for order in orders.values()}
-    found, debts = wallets.read(pairs | held)
+    found, debts = wallets.read(pairs | held | _quotes(orders.values()))
+    positions, opening, parts = _read_contracts(contracts, orders.values())
     return AdmissionBook(
         specs=specs,
         wallets=found,
@@ -187,6 +198,34 @@ def _read(
         orders=orders,
         states=instruments.states(sorted(concerned)),
         free_ids=[row[0] for row in reversed(id_rows)],
+        positions=positions,
+        opening=opening,
+        parts=parts,
+    )
+
+
+def _quotes(orders: Iterable[Order]) -> set[tuple[int, str]]:
+    """Return the wallets that contract orders among these may need, though they hold nothing yet."""
+    return {(order.user_id, order.hold_asset) for order in orders if order.intent is not None}
+
+
+def _read_contracts(
+    placing: set[tuple[int, int]], orders: Iterable[Order]
+) -> tuple[dict[Pair, PositionState], dict[tuple[int, int, str], int], Parts]:
+    """Read positions, what open orders would add to them, and the parts of contract orders."""
+    changing = [order for order in orders if order.intent is not None]
+    pairs = placing | {(order.user_id, order.instrument_id) for order in changing}
+    if not pairs:
+        return {}, {}, {}
+    positions, opening, parts = database.fetch(
+        contract_books.positions_statement(pairs),
+        contract_books.opening_statement(pairs),
+        contract_books.parts_statement([order.id for order in changing]),
+    )
+    return (
+        contract_books.positions_of(positions, pairs),
+        contract_books.opening_of(opening),
+        contract_books.parts_of(parts),
     )
 
 
@@ -197,7 +236,7 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
         When the door was asked for, by `time.perf_counter`.
     """
     if decisions.placed:
-        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 27))
+        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 33))
     if decisions.keys:
         database.execute(_INSERT_KEYS, *database.columns(decisions.keys, 4))
     if decisions.cancels_requested:
@@ -212,6 +251,8 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
             for o in decisions.released
         ]
         database.execute(_RELEASED, now, *database.columns(released, 6))
+    contract_books.save_parts(decisions.contract_orders, now)
+    contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
     store_outbox(decisions.outbox, now)
     before = private_events.append(decisions.private, now=now)
@@ -262,4 +303,10 @@ def _row(order: Order) -> tuple[Any, ...]:
         order.activation_price,
         order.quote_quantity,
         order.trigger_by,
+        order.reduce_only,
+        order.close_position,
+        order.leverage,
+        None if order.intent is None else str(order.intent),
+        order.reduce_quantity,
+        order.increase_quantity,
     )

@@ -6,29 +6,43 @@ caller's lease epoch. A repeat, or a worker that lost its lease, changes no row 
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from exchange import database
+from exchange.kernel.clock import to_ns
 from exchange.kernel.errors import InvariantViolationError
 from exchange.kernel.money import from_quanta, plain, to_quanta
 from exchange.observability import metrics
+from ledger.chart import AccountCode
+from ledger.entries import EntryDraft
 from ledger.services import accounts, journal
 from ledger.services.accounts import AccountKey
 from marketdata import selectors as instruments
 from marketdata.services import candles
 from marketdata.services.candles import TradeRow
-from matching_worker.protocol import Rows
+from matching_worker.protocol import CommandKind, Rows, Side
 from trading import order_state
+from trading.contract_fold import SystemCommand
 from trading.fold import HoldingState, Outcome, SettlementFold, TradeFact
 from trading.models import Order, PrivateChannel
 from trading.order_state import OrderState
-from trading.services import private_events, wallets
+from trading.services import command_log, contract_books, private_events, wallets
+from trading.services.command_log import CommandRow
 from trading.services.orders import ORDER_COLUMNS, store_outbox
 from trading.services.private_events import PrivateFact
-from trading.wire import balance_fields, moment, order_fields
+from trading.wire import balance_fields, moment, order_fields, position_fields
+
+CONTRACT_CODES = (
+    *wallets.WALLET_CODES.values(),
+    AccountCode.COST_FEE,
+    AccountCode.GAIN_REALISED,
+    AccountCode.COST_REALISED,
+)
+"""User accounts that a fill of a contract mostly touches; `debt` is opened when it first appears."""
 
 LONG_EVENTS = 64
 """A lone command with more events than this cannot be cut, and may take the time that it needs."""
@@ -96,20 +110,70 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
     Raises:
         FencedError: The cursor stands elsewhere or the lease is another's; nothing was written.
     """
-    traders = _traders(commands, events)
-    _prepare(events)
+    prepare(events)
     with database.pipelined_transaction():
-        _advance(shard, epoch, commands, events, now)
         if len(commands) == 1 and len(events) > LONG_EVENTS:
-            database.execute(_UNHURRIED)
-        accounts.lock(traders)
-        orders, holdings = _load(events)
-        pairs = {(order.user_id, asset) for order in orders.values() for asset in (order.spec.base, order.spec.quote)}
-        owned, debts = wallets.read(pairs)
-        fold = SettlementFold(orders, holdings, debts)
-        outcome = fold.apply(commands, events)
-        door_at = _write(fold, outcome, owned, shard=shard, now=now)
+            unhurried()
+        folded = fold(shard, epoch, commands, events, now=now)
+        door_at = write(folded, folded.outcome.entries, shard=shard, now=now)
     metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
+
+
+@dataclass(slots=True)
+class Folded:
+    """What a run of events changes, before it is written, over the rows and wallets that it was folded from."""
+
+    fold: SettlementFold
+    outcome: Outcome
+    owned: wallets.Wallets
+
+
+def unhurried() -> None:
+    """Let this transaction take the time that it needs."""
+    database.execute(_UNHURRIED)
+
+
+def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime) -> Folded:
+    """Move the cursor, lock the traders' gates, load what the events touch, and fold them.
+
+    Raises:
+        FencedError: The cursor stands elsewhere or the lease is another's.
+    """
+    _advance(shard, epoch, commands, events, now)
+    accounts.lock(_traders(commands, events))
+    pairs = _contract_pairs(events)
+    positions, reserving, marks = contract_books.load(pairs) if pairs else ({}, [], {})
+    orders, holdings = _load(events, reserving, with_parts=bool(pairs))
+    owned, debts = wallets.read({(o.user_id, asset) for o in orders.values() for asset in (o.spec.base, o.spec.quote)})
+    folding = SettlementFold(
+        orders,
+        holdings,
+        owned,
+        debts,
+        positions=positions,
+        reserving=contract_books.reserving(orders.values()),
+        marks=marks,
+    )
+    return Folded(folding, folding.apply(commands, events), owned)
+
+
+def _contract_pairs(events: Rows) -> set[tuple[int, int]]:
+    """Return traders and contracts whose positions or parts these events may change."""
+    ids = [one for one in np.unique(events["instrument_id"]).tolist() if one and _is_contract(one)]
+    if not ids:
+        return set()
+    concerned = events[np.isin(events["instrument_id"], ids)]
+    return {
+        (trader, instrument)
+        for column in ("trader_id", "maker_trader_id")
+        for trader, instrument in zip(concerned[column].tolist(), concerned["instrument_id"].tolist(), strict=True)
+        if trader
+    }
+
+
+def _is_contract(instrument_id: int) -> bool:
+    """Tell whether an instrument's trades make positions."""
+    return instruments.instrument_by_id(instrument_id).is_contract
 
 
 def _traders(commands: Rows, events: Rows) -> list[int]:
@@ -126,13 +190,25 @@ def _advance(shard: int, epoch: int, commands: Rows, events: Rows, now: datetime
         raise FencedError(f"shard {shard}: the cursor is not at {first - 1} under lease epoch {epoch}")
 
 
-def _load(events: Rows) -> tuple[dict[int, OrderState], dict[tuple[int, int], HoldingState]]:
-    """Read the orders and holdings that these events touch."""
-    ids = np.unique(np.concatenate([events["order_id"], events["maker_order_id"]])).tolist()
-    [rows] = database.fetch((_ORDERS, (ids,)))
+def _load(
+    events: Rows, reserving: Sequence[int], *, with_parts: bool
+) -> tuple[dict[int, OrderState], dict[tuple[int, int], HoldingState]]:
+    """Read the orders and holdings that these events touch.
+
+    Args:
+        reserving: Orders that the events may rob of what they have reserved.
+        with_parts: Whether contracts are concerned.
+    """
+    touched = np.unique(np.concatenate([events["order_id"], events["maker_order_id"]])).tolist()
+    ids = sorted({*touched, *reserving})
+    rows, *more = database.fetch((_ORDERS, (ids,)), *([contract_books.parts_statement(ids)] if with_parts else []))
+    parts = contract_books.parts_of(more[0]) if more else {}
     found = [Order.from_db(None, ORDER_COLUMNS, row) for row in rows]
-    orders = {row.id: order_state.of_row(row, instruments.instrument_by_id(row.instrument_id)) for row in found}
-    pairs = sorted({(order.user_id, order.spec.id) for order in orders.values()})
+    orders = {
+        row.id: order_state.of_row(row, instruments.instrument_by_id(row.instrument_id), parts.get(row.id))
+        for row in found
+    }
+    pairs = sorted({(order.user_id, order.spec.id) for order in orders.values() if not order.spec.is_contract})
     [held] = database.fetch((_HOLDINGS, database.columns(pairs, 2)))
     holdings = {}
     for user_id, instrument_id, quantity, cost in held:
@@ -148,7 +224,7 @@ def _account_codes() -> tuple[str, ...]:
     return (*wallets.WALLET_CODES.values(), "3020", "5030")
 
 
-def _prepare(events: Rows) -> None:
+def prepare(events: Rows) -> None:
     """Open the accounts that fills may need, before the transaction: opening is rare, and cached for ever."""
     fills = events[events["maker_order_id"] != 0]
     keys: set[AccountKey] = set()
@@ -159,40 +235,68 @@ def _prepare(events: Rows) -> None:
     }
     for trader, instrument_id in pairs:
         spec = instruments.instrument_by_id(instrument_id)
+        keys.add(AccountKey(None, AccountCode.REVENUE_TRADING_FEE, spec.quote))
+        if spec.is_contract:
+            keys |= {AccountKey(trader, code, spec.quote) for code in CONTRACT_CODES}
+            keys.add(AccountKey(trader, AccountCode.MARGIN, spec.quote, spec.symbol))
+            keys.add(AccountKey(None, AccountCode.CLEARING, spec.quote, spec.symbol))
+            continue
         for asset in (spec.base, spec.quote):
             keys |= {AccountKey(trader, code, asset) for code in _account_codes()}
-        keys.add(AccountKey(None, "4110", spec.quote))
     accounts.ids(keys)
 
 
-def _write(
-    fold: SettlementFold,
-    outcome: Outcome,
-    owned: wallets.Wallets,
-    *,
-    shard: int,
-    now: datetime,
-) -> float:
+def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: datetime) -> float:
     """Send everything the events change; the ledger's door is the last statement before COMMIT.
+
+    Args:
+        entries: Those that are still to be posted.
 
     Returns:
         When the door was asked for, by `time.perf_counter`.
     """
-    changed = [order_state.to_row(order) for order in fold.orders.values() if order.changed]
+    outcome = folded.outcome
+    contracts = folded.fold.contracts
+    changed = [order_state.to_row(order) for order in folded.fold.orders.values() if order.changed]
     if changed:
         database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 21))
     if outcome.trades:
         _write_trades(outcome.trades, shard)
-        _write_holdings(fold.holdings, now)
-    store_outbox([_trade_executed(trade) for trade in outcome.trades], now)
-    facts = _private_facts(outcome, changed, owned)
+        _write_holdings(folded.fold.holdings, now)
+    contract_books.save_marks(contracts.marks_changed())
+    contract_books.save_parts(folded.fold.orders.values(), now)
+    moved = [position for position in contracts.positions.values() if position.changed]
+    contract_books.save_positions(moved, now)
+    store_outbox([_trade_executed(trade) for trade in outcome.trades] + contracts.outcome.outbox, now)
+    facts = _private_facts(outcome, changed, folded.owned) + [
+        (position.user_id, PrivateChannel.POSITIONS, position_fields(position, contracts.marks.get(position.spec.id)))
+        for position in moved
+    ]
     before = private_events.append(facts, now=now)
     door_at = time.perf_counter()
-    for start in range(0, len(outcome.entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
-        door, params = journal.door_call(outcome.entries[start : start + journal.ENTRIES_MAX], now)
+    for start in range(0, len(entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
+        door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
         database.execute(door, *params)
+    if contracts.outcome.commands:
+        command_log.append(shard, [_system_command(item, now) for item in contracts.outcome.commands], now=now)
     private_events.push_on_commit(facts, before)
     return door_at
+
+
+def _system_command(item: SystemCommand, now: datetime) -> CommandRow:
+    """Return the command that takes lots off an order which nothing covers; it counts as no trader's."""
+    order = item.order
+    return CommandRow(
+        kind=item.kind,
+        timestamp_ns=to_ns(now),
+        order_id=order.id,
+        trader_id=0,
+        instrument_id=order.spec.id,
+        side=Side.BUY if order.is_buy else Side.SELL,
+        order_type=0,
+        time_in_force=0,
+        qty_lots=item.lots if item.kind == CommandKind.REDUCE else 0,
+    )
 
 
 def _order_row(order: Order) -> tuple[Any, ...]:
@@ -233,6 +337,7 @@ def _write_trades(trades: Sequence[TradeFact], shard: int) -> None:
                 number=trade.number,
                 price=trade.spec.ticks_to_price(trade.price_ticks),
                 quantity=trade.spec.lots_to_qty(trade.qty_lots),
+                notional=from_quanta(trade.notional, trade.spec.quote_decimals),
             )
             for trade in trades
         ]
@@ -306,7 +411,7 @@ def _private_facts(outcome: Outcome, changed: Sequence[Order], owned: wallets.Wa
     for order in changed:
         spec = instruments.instrument_by_id(order.instrument_id)
         facts.append((order.user_id, PrivateChannel.ORDERS, order_fields(order, spec)))
-    for user_id, asset in wallets.follow(outcome.entries, owned):
+    for user_id, asset in outcome.moved:
         facts.append((user_id, PrivateChannel.BALANCES, balance_fields(asset, owned[user_id, asset])))
     return facts
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from exchange.kernel.errors import require
 from exchange.kernel.money import plain
-from marketdata.models import InstrumentKind
 from marketdata.units import InstrumentSpec
 from trading import errors
 from trading.models import (
@@ -84,11 +83,17 @@ def _check_prices(request: PlaceOrder) -> None:
 
 def _check_size(request: PlaceOrder, spec: InstrumentSpec) -> None:
     """Refuse an order that does not say how much, or says it twice, or leaves it to a position on a spot market."""
-    if spec.kind == InstrumentKind.SPOT and (request.reduce_only or request.close_position):
+    if not spec.is_contract and (request.reduce_only or request.close_position):
         raise errors.ContractsOnlyError(
             field="reduce_only" if request.reduce_only else "close_position", symbol=spec.symbol
         )
     by_amount = request.quote_quantity is not None
+    if spec.is_contract and by_amount:
+        raise errors.QuoteSizeOnContractError(field="quote_quantity", symbol=spec.symbol)
+    if request.close_position:
+        if request.quantity is not None or request.reduce_only or request.type in LIMIT_TYPES:
+            raise errors.ClosePositionError(field="close_position")
+        return
     buys_at_once = (request.side, request.type, request.time_in_force) == (Side.BUY, OrderType.MARKET, TimeInForce.IOC)
     if by_amount == (request.quantity is not None) or (by_amount and not buys_at_once):
         raise errors.OrderSizeError(field="quote_quantity" if by_amount else "quantity")

@@ -7,7 +7,7 @@ from exchange.kernel.clock import to_ns
 from marketdata import selectors as instruments
 from marketdata import states
 from marketdata.models import Instrument, InstrumentStatus
-from matching_worker.protocol import CommandKind
+from matching_worker.protocol import CommandKind, OrderFlag
 from trading.services import command_log
 from trading.services.command_log import CommandRow
 
@@ -45,6 +45,7 @@ def change(symbol: str, status: InstrumentStatus, *, now: datetime) -> Instrumen
             time_in_force=0,
             price_ticks=spec.price_to_ticks(spec.reference_price),
             qty_lots=states.ENGINE_STATES[status],
+            flags=OrderFlag.CONTRACT if spec.is_contract else 0,
         )
         command_log.append(spec.shard, [row], now=now)
     Instrument.revision += 1

@@ -1,0 +1,246 @@
+"""Reads and writes what contract orders have besides other orders: positions, parts, marks; a statement each a batch.
+
+The traders' gates are held by whoever calls. Rows are written from the version that was read, and the database says so
+if somebody else has moved one: `save_order_parts` and `save_positions` in the migration.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from exchange import database
+from exchange.kernel.money import from_quanta, to_quanta
+from marketdata import selectors as instruments
+from marketdata.units import InstrumentSpec
+from trading.order_parts import Part, PartKind, PartState
+from trading.order_state import OrderState
+from trading.position_state import PositionEvent, PositionState
+
+Pair = tuple[int, int]
+"""(trader, instrument)."""
+Parts = dict[int, dict[PartKind, Part]]
+"""Order -> its parts."""
+
+_POSITIONS = """
+SELECT p.user_id, p.instrument_id, p.quantity, p.open_cost, p.margin, p.margin_missing, p.reserved, p.realised_pnl,
+       p.leverage, p.version, p.is_locked
+FROM positions p JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON p.user_id = g.u AND p.instrument_id = g.i
+"""
+_RESERVING = """
+SELECT p.order_id FROM order_parts p
+JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON p.user_id = g.u AND p.instrument_id = g.i
+WHERE p.state = 'TRIED' AND p.kind = 'REDUCE' AND p.quantity_left > 0
+"""
+_PARTS = """
+SELECT order_id, kind, instrument_id, quantity, quantity_left, funds_left, state, version FROM order_parts
+WHERE order_id = ANY(%s)
+"""
+_OPENING = """
+SELECT p.user_id, p.instrument_id, o.side, sum(p.quantity_left)
+FROM order_parts p JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON p.user_id = g.u AND p.instrument_id = g.i
+JOIN orders o ON o.id = p.order_id
+WHERE p.state = 'TRIED' AND p.kind = 'INCREASE' GROUP BY 1, 2, 3
+"""
+_MARKS = "SELECT instrument_id, settled_mark FROM instrument_state WHERE instrument_id = ANY(%s) AND settled_mark > 0"
+_SAVE_MARKS = """
+INSERT INTO instrument_state (instrument_id, settled_mark) SELECT * FROM unnest(%s::smallint[], %s::numeric[])
+ON CONFLICT (instrument_id) DO UPDATE SET settled_mark = excluded.settled_mark
+"""
+_SAVE_PARTS = """
+SELECT save_order_parts(%s::bigint[], %s::text[], %s::bigint[], %s::smallint[], %s::numeric[], %s::numeric[],
+    %s::numeric[], %s::text[], %s::integer[], %s::integer[], %s)
+"""
+_SAVE_POSITIONS = """
+SELECT save_positions(%s::bigint[], %s::smallint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
+    %s::numeric[], %s::numeric[], %s::numeric[], %s::smallint[], %s::bigint[], %s::bigint[], %s)
+"""
+_INSERT_EVENTS = """
+INSERT INTO position_events (user_id, instrument_id, version, change, quantity, open_cost, margin, result, fee,
+    leverage, trade_id, order_id, price, sequence, happened_at)
+SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::text[], %s::numeric[], %s::numeric[],
+    %s::numeric[], %s::numeric[], %s::numeric[], %s::smallint[], %s::bigint[], %s::bigint[], %s::numeric[],
+    %s::bigint[], %s::timestamptz[])
+"""
+
+LEVERAGE_DEFAULT = 10
+"""The leverage of a position that nobody has chosen one for, or the most that the contract allows."""
+
+
+def default_leverage(spec: InstrumentSpec) -> int:
+    """Return the leverage that a trader begins with on a contract."""
+    return min(LEVERAGE_DEFAULT, spec.brackets[0].leverage_max) if spec.brackets else LEVERAGE_DEFAULT
+
+
+def positions_statement(pairs: Collection[Pair]) -> tuple[str, Sequence[Any]]:
+    """Return the statement whose rows `positions_of` reads, for callers that gather statements."""
+    return _POSITIONS, database.columns(sorted(pairs), 2)
+
+
+def positions_of(rows: Iterable[tuple[Any, ...]], pairs: Iterable[Pair]) -> dict[Pair, PositionState]:
+    """Return positions of these traders in these contracts; those that there are not yet begin empty."""
+    found: dict[Pair, PositionState] = {}
+    for user_id, instrument_id, quantity, cost, margin, missing, reserved, realised, leverage, version, locked in rows:
+        spec = instruments.instrument_by_id(instrument_id)
+        decimals = spec.quote_decimals
+        found[user_id, instrument_id] = PositionState(
+            user_id=user_id,
+            spec=spec,
+            lots=spec.signed_lots(quantity),
+            cost=to_quanta(cost, decimals),
+            margin=to_quanta(margin, decimals),
+            margin_missing=to_quanta(missing, decimals),
+            reserved=spec.signed_lots(reserved),
+            realised=to_quanta(realised, decimals),
+            leverage=leverage,
+            version=version,
+            stored_version=version,
+            is_locked=locked,
+        )
+    for pair in pairs:
+        if pair not in found:
+            spec = instruments.instrument_by_id(pair[1])
+            found[pair] = PositionState(pair[0], spec, leverage=default_leverage(spec))
+    return found
+
+
+def opening_statement(pairs: Collection[Pair]) -> tuple[str, Sequence[Any]]:
+    """Return the statement for the lots that open orders would add: trader, instrument, side, quantity."""
+    return _OPENING, database.columns(sorted(pairs), 2)
+
+
+def opening_of(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[int, int, str], int]:
+    """Return the lots that open orders would add, by trader, contract and side."""
+    return {
+        (user_id, instrument_id, side): instruments.instrument_by_id(instrument_id).signed_lots(quantity)
+        for user_id, instrument_id, side, quantity in rows
+    }
+
+
+def parts_statement(order_ids: Collection[int]) -> tuple[str, Sequence[Any]]:
+    """Return the statement whose rows `parts_of` reads."""
+    return _PARTS, (list(order_ids),)
+
+
+def parts_of(rows: Iterable[tuple[Any, ...]]) -> Parts:
+    """Return the parts of orders."""
+    found: Parts = defaultdict(dict)
+    for order_id, kind, instrument_id, quantity, left, funds, state, version in rows:
+        spec = instruments.instrument_by_id(instrument_id)
+        found[order_id][PartKind(kind)] = Part(
+            kind=PartKind(kind),
+            lots=spec.signed_lots(quantity),
+            left=spec.signed_lots(left),
+            funds=to_quanta(funds, spec.quote_decimals),
+            state=PartState(state),
+            version=version,
+            stored_version=version,
+        )
+    return found
+
+
+def load(pairs: Collection[Pair]) -> tuple[dict[Pair, PositionState], list[int], dict[int, int]]:
+    """Read positions, the orders that reserve them, and the marks that settlement is at, for fills of contracts.
+
+    Returns:
+        Positions; the ids of reserving orders; marks by instrument, in ticks.
+    """
+    columns = database.columns(sorted(pairs), 2)
+    rows, reserving, marks = database.fetch(
+        (_POSITIONS, columns), (_RESERVING, columns), (_MARKS, (sorted({pair[1] for pair in pairs}),))
+    )
+    ticks = {row[0]: instruments.instrument_by_id(row[0]).price_to_ticks(row[1]) for row in marks}
+    return positions_of(rows, pairs), [row[0] for row in reserving], ticks
+
+
+def reserving(orders: Iterable[OrderState]) -> dict[Pair, list[OrderState]]:
+    """Return, for each position, the orders with a live reservation on it, newest first."""
+    found: dict[Pair, list[OrderState]] = defaultdict(list)
+    for order in sorted(orders, key=lambda order: order.id, reverse=True):
+        if order.reduce is not None and order.reduce.left:
+            found[order.user_id, order.spec.id].append(order)
+    return found
+
+
+def save_marks(marks: dict[int, int]) -> None:
+    """Store the marks that settlement has come to."""
+    rows = [(key, instruments.instrument_by_id(key).ticks_to_price(ticks)) for key, ticks in sorted(marks.items())]
+    if rows:
+        database.execute(_SAVE_MARKS, *database.columns(rows, 2))
+
+
+def save_parts(orders: Iterable[OrderState], now: datetime) -> None:
+    """Store the parts of orders that have moved, each from the version that was read."""
+    rows = []
+    for order in orders:
+        for part in (order.increase, order.reduce):
+            if part is None or part.version == part.stored_version:
+                continue
+            rows.append(
+                (
+                    order.id,
+                    str(part.kind),
+                    order.user_id,
+                    order.spec.id,
+                    order.spec.lots_to_qty(part.lots),
+                    order.spec.lots_to_qty(part.left),
+                    from_quanta(part.funds, order.spec.quote_decimals),
+                    str(part.state),
+                    part.stored_version,
+                    part.version,
+                )
+            )
+            part.stored_version = part.version
+    if rows:
+        database.execute(_SAVE_PARTS, *database.columns(rows, 10), now)
+
+
+def save_positions(positions: Iterable[PositionState], now: datetime) -> None:
+    """Store positions that have changed, each from the version that was read, and the steps of their history."""
+    rows, steps = [], []
+    for position in positions:
+        if not position.changed:
+            continue
+        spec, decimals = position.spec, position.spec.quote_decimals
+        rows.append(
+            (
+                position.user_id,
+                spec.id,
+                spec.symbol,
+                spec.lots_to_qty(position.lots),
+                from_quanta(position.cost, decimals),
+                from_quanta(position.margin, decimals),
+                from_quanta(position.margin_missing, decimals),
+                spec.lots_to_qty(position.reserved),
+                from_quanta(position.realised, decimals),
+                position.leverage,
+                position.stored_version,
+                position.version,
+            )
+        )
+        steps += [_step(position, event) for event in position.events]
+        position.stored_version, position.changed = position.version, False
+        position.events.clear()
+    if rows:
+        database.execute(_SAVE_POSITIONS, *database.columns(rows, 12), now)
+    if steps:
+        database.execute(_INSERT_EVENTS, *database.columns(steps, 15))
+
+
+def _step(position: PositionState, event: PositionEvent) -> tuple[Any, ...]:
+    """Return one step of a position's history as the columns of `_INSERT_EVENTS`."""
+    spec, decimals = position.spec, position.spec.quote_decimals
+    return (
+        position.user_id,
+        spec.id,
+        event.version,
+        str(event.change),
+        spec.lots_to_qty(event.lots),
+        *(from_quanta(value, decimals) for value in (event.cost, event.margin, event.result, event.fee)),
+        event.leverage,
+        event.trade_id,
+        event.order_id,
+        None if event.price_ticks is None else spec.ticks_to_price(event.price_ticks),
+        event.sequence,
+        event.at,
+    )
