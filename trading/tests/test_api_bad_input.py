@@ -278,8 +278,8 @@ def test_insufficient_funds_store_a_rejected_order_and_move_no_money(trader: Api
     for table in ("ledger_entry", "ledger_line", "commands", "balances"):
         assert after[table] == before[table], table
     with connection.cursor() as cursor:
-        cursor.execute("SELECT aggregateid, type FROM outbox")
-        assert cursor.fetchall() == [(str(order.id), "FundsFreezeFailed")]
+        cursor.execute("SELECT aggregateid, type FROM outbox ORDER BY id")
+        assert cursor.fetchall() == [(str(order.id), "FundsFreezeRequested"), (str(order.id), "FundsFreezeFailed")]
 
 
 def test_the_same_client_order_id_with_the_same_body_returns_the_first_order(trader: Api) -> None:

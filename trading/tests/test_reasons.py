@@ -12,14 +12,14 @@ NEVER_AN_ENDING = {"NONE", "LOST_PLACE", "WAITING", "AUCTION", "REFILLED", "CANC
 def test_every_way_in_which_the_engine_ends_an_order_has_its_word() -> None:
     ways = {reason.name for reason in Reason if reason < Reason.DUPLICATE_ORDER_ID} - NEVER_AN_ENDING
 
-    assert set(reasons.ENDED) == ways | {reasons.BY_OPERATOR}
+    assert set(reasons.ENDED) == ways | {reasons.BY_OPERATOR, reasons.STOLEN}
 
 
 def test_every_word_is_the_engines_a_refusals_or_the_roads() -> None:
     known = {reason.name for reason in Reason} | {row["error"] for row in error_rows()}
 
     words = {*reasons.ENDED, *reasons.REJECTED, *reasons.NOT_AMENDED}
-    assert words - known == {reasons.BY_OPERATOR, "REFUSED_IN_REVIEW"}
+    assert words - known == {reasons.BY_OPERATOR, reasons.STOLEN, "REFUSED_IN_REVIEW"}
     assert set(reasons.NOT_AMENDED) > OVERTAKEN
     assert max(map(len, words)) <= (Order._meta.get_field("reason").max_length or 0)
 
