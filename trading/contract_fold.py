@@ -294,6 +294,7 @@ class ContractFold:
         order.hold = _held(order)
         order.row.sequence, order.row.updated_at, order.changed = sequence, at, True
         if not covered:
+            increase.ask_for(lots)
             whole = order.left_lots == lots
             self.outcome.commands.append(
                 SystemCommand(CommandKind.CANCEL if whole else CommandKind.REDUCE, order, lots)

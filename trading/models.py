@@ -328,6 +328,7 @@ class OrderPart(models.Model):
     instrument_id = models.SmallIntegerField()
     quantity = _amount()
     quantity_left = _amount()
+    quantity_going = _amount()
     funds_left = _amount()
     state = models.CharField(max_length=9)
     version = models.IntegerField()

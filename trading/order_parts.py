@@ -51,6 +51,8 @@ class Part:
     left: int = 0
     funds: int = 0
     """What is in hold for what is left."""
+    going: int = 0
+    """Of what is left, what settlement has asked the engine to take off: nothing covers it."""
     state: PartState = PartState.TRIED
     version: int = 0
     """Steps taken; 0 is a part that the order does not have."""
@@ -77,8 +79,10 @@ class Part:
         """Take lots off that will not be filled; return their share of the funds."""
         if not lots:
             return 0
+        going = max(0, self.going - lots)
         share = self._give(lots)
         self.lots -= lots
+        self.going = going
         self._step(PartState.CONFIRMED if self.lots and not self.left else self.state)
         return share
 
@@ -93,7 +97,7 @@ class Part:
 
     def end(self) -> int:
         """End the part with its order; return what was in hold. A part that is filled, or stolen, stays what it is."""
-        funds, self.funds, self.left = self.funds, 0, 0
+        funds, self.funds, self.left, self.going = self.funds, 0, 0, 0
         if self.version and self.state == PartState.TRIED:
             self._step(PartState.CANCELLED)
         return funds
@@ -110,8 +114,15 @@ class Part:
         require(0 < lots <= self.left, f"taking {lots} off a part with {self.left} left")
         share = self.funds if lots == self.left else self.funds * lots // self.left
         self.left -= lots
+        self.going = min(self.going, self.left)
         self.funds -= share
         return share
+
+    def ask_for(self, lots: int) -> None:
+        """Note that the engine was asked to take lots off."""
+        self.going += lots
+        require(self.going <= self.left, f"{self.going} lots going of {self.left} left")
+        self._step(self.state)
 
     def _step(self, state: PartState) -> None:
         """Go one version on."""

@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ("user_id", models.BigIntegerField()),
                 ("instrument_id", models.SmallIntegerField()),
                 ("quantity", models.DecimalField(decimal_places=18, max_digits=38)),
+                ("quantity_going", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("quantity_left", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("funds_left", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("state", models.CharField(max_length=9)),

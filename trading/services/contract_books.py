@@ -7,7 +7,7 @@ if somebody else has moved one: `save_order_parts` and `save_positions` in the m
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from exchange import database
 from exchange.kernel.money import from_quanta, to_quanta
@@ -33,7 +33,8 @@ JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON p.user_id = g.u AND p.in
 WHERE p.state = 'TRIED' AND p.kind = 'REDUCE' AND p.quantity_left > 0
 """
 _PARTS = """
-SELECT order_id, kind, instrument_id, quantity, quantity_left, funds_left, state, version FROM order_parts
+SELECT order_id, kind, instrument_id, quantity, quantity_left, quantity_going, funds_left, state, version
+FROM order_parts
 WHERE order_id = ANY(%s)
 """
 _OPENING = """
@@ -49,11 +50,24 @@ ON CONFLICT (instrument_id) DO UPDATE SET settled_mark = excluded.settled_mark
 """
 _SAVE_PARTS = """
 SELECT save_order_parts(%s::bigint[], %s::text[], %s::bigint[], %s::smallint[], %s::numeric[], %s::numeric[],
-    %s::numeric[], %s::text[], %s::integer[], %s::integer[], %s)
+    %s::numeric[], %s::numeric[], %s::text[], %s::integer[], %s::integer[], %s)
 """
 _SAVE_POSITIONS = """
 SELECT save_positions(%s::bigint[], %s::smallint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
     %s::numeric[], %s::numeric[], %s::numeric[], %s::smallint[], %s::bigint[], %s::bigint[], %s)
+"""
+_TAKE_OFF = """
+WITH asked AS (
+    UPDATE order_parts p SET quantity_going = p.quantity_left, version = p.version + 1, updated_at = %s
+    FROM (SELECT o.id, o.instrument_id, o.side, i.quantity_left - i.quantity_going AS quantity,
+                 i.quantity_left - i.quantity_going = o.quantity - o.filled_quantity AS is_whole
+          FROM order_parts i JOIN orders o ON o.id = i.order_id
+          WHERE i.user_id = ANY(%s) AND i.kind = 'INCREASE' AND i.state = 'TRIED' AND i.quantity_going < i.quantity_left
+            AND o.status IN ('new', 'partial_filled', 'untriggered')) g
+    WHERE p.order_id = g.id AND p.kind = 'INCREASE'
+    RETURNING g.*
+)
+SELECT id, instrument_id, side, quantity, is_whole FROM asked ORDER BY id
 """
 _INSERT_EVENTS = """
 INSERT INTO position_events (user_id, instrument_id, version, change, quantity, open_cost, margin, result, fee,
@@ -125,12 +139,13 @@ def parts_statement(order_ids: Collection[int]) -> tuple[str, Sequence[Any]]:
 def parts_of(rows: Iterable[tuple[Any, ...]]) -> Parts:
     """Return the parts of orders."""
     found: Parts = defaultdict(dict)
-    for order_id, kind, instrument_id, quantity, left, funds, state, version in rows:
+    for order_id, kind, instrument_id, quantity, left, going, funds, state, version in rows:
         spec = instruments.instrument_by_id(instrument_id)
         found[order_id][PartKind(kind)] = Part(
             kind=PartKind(kind),
             lots=spec.signed_lots(quantity),
             left=spec.signed_lots(left),
+            going=spec.signed_lots(going),
             funds=to_quanta(funds, spec.quote_decimals),
             state=PartState(state),
             version=version,
@@ -162,6 +177,33 @@ def reserving(orders: Iterable[OrderState]) -> dict[Pair, list[OrderState]]:
     return found
 
 
+class TakenOff(NamedTuple):
+    """Lots of an order that may not open any more.
+
+    Args:
+        is_whole: They are all that is open of the order.
+    """
+
+    order_id: int
+    spec: InstrumentSpec
+    is_buy: bool
+    lots: int
+    is_whole: bool
+
+
+def take_off_increases(owners: Collection[int], now: datetime) -> list[TakenOff]:
+    """Note that everything these traders' orders would open is to be taken off; return what the engine must be asked.
+
+    What was asked for before is not asked for again.
+    """
+    [rows] = database.fetch((_TAKE_OFF, (now, list(owners))))
+    taken = []
+    for order_id, instrument_id, side, quantity, is_whole in rows:
+        spec = instruments.instrument_by_id(instrument_id)
+        taken.append(TakenOff(order_id, spec, side == "buy", spec.signed_lots(quantity), is_whole))
+    return taken
+
+
 def save_marks(marks: dict[int, int]) -> None:
     """Store the marks that settlement has come to."""
     rows = [(key, instruments.instrument_by_id(key).ticks_to_price(ticks)) for key, ticks in sorted(marks.items())]
@@ -184,6 +226,7 @@ def save_parts(orders: Iterable[OrderState], now: datetime) -> None:
                     order.spec.id,
                     order.spec.lots_to_qty(part.lots),
                     order.spec.lots_to_qty(part.left),
+                    order.spec.lots_to_qty(part.going),
                     from_quanta(part.funds, order.spec.quote_decimals),
                     str(part.state),
                     part.stored_version,
@@ -192,7 +235,7 @@ def save_parts(orders: Iterable[OrderState], now: datetime) -> None:
             )
             part.stored_version = part.version
     if rows:
-        database.execute(_SAVE_PARTS, *database.columns(rows, 10), now)
+        database.execute(_SAVE_PARTS, *database.columns(rows, 11), now)
 
 
 def save_positions(positions: Iterable[PositionState], now: datetime) -> None:

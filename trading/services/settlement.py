@@ -26,12 +26,13 @@ from marketdata.services import candles
 from marketdata.services.candles import TradeRow
 from matching_worker.protocol import CommandKind, Rows, Side
 from trading import order_state
-from trading.contract_fold import SystemCommand
+from trading.contract_fold import ContractOutcome
 from trading.fold import HoldingState, Outcome, SettlementFold, TradeFact
 from trading.models import Order, PrivateChannel
 from trading.order_state import OrderState
 from trading.services import command_log, contract_books, private_events, wallets
 from trading.services.command_log import CommandRow
+from trading.services.contract_books import TakenOff
 from trading.services.orders import ORDER_COLUMNS, store_outbox
 from trading.services.private_events import PrivateFact
 from trading.wire import balance_fields, moment, order_fields, position_fields
@@ -268,6 +269,7 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     moved = [position for position in contracts.positions.values() if position.changed]
     contract_books.save_positions(moved, now)
     store_outbox([_trade_executed(trade) for trade in outcome.trades] + contracts.outcome.outbox, now)
+    asked = _system_commands(contracts.outcome, now)
     facts = _private_facts(outcome, changed, folded.owned) + [
         (position.user_id, PrivateChannel.POSITIONS, position_fields(position, contracts.marks.get(position.spec.id)))
         for position in moved
@@ -277,25 +279,38 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     for start in range(0, len(entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
         door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
         database.execute(door, *params)
-    if contracts.outcome.commands:
-        command_log.append(shard, [_system_command(item, now) for item in contracts.outcome.commands], now=now)
+    for number, rows in sorted(asked.items()):
+        command_log.append(number, rows, now=now)
     private_events.push_on_commit(facts, before)
     return door_at
 
 
-def _system_command(item: SystemCommand, now: datetime) -> CommandRow:
-    """Return the command that takes lots off an order which nothing covers; it counts as no trader's."""
-    order = item.order
+def _system_commands(outcome: ContractOutcome, now: datetime) -> dict[int, list[CommandRow]]:
+    """Return what the engine is asked to take off, by shard: lots that nothing covers, and what debtors would open."""
+    taken = [
+        TakenOff(item.order.id, item.order.spec, item.order.is_buy, item.lots, item.kind == CommandKind.CANCEL)
+        for item in outcome.commands
+    ]
+    if outcome.indebted:
+        taken += contract_books.take_off_increases(outcome.indebted, now)
+    commands: dict[int, list[CommandRow]] = {}
+    for item in taken:
+        commands.setdefault(item.spec.shard, []).append(_system_command(item, now))
+    return commands
+
+
+def _system_command(item: TakenOff, now: datetime) -> CommandRow:
+    """Return the command that takes lots off an order; nobody's, so that no trader's cancels are counted."""
     return CommandRow(
-        kind=item.kind,
+        kind=CommandKind.CANCEL if item.is_whole else CommandKind.REDUCE,
         timestamp_ns=to_ns(now),
-        order_id=order.id,
+        order_id=item.order_id,
         trader_id=0,
-        instrument_id=order.spec.id,
-        side=Side.BUY if order.is_buy else Side.SELL,
+        instrument_id=item.spec.id,
+        side=Side.BUY if item.is_buy else Side.SELL,
         order_type=0,
         time_in_force=0,
-        qty_lots=item.lots if item.kind == CommandKind.REDUCE else 0,
+        qty_lots=0 if item.is_whole else item.lots,
     )
 
 

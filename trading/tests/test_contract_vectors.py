@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from exchange.kernel.clock import utc_now
 from ledger.models import JournalEntry
 from trading.models import Order, OrderPart
+from trading.services import contract_books
 from trading.tests.contracts import desk, make_contract, position
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
@@ -130,3 +132,20 @@ def test_a_robbed_order_whose_hold_cannot_be_had_is_cancelled_by_the_system(cust
     assert (ended.status, ended.reason, ended.hold_remaining) == ("cancelled", "RESERVATION_STOLEN", 0)
     assert position(alice)[0] == 0
     assert alice.balances("USDT")["order_hold"] == 0
+
+
+def test_what_a_debtors_orders_would_open_is_taken_off_once_and_what_they_reduce_stays(traders, tmp_path: Path) -> None:
+    alice, maker = traders
+    make_contract()
+    with desk(tmp_path) as at:
+        at.trade(alice, maker, 10, 100)
+        opening, mixed = at.order(alice, "buy", 3, 90), at.order(alice, "sell", 15, 120)
+        at.settle()
+
+        taken = contract_books.take_off_increases([alice.id], utc_now())
+
+        assert [(item.order_id, item.lots, item.is_whole) for item in taken] == [
+            (opening.id, 3, True),
+            (mixed.id, 5, False),
+        ]
+        assert contract_books.take_off_increases([alice.id], utc_now()) == []
