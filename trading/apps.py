@@ -10,13 +10,15 @@ class TradingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Add checks to those of the books, and answer what the ledger, which cannot import us, asks of its entries."""
+        """Hand the ledger, which cannot import us, our checks, our part of the back office's work, and answers."""
+        from ledger import tasks
         from ledger.reconciliation import checks
         from ledger.transfers import outside
         from trading import sources
         from trading.reconciliation import derived, log, orders, replay, trades
-        from trading.services import log_heads, notices
+        from trading.services import log_heads, margin_removals, notices
 
         checks.register(*log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS, *derived.CHECKS)
         sources.register()
+        tasks.WORK["margin_removals"] = margin_removals.carry_out
         outside.provide(log_heads=log_heads.now, ready_when=log_heads.have_settled, push=notices.push)
