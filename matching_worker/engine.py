@@ -268,6 +268,13 @@ class Engine:
         """Return a trader's net position in a contract, in lots, negative when short."""
         return int(position_of(self._arrays.positions, trader_id, instrument_id))
 
+    def positions(self) -> dict[tuple[int, int], int]:
+        """Return every net position that is not zero, in lots, by trader and instrument."""
+        rows = self._arrays.positions
+        open_rows = rows[(rows["is_used"] != 0) & (rows["lots"] != 0)]
+        keys = zip(open_rows["trader_id"].tolist(), open_rows["instrument_id"].tolist(), strict=True)
+        return dict(zip(keys, open_rows["lots"].tolist(), strict=True))
+
     def trading_state(self, instrument_id: int) -> TradingState:
         """Return what an instrument allows now."""
         self._side_row(instrument_id, Side.BUY)

@@ -13,12 +13,17 @@ class TradingConfig(AppConfig):
         """Hand the ledger, which cannot import us, our checks, our part of the back office's work, and answers."""
         from ledger import tasks
         from ledger.reconciliation import checks
+        from ledger.transfers import notices as ledger_notices
         from ledger.transfers import outside
         from trading import sources
+        from trading.events import consumers
+        from trading.events import notices as event_notices
         from trading.reconciliation import derived, log, orders, replay, trades
         from trading.services import log_heads, margin_removals, notices
 
         checks.register(*log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS, *derived.CHECKS)
         sources.register()
         tasks.WORK["margin_removals"] = margin_removals.carry_out
+        ledger_notices.KINDS.update(event_notices.WORDS)
+        consumers.register(event_notices.NOTICES)
         outside.provide(log_heads=log_heads.now, ready_when=log_heads.have_settled, push=notices.push)

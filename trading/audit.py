@@ -1,4 +1,4 @@
-"""Audits the road: orders against holds, trades against the journal, the log against its own replay.
+"""Audits the road: orders against holds, trades against the journal, positions, the log against its own replay.
 
 Each check looks with other means than what wrote the rows: aggregates over whole tables, and the engine run again over
 the whole log. `ledger.audit` does the same for the books themselves.
@@ -11,8 +11,10 @@ from ledger import audit
 from ledger.audit import BROKEN_SHOWN_MAX, Invariant
 from ledger.transfers import audit as transfers_audit
 from marketdata import selectors as instruments
+from marketdata.models import InstrumentKind
 from matching_worker.engine import Engine
 from matching_worker.protocol import CommandKind, EventKind, Rows, trade_id_base
+from trading import contract_audit
 from trading.services import command_log
 
 REPLAY_BATCH = 10_000
@@ -47,10 +49,11 @@ CHECKS: dict[str, str] = {
                    GROUP BY order_id) t ON t.order_id = o.id
         WHERE o.id IS NULL OR (o.filled_quantity, o.filled_notional, o.fee)
               IS DISTINCT FROM (coalesce(t.quantity, 0), coalesce(t.notional, 0), coalesce(t.fee, 0))""",
-    "every trade is settled once, as it was made": """
+    "every spot trade is settled once, as it was made": """
         SELECT 'trade ' || coalesce(t.id::text, e.key) || ' has notional ' || coalesce(t.notional, 0) || ', its entry '
                || coalesce(e.notional, 0)
-        FROM (SELECT t.*, s.base_id, s.quote_id FROM trades t JOIN marketdata_instrument s ON s.id = t.instrument_id) t
+        FROM (SELECT t.*, s.base_id, s.quote_id FROM trades t JOIN marketdata_instrument s ON s.id = t.instrument_id
+              WHERE s.kind = 'SPOT') t
         FULL JOIN (
             SELECT j.key, count(DISTINCT j.id) AS entries, array_agg(DISTINCT a.asset) AS assets,
                    sum(l.amount) FILTER (WHERE a.code = '3020' AND l.amount > 0 AND l.n < 6) AS notional,
@@ -110,6 +113,14 @@ _MARKS = """
 SELECT s.instrument_id, s.mark_price
 FROM instrument_state s JOIN marketdata_instrument i ON i.id = s.instrument_id WHERE i.shard = %s
 """
+_POSITIONS = """
+SELECT p.user_id, p.instrument_id, p.quantity FROM positions p JOIN marketdata_instrument i ON i.id = p.instrument_id
+WHERE i.shard = %s AND p.quantity <> 0 ORDER BY 1, 2
+"""
+_SETTLED_MARKS = """
+SELECT i.id, s.settled_mark
+FROM marketdata_instrument i LEFT JOIN instrument_state s ON s.instrument_id = i.id WHERE i.shard = %s AND i.kind = %s
+"""
 _OPEN_ORDERS = """
 SELECT o.id, o.instrument_id, o.quantity - o.filled_quantity, o.worst_price
 FROM orders o JOIN marketdata_instrument i ON i.id = o.instrument_id
@@ -127,7 +138,8 @@ def road_invariants() -> list[Invariant]:
     """Check orders, trades and log by aggregates over whole tables."""
     with audit.snapshot():
         [[(orders, trades, commands)]] = database.fetch((_COUNTS, ()))
-        return audit.run(CHECKS, f"{orders} orders, {trades} trades, {commands} commands")
+        counted = f"{orders} orders, {trades} trades, {commands} commands"
+        return audit.run(CHECKS | contract_audit.CHECKS, counted)
 
 
 def _replays() -> list[Invariant]:
@@ -137,8 +149,8 @@ def _replays() -> list[Invariant]:
 
 
 def _replay(shard: int, epoch: int, head: int, settled: int, state_hash: Decimal) -> Invariant:
-    """Replay one shard up to its settlement cursor: same hash, same trades, same open quantities."""
-    name = f"replay of shard {shard}'s log reproduces hash, trades and open orders"
+    """Replay one shard up to its settlement cursor: same hash, same trades, same open quantities, same positions."""
+    name = f"replay of shard {shard}'s log reproduces hash, trades, open orders and positions"
     engine = Engine(shard, epoch)
     broken: list[str] = []
     trades = 0
@@ -155,6 +167,8 @@ def _replay(shard: int, epoch: int, head: int, settled: int, state_hash: Decimal
     if settled and engine.state_hash != state_hash:
         broken.append(f"hash {engine.state_hash:016x} where {int(state_hash):016x} was settled at command {settled}")
     broken += _compare_open_orders(engine, shard, head)
+    broken += _compare_positions(engine, shard)
+    broken += _compare_settled_marks(marks, shard)
     broken += _compare_marks(marks, shard, engine.sequence)
     return Invariant(name, not broken, "; ".join(broken[:BROKEN_SHOWN_MAX]) or f"{settled} commands, {trades} trades")
 
@@ -215,6 +229,36 @@ def _compare_marks(marks: dict[int, int], shard: int, after: int) -> list[str]:
     return broken + [f"instrument {one} has no mark price, the log has one" for one in marks]
 
 
+def _compare_positions(engine: Engine, shard: int) -> list[str]:
+    """Compare the engine's net positions with those of the books, at the cursor."""
+    made = engine.positions()
+    [rows] = database.fetch((_POSITIONS, (shard,)))
+    broken = []
+    for user_id, instrument_id, quantity in rows:
+        spec = instruments.instrument_by_id(instrument_id)
+        lots = made.pop((user_id, instrument_id), 0)
+        if spec.signed_lots(quantity) != lots:
+            has = f"user {user_id} has {quantity} of {spec.symbol}"
+            broken.append(f"{has}, in the engine {lots} lots of {spec.lot_size}")
+    return broken + [f"user {user} has {lots} lots of {one} in the engine only" for (user, one), lots in made.items()]
+
+
+def _compare_settled_marks(marks: dict[int, int], shard: int) -> list[str]:
+    """Compare the mark prices that settlement has come to with the log's at the cursor.
+
+    Args:
+        marks: As of the cursor.
+    """
+    broken = []
+    [rows] = database.fetch((_SETTLED_MARKS, (shard, InstrumentKind.PERPETUAL)))
+    for instrument_id, price in rows:
+        spec, ticks = instruments.instrument_by_id(instrument_id), marks.get(instrument_id)
+        logged = None if ticks is None else spec.ticks_to_price(ticks)
+        if logged != price:
+            broken.append(f"{spec.symbol} was settled at the mark price {price}, the log's at the cursor is {logged}")
+    return broken
+
+
 def _compare_open_orders(engine: Engine, shard: int, head: int) -> list[str]:
     """Compare what rests in the engine with the open orders of the books, at the cursor.
 
@@ -232,7 +276,7 @@ def _compare_open_orders(engine: Engine, shard: int, head: int) -> list[str]:
         found += 1
         spec = instruments.instrument_by_id(instrument_id)
         lots, price = spec.lots_to_qty(order.open_lots), spec.ticks_to_price(order.price_ticks)
-        if lots != left:
+        if left is not None and lots != left:  # one that closes a position is sized when it trades
             broken.append(f"order {order_id} has {left} open, the engine {lots}")
         if price != worst_price:
             broken.append(f"order {order_id} may trade to {worst_price}, in the engine to {price}")

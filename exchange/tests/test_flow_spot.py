@@ -151,5 +151,5 @@ def test_the_audit_of_the_road_finds_nothing_after_trades_and_names_a_break(cust
     broken = {item.name for item in audit.invariants() if not item.ok}
     assert broken == {
         "orders have what their trades say",
-        "replay of shard 0's log reproduces hash, trades and open orders",
+        "replay of shard 0's log reproduces hash, trades, open orders and positions",
     }

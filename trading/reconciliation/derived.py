@@ -23,7 +23,7 @@ HOLDINGS: Final = "holdings.trades"
 _MINUTES: Final = """
 SELECT instrument_id, symbol, date_trunc('minute', executed_at, 'UTC'), min(number) - 1, max(number),
        (array_agg(price ORDER BY number))[1], max(price), min(price), (array_agg(price ORDER BY number DESC))[1],
-       sum(quantity), sum(price * quantity), count(*)
+       sum(quantity), sum(notional), count(*)
 FROM trade GROUP BY 1, 2, 3 ORDER BY 1, 3
 """
 _CANDLES: Final = """

@@ -69,6 +69,6 @@ def _carry_out(request: MarginRequest, now: datetime) -> bool:
     except DomainError as refusal:
         state, reason = MarginState.REFUSED, refusal.name
         desk.tell("PositionMarginRefused", request_id=request.id, amount=desk.money(amount), reason=reason)
-    desk.write()
     MarginRequest.objects.filter(id=request.id).update(state=state, reason=reason, ended_at=now)
+    desk.write()
     return True

@@ -27,8 +27,8 @@ from risk.services.limits import TraderLimits
 from trading import errors
 from trading.models import OPEN_STATUSES, OrderStatus, PrivateChannel
 from trading.position_state import Change, PositionState
-from trading.services import contract_books, private_events, wallets
-from trading.services.orders import store_outbox
+from trading.services import contract_books, outbox, private_events, settled, wallets
+from trading.services.outbox import DomainEvent
 from trading.wire import balance_fields, position_fields
 
 MOVES = {Change.MARGIN_ADD: EventKind.MARGIN_ADD, Change.MARGIN_REMOVE: EventKind.MARGIN_REMOVE}
@@ -84,7 +84,7 @@ class PositionDesk:
     now: datetime
     trace: str
     entries: list[EntryDraft] = field(default_factory=list)
-    outbox: list[tuple[str, str, str, dict[str, object]]] = field(default_factory=list)
+    events: list[DomainEvent] = field(default_factory=list)
 
     @property
     def spec(self) -> InstrumentSpec:
@@ -200,17 +200,20 @@ class PositionDesk:
             "version": self.position.version,
             "trace": self.trace,
         }
-        self.outbox.append(("position", f"{self.position.user_id}:{self.spec.symbol}", event, about | payload))
+        self.events.append(("position", f"{self.position.user_id}:{self.spec.symbol}", event, about | payload))
 
     def money(self, quanta: int) -> str:
         """Write an amount of the quote asset."""
         return plain(from_quanta(quanta, self.spec.quote_decimals))
 
     def write(self) -> None:
-        """Send everything; the ledger's door is the last statement before COMMIT."""
+        """Send everything; the ledger's door and the outbox are the last statements before COMMIT."""
         owner_id, mark = self.position.user_id, self.state.mark_price
+        if self.position.changed:
+            self.events.append(
+                settled.position_updated(self.position, {} if mark is None else {self.spec.id: self.mark_ticks})
+            )
         contract_books.save_positions([self.position], self.now)
-        store_outbox(self.outbox, self.now)
         ticks = None if mark is None else self.spec.price_to_ticks(mark)
         told: list[private_events.PrivateFact] = [
             (owner_id, PrivateChannel.POSITIONS, position_fields(self.position, ticks))
@@ -222,6 +225,7 @@ class PositionDesk:
         if self.entries:
             door, params = journal.door_call(self.entries, self.now)
             database.execute(door, *params)
+        outbox.store(self.events, self.now)
         private_events.push_on_commit(told, before)
 
 
