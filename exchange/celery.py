@@ -23,6 +23,10 @@ app.conf.beat_schedule = {
         "task": "exchange.users.tasks.flush_expired_tokens",
         "schedule": crontab(minute="40", hour="4"),
     },
+    "prune consumed events": {
+        "task": "trading.tasks.prune_consumed_events",
+        "schedule": crontab(minute="25", hour="4"),
+    },
     "prune private events": {
         "task": "trading.tasks.prune_private_events",
         "schedule": crontab(minute="20"),

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from exchange.kernel.errors import require
-from exchange.kernel.money import from_quanta, plain
+from exchange.kernel.money import from_quanta
 from ledger import waterfall
 from ledger.entries import EntryDraft
 from ledger.posting_rules import EventKind, draft
@@ -19,14 +19,13 @@ from ledger.waterfall import CloseAmounts, Debts, OpenAmounts
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind
 from risk import contract_margin
-from trading import contract_terms
+from trading import contract_events, contract_terms
+from trading.contract_events import Fill
 from trading.models import OrderStatus
 from trading.order_parts import Part, PartKind, Split, split
 from trading.order_state import OrderState
-from trading.position_state import Change, Closed, PositionState
-
-DomainEvent = tuple[str, str, str, dict[str, object]]
-"""Aggregate type, aggregate id, event type, payload: `outbox`."""
+from trading.position_state import Change, PositionState
+from trading.services.outbox import DomainEvent
 
 
 class SystemCommand(NamedTuple):
@@ -45,17 +44,6 @@ class ContractOutcome:
     commands: list[SystemCommand] = field(default_factory=list)
     indebted: dict[int, None] = field(default_factory=dict)
     """Traders whom a fill has left with a debt."""
-
-
-class Fill(NamedTuple):
-    """One side of a match."""
-
-    trade_id: int
-    ticks: int
-    lots: int
-    sequence: int
-    at: datetime
-    trace: str
 
 
 class ContractFold:
@@ -154,7 +142,7 @@ class ContractFold:
             order_id=order.id,
             price_ticks=fill.ticks,
         )
-        self._tell_closed(order, falls, closed, amounts, fill)
+        self.outcome.outbox += contract_events.closed(order, fill, falls, amounts, closed)
         return fee
 
     def _open(self, order: OrderState, position: PositionState, falls: Split, rate: int, fill: Fill, key: str) -> int:
@@ -197,7 +185,7 @@ class ContractFold:
             order_id=order.id,
             price_ticks=fill.ticks,
         )
-        self._tell_opened(order, falls, amounts, missing, fill)
+        self.outcome.outbox += contract_events.opened(order, fill, falls, amounts, missing)
         return fee
 
     def mark(self, spec: InstrumentSpec, otherwise: int) -> int:
@@ -294,20 +282,13 @@ class ContractFold:
         order.hold = _held(order)
         order.row.sequence, order.row.updated_at, order.changed = sequence, at, True
         if not covered:
-            increase.ask_for(lots)
+            increase.ask_for(lots)  # type: ignore[union-attr]
             whole = order.left_lots == lots
             self.outcome.commands.append(
                 SystemCommand(CommandKind.CANCEL if whole else CommandKind.REDUCE, order, lots)
             )
-        self._tell(
-            "order",
-            str(order.id),
-            "ReservationStolen",
-            order,
-            lots=plain(order.spec.lots_to_qty(lots)),
-            held=plain(from_quanta(missing if covered else 0, order.hold_decimals)),
-            cancels=not covered,
-        )
+        held = missing if covered else 0
+        self.outcome.outbox.append(contract_events.stolen(order, lots, held, cancels=not covered))
 
     def _freeze(self, order: OrderState, amount: int, key: str, at: datetime) -> None:
         """Move funds from available into an order's hold."""
@@ -349,83 +330,6 @@ class ContractFold:
         self._post_entry(entry)
         if amounts.borrowed:
             self.outcome.indebted[order.user_id] = None
-
-    # --- events ---------------------------------------------------------------------------------------
-    def _tell_opened(
-        self,
-        order: OrderState,
-        falls: Split,
-        amounts: OpenAmounts,
-        missing: int,
-        fill: Fill,
-    ) -> None:
-        """Say that margin went from hold to position; and where the order was meant to close, that too."""
-        money = {
-            name: plain(from_quanta(value, order.spec.quote_decimals))
-            for name, value in (*amounts._asdict().items(), ("margin_missing", missing))
-        }
-        lots = order.spec.lots_to_qty
-        self._tell(
-            "order", str(order.id), "TradeMarginSettled", order, fill, quantity=plain(lots(falls.opened)), **money
-        )
-        if falls.close_to_open:
-            self._tell(
-                "position",
-                f"{order.user_id}:{order.spec.symbol}",
-                "PositionCloseToOpenCompensation",
-                order,
-                fill,
-                quantity=plain(lots(falls.close_to_open)),
-                **money,
-            )
-
-    def _tell_closed(
-        self,
-        order: OrderState,
-        falls: Split,
-        closed: Closed,
-        amounts: CloseAmounts,
-        fill: Fill,
-    ) -> None:
-        """Say that margin and result came back; and where the order was meant to open, that too."""
-        money = {
-            name: plain(from_quanta(value, order.spec.quote_decimals))
-            for name, value in (*amounts._asdict().items(), ("realised_pnl", closed.result))
-        }
-        lots = order.spec.lots_to_qty
-        name = f"{order.user_id}:{order.spec.symbol}"
-        self._tell("position", name, "PositionMarginReleased", order, fill, quantity=plain(lots(falls.closed)), **money)
-        if falls.open_to_close:
-            self._tell(
-                "position",
-                name,
-                "PositionOpenToCloseCompensation",
-                order,
-                fill,
-                quantity=plain(lots(falls.open_to_close)),
-                **money,
-            )
-
-    def _tell(
-        self,
-        aggregate: str,
-        key: str,
-        event: str,
-        order: OrderState,
-        fill: Fill | None = None,
-        **payload: object,
-    ) -> None:
-        """Add a domain event about an order."""
-        about: dict[str, object] = {
-            "order_id": order.id,
-            "user_id": order.user_id,
-            "symbol": order.spec.symbol,
-            "asset": order.spec.quote,
-            "trace": order.trace,
-        }
-        if fill is not None:
-            about |= {"trade_id": fill.trade_id, "price": plain(order.spec.ticks_to_price(fill.ticks))}
-        self.outcome.outbox.append((aggregate, key, event, about | payload))
 
 
 def _falls(order: OrderState, lots: int, position: PositionState) -> Split:

@@ -21,7 +21,8 @@ from ledger.waterfall import Debts
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind, Reason, Rows, Side
 from matching_worker.protocol import EventKind as EngineEvent
-from trading.contract_fold import ContractFold, Fill
+from trading.contract_events import Fill
+from trading.contract_fold import ContractFold
 from trading.models import OrderStatus
 from trading.order_parts import PartState
 from trading.order_state import OrderState

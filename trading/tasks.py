@@ -7,10 +7,14 @@ from celery import shared_task
 
 from exchange import database
 from exchange.kernel.clock import utc_now
+from trading.events import consumers
 from trading.services import private_events
 
 PRIVATE_EVENTS_KEPT = timedelta(days=2)
 """How far back a WebSocket client can resume; the orders themselves are kept for good."""
+
+CONSUMED_EVENTS_KEPT = timedelta(days=7)
+"""How long each event's note is kept, beside its consumer's position."""
 
 MONTHS_AHEAD = 3
 
@@ -19,6 +23,12 @@ MONTHS_AHEAD = 3
 def prune_private_events(**_: Any) -> None:
     """Forget what screens were told long ago."""
     private_events.prune(utc_now() - PRIVATE_EVENTS_KEPT)
+
+
+@shared_task(acks_late=True)
+def prune_consumed_events(**_: Any) -> None:
+    """Forget which events were handled long ago."""
+    consumers.prune(utc_now() - CONSUMED_EVENTS_KEPT)
 
 
 @shared_task(acks_late=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PROBE_SECONDS_MAX = 1.0
 WORKER_PORT_OFFSET = 80
 POSTGRES, REDIS, WEB, WORKER = "postgres", "redis", "web", "worker"
-CELERY, BEAT, RECONCILER, MAKERS = "celery", "beat", "reconciler", "makers"
+CELERY, BEAT, RECONCILER, RELAY, MAKERS = "celery", "beat", "reconciler", "relay", "makers"
 BACK_OFFICE_ROLE = "exchange_back_office"
 SIGNING_KEY = "RESERVES_SIGNING_KEY"
 CELERY_THREADS = 2
@@ -164,6 +164,7 @@ def programs(place: Place) -> list[Child]:
             _module(place, RECONCILER, BACK_OFFICE_ROLE, "manage", "run_reconciler"),
             after=WORKER,
         ),
+        Child(RELAY, _module(place, RELAY, BACK_OFFICE_ROLE, "manage", "run_event_relay"), after=WEB),
     ]  # fmt: skip
     if settings.DEMO:
         makers = ("manage", "run_demo_makers", "--url", place.url)

@@ -155,7 +155,7 @@ def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_an
     found = command("status", "--json", "--data-dir", str(instance.data_dir))
     state = json.loads(found.out)
     names = [child["name"] for child in state["processes"]]
-    assert names == ["postgres", "redis", "web", "worker", "celery", "beat", "reconciler", "makers"]
+    assert names == ["postgres", "redis", "web", "worker", "celery", "beat", "reconciler", "relay", "makers"]
     assert wait(lambda: command("status", "--data-dir", str(instance.data_dir)).code == 0, 20)
 
     assert wait(lambda: instance.get("/api/v1/trades/BTCUSDT?limit=1")["data"], 60), "the demo makers do not trade"

@@ -21,8 +21,9 @@ from exchange.kernel.money import plain
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind
-from trading.services import command_log
+from trading.services import command_log, outbox
 from trading.services.command_log import CommandRow
+from trading.wire import moment
 
 logger = structlog.get_logger(__name__)
 
@@ -69,6 +70,7 @@ def publish(prices: Sequence[MarkPrice], *, now: datetime) -> list[InstrumentSpe
         database.execute(_STORE, now, *database.columns(sorted(last.items()), 2))
         for shard, rows in sorted(commands.items()):
             command_log.append(shard, rows, now=now)
+        outbox.store([_updated(spec, price, now) for spec, price in accepted], now)
     for spec, price in accepted:
         logger.info("mark_price", symbol=spec.symbol, price=plain(price))
     return results
@@ -82,6 +84,12 @@ def _checked(item: MarkPrice) -> InstrumentSpec | DomainError:
     except DomainError as refusal:
         return refusal
     return spec
+
+
+def _updated(spec: InstrumentSpec, price: Decimal, now: datetime) -> outbox.DomainEvent:
+    """Return the domain event of a mark price."""
+    told: dict[str, object] = {"symbol": spec.symbol, "mark_price": plain(price), "marked_at": moment(now)}
+    return ("instrument", spec.symbol, "MarkPriceUpdated", told)
 
 
 def _command(spec: InstrumentSpec, price: Decimal, now: datetime) -> CommandRow:

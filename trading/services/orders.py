@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
-
 from exchange import database
 from exchange.kernel.errors import DomainError
 from exchange.observability import metrics
@@ -17,7 +15,7 @@ from marketdata.units import InstrumentSpec
 from risk.services import limits
 from trading.models import Order
 from trading.position_state import PositionState
-from trading.services import command_log, contract_books, private_events, wallets
+from trading.services import command_log, contract_books, outbox, private_events, wallets
 from trading.services.admission import Admission
 from trading.services.contract_books import Pair, Parts
 from trading.services.desk import AdmissionBook, Decisions
@@ -67,10 +65,6 @@ FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::timesta
     AS g(id, created_at, status, reason, cancelled_at, cancel_requested_at)
 WHERE o.id = g.id AND o.created_at = g.created_at
 """
-_OUTBOX = (
-    "INSERT INTO outbox (aggregatetype, aggregateid, type, payload, created_at)"
-    " SELECT t, i, e, p::jsonb, %s FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS g(t, i, e, p)"
-)
 
 
 def allocate_ids(count: int) -> list[int]:
@@ -254,7 +248,6 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
     contract_books.save_parts(decisions.contract_orders, now)
     contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
-    store_outbox(decisions.outbox, now)
     before = private_events.append(decisions.private, now=now)
     door_at = time.perf_counter()
     if decisions.entries:
@@ -262,15 +255,9 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
         database.execute(door, *params)
     for shard, rows in sorted(decisions.commands.items()):
         command_log.append(shard, rows, now=now)
+    outbox.store(decisions.outbox, now)
     private_events.push_on_commit(decisions.private, before)
     return door_at
-
-
-def store_outbox(facts: Sequence[tuple[str, str, str, dict[str, object]]], now: datetime) -> None:
-    """Queue the statement that stores domain events: aggregate type, aggregate id, event type, payload."""
-    if facts:
-        rows = [(kind, key, event, orjson.dumps(payload).decode()) for kind, key, event, payload in facts]
-        database.execute(_OUTBOX, now, *database.columns(rows, 4))
 
 
 def _row(order: Order) -> tuple[Any, ...]:

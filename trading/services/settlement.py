@@ -15,7 +15,7 @@ import numpy as np
 from exchange import database
 from exchange.kernel.clock import to_ns
 from exchange.kernel.errors import InvariantViolationError
-from exchange.kernel.money import from_quanta, plain, to_quanta
+from exchange.kernel.money import from_quanta, to_quanta
 from exchange.observability import metrics
 from ledger.chart import AccountCode
 from ledger.entries import EntryDraft
@@ -28,14 +28,12 @@ from matching_worker.protocol import CommandKind, Rows, Side
 from trading import order_state
 from trading.contract_fold import ContractOutcome
 from trading.fold import HoldingState, Outcome, SettlementFold, TradeFact
-from trading.models import Order, PrivateChannel
+from trading.models import Order
 from trading.order_state import OrderState
-from trading.services import command_log, contract_books, private_events, wallets
+from trading.services import command_log, contract_books, outbox, private_events, settled, wallets
 from trading.services.command_log import CommandRow
 from trading.services.contract_books import TakenOff
-from trading.services.orders import ORDER_COLUMNS, store_outbox
-from trading.services.private_events import PrivateFact
-from trading.wire import balance_fields, moment, order_fields, position_fields
+from trading.services.orders import ORDER_COLUMNS
 
 CONTRACT_CODES = (
     *wallets.WALLET_CODES.values(),
@@ -268,20 +266,18 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     contract_books.save_parts(folded.fold.orders.values(), now)
     moved = [position for position in contracts.positions.values() if position.changed]
     contract_books.save_positions(moved, now)
-    store_outbox([_trade_executed(trade) for trade in outcome.trades] + contracts.outcome.outbox, now)
     asked = _system_commands(contracts.outcome, now)
-    facts = _private_facts(outcome, changed, folded.owned) + [
-        (position.user_id, PrivateChannel.POSITIONS, position_fields(position, contracts.marks.get(position.spec.id)))
-        for position in moved
-    ]
-    before = private_events.append(facts, now=now)
+    told = settled.private_facts(outcome, changed, folded.owned, moved, contracts.marks)
+    before = private_events.append(told, now=now)
     door_at = time.perf_counter()
     for start in range(0, len(entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
         door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
         database.execute(door, *params)
     for number, rows in sorted(asked.items()):
         command_log.append(number, rows, now=now)
-    private_events.push_on_commit(facts, before)
+    events = [settled.trade_executed(trade) for trade in outcome.trades] + contracts.outcome.outbox
+    outbox.store(events + [settled.position_updated(position, contracts.marks) for position in moved], now)
+    private_events.push_on_commit(told, before)
     return door_at
 
 
@@ -396,60 +392,3 @@ def _write_holdings(holdings: dict[tuple[int, int], HoldingState], now: datetime
             rows.append((user_id, instrument_id, quantity, from_quanta(held.cost, spec.quote_decimals)))
     if rows:
         database.execute(_SAVE_HOLDINGS, now, *database.columns(rows, 4))
-
-
-def _trade_executed(trade: TradeFact) -> tuple[str, str, str, dict[str, object]]:
-    """Return the domain event of a trade."""
-    spec = trade.spec
-    return (
-        "trade",
-        str(trade.id),
-        "TradeExecuted",
-        {
-            "trade_id": trade.id,
-            "symbol": spec.symbol,
-            "price": plain(spec.ticks_to_price(trade.price_ticks)),
-            "quantity": plain(spec.lots_to_qty(trade.qty_lots)),
-            "buy_order_id": trade.buyer.id,
-            "sell_order_id": trade.seller.id,
-            "buyer_id": trade.buyer.user_id,
-            "seller_id": trade.seller.user_id,
-            "executed_at": moment(trade.executed_at),
-            "trace": (trade.buyer if trade.taker_is_buyer else trade.seller).trace,
-        },
-    )
-
-
-def _private_facts(outcome: Outcome, changed: Sequence[Order], owned: wallets.Wallets) -> list[PrivateFact]:
-    """Return what each trader's screen learns: fills in order, then each changed order's and wallet's last state."""
-    facts = [fact for trade in outcome.trades for fact in _fill_facts(trade)]
-    for order in changed:
-        spec = instruments.instrument_by_id(order.instrument_id)
-        facts.append((order.user_id, PrivateChannel.ORDERS, order_fields(order, spec)))
-    for user_id, asset in outcome.moved:
-        facts.append((user_id, PrivateChannel.BALANCES, balance_fields(asset, owned[user_id, asset])))
-    return facts
-
-
-def _fill_facts(trade: TradeFact) -> list[PrivateFact]:
-    """Return one fill as each of its two traders sees it."""
-    spec = trade.spec
-    facts: list[PrivateFact] = []
-    for order, fee, is_taker in (
-        (trade.buyer, trade.buyer_fee, trade.taker_is_buyer),
-        (trade.seller, trade.seller_fee, not trade.taker_is_buyer),
-    ):
-        payload = {
-            "trade_id": trade.id,
-            "order_id": order.id,
-            "symbol": spec.symbol,
-            "side": "buy" if order is trade.buyer else "sell",
-            "price": spec.wire_ticks(trade.price_ticks),
-            "quantity": spec.wire_lots(trade.qty_lots),
-            "fee": plain(from_quanta(fee, spec.quote_decimals)),
-            "fee_asset": spec.quote,
-            "role": "taker" if is_taker else "maker",
-            "executed_at": moment(trade.executed_at),
-        }
-        facts.append((order.user_id, PrivateChannel.FILLS, payload))
-    return facts

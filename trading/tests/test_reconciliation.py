@@ -203,8 +203,9 @@ CASES = {
     ),
     "a trade that others were told twice": Case(
         "outbox.trades",
-        "INSERT INTO outbox (aggregatetype, aggregateid, type, payload, created_at) SELECT aggregatetype, aggregateid,"
-        " type, '{{}}', created_at FROM outbox WHERE type = 'TradeExecuted' AND aggregateid = '{trade}'",
+        "INSERT INTO outbox (id, aggregatetype, aggregateid, type, payload, created_at)"
+        " SELECT id + 1000000, aggregatetype, aggregateid, type, '{{}}', created_at FROM outbox"
+        " WHERE type = 'TradeExecuted' AND aggregateid = '{trade}'",
         "DELETE FROM outbox WHERE payload = '{{}}'",
         "trade {trade}",
     ),

@@ -1,0 +1,95 @@
+"""What others are told of a settled run of events: domain events, and facts for the traders' own screens. No SQL."""
+
+from collections.abc import Mapping, Sequence
+
+from exchange.kernel.money import from_quanta, plain
+from marketdata import selectors as instruments
+from trading.fold import Outcome, TradeFact
+from trading.models import Order, PrivateChannel
+from trading.position_state import PositionState
+from trading.services.outbox import DomainEvent
+from trading.services.private_events import PrivateFact
+from trading.services.wallets import Wallets
+from trading.wire import balance_fields, moment, order_fields, position_fields
+
+
+def trade_executed(trade: TradeFact) -> DomainEvent:
+    """Return the domain event of a trade."""
+    spec = trade.spec
+    return (
+        "trade",
+        str(trade.id),
+        "TradeExecuted",
+        {
+            "trade_id": trade.id,
+            "symbol": spec.symbol,
+            "price": plain(spec.ticks_to_price(trade.price_ticks)),
+            "quantity": plain(spec.lots_to_qty(trade.qty_lots)),
+            "buy_order_id": trade.buyer.id,
+            "sell_order_id": trade.seller.id,
+            "buyer_id": trade.buyer.user_id,
+            "seller_id": trade.seller.user_id,
+            "executed_at": moment(trade.executed_at),
+            "trace": (trade.buyer if trade.taker_is_buyer else trade.seller).trace,
+        },
+    )
+
+
+def position_updated(position: PositionState, marks: Mapping[int, int]) -> DomainEvent:
+    """Return the domain event of a position that a run of events has changed: where it stands after them."""
+    fields = position_fields(position, marks.get(position.spec.id))
+    return (
+        "position",
+        f"{position.user_id}:{position.spec.symbol}",
+        "PositionUpdated",
+        {"user_id": position.user_id} | fields,
+    )
+
+
+def private_facts(
+    outcome: Outcome,
+    changed: Sequence[Order],
+    owned: Wallets,
+    moved: Sequence[PositionState],
+    marks: Mapping[int, int],
+) -> list[PrivateFact]:
+    """Return what each trader's screen learns: fills in order, then the last state of each order, wallet, position.
+
+    Args:
+        changed: Orders that the events have changed; `moved` positions likewise.
+        marks: The mark price of each contract, in ticks.
+    """
+    facts = [fact for trade in outcome.trades for fact in _of_fill(trade)]
+    for order in changed:
+        spec = instruments.instrument_by_id(order.instrument_id)
+        facts.append((order.user_id, PrivateChannel.ORDERS, order_fields(order, spec)))
+    for user_id, asset in outcome.moved:
+        facts.append((user_id, PrivateChannel.BALANCES, balance_fields(asset, owned[user_id, asset])))
+    for position in moved:
+        mark = marks.get(position.spec.id)
+        facts.append((position.user_id, PrivateChannel.POSITIONS, position_fields(position, mark)))
+    return facts
+
+
+def _of_fill(trade: TradeFact) -> list[PrivateFact]:
+    """Return one fill as each of its two traders sees it."""
+    spec = trade.spec
+    facts: list[PrivateFact] = []
+    for order, fee, is_taker in (
+        (trade.buyer, trade.buyer_fee, trade.taker_is_buyer),
+        (trade.seller, trade.seller_fee, not trade.taker_is_buyer),
+    ):
+        payload = {
+            "trade_id": trade.id,
+            "order_id": order.id,
+            "symbol": spec.symbol,
+            "side": "buy" if order is trade.buyer else "sell",
+            "price": spec.wire_ticks(trade.price_ticks),
+            "quantity": spec.wire_lots(trade.qty_lots),
+            "fee": plain(from_quanta(fee, spec.quote_decimals)),
+            "fee_asset": spec.quote,
+            "role": "taker" if is_taker else "maker",
+            "executed_at": moment(trade.executed_at),
+        }
+        facts.append((order.user_id, PrivateChannel.FILLS, payload))
+    return facts
