@@ -18,10 +18,10 @@ class TradingConfig(AppConfig):
         from trading import sources
         from trading.events import consumers
         from trading.events import notices as event_notices
-        from trading.reconciliation import derived, log, orders, replay, trades
+        from trading.reconciliation import derived, log, orders, positions, replay, trades
         from trading.services import log_heads, margin_removals, notices
 
-        checks.register(*log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS, *derived.CHECKS)
+        checks.register(*log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS, *derived.CHECKS, *positions.CHECKS)
         sources.register()
         tasks.WORK["margin_removals"] = margin_removals.carry_out
         ledger_notices.KINDS.update(event_notices.WORDS)

@@ -16,6 +16,12 @@ CHECKS: dict[str, str] = {
                    FROM positions p JOIN marketdata_instrument i ON i.id = p.instrument_id GROUP BY 1, 2) p
              ON p.symbol = a.sub AND p.quote_id = a.asset
         WHERE coalesce(a.balance, 0) <> coalesce(p.cost, 0)""",
+    "realised and unrealised results of each contract add up to zero": """
+        SELECT p.symbol || ': realised ' || sum(p.realised_pnl) || ', unrealised '
+               || sum(coalesce(s.settled_mark, 0) * i.contract_size * p.quantity - p.open_cost)
+        FROM positions p JOIN marketdata_instrument i ON i.id = p.instrument_id
+        LEFT JOIN instrument_state s ON s.instrument_id = i.id GROUP BY p.symbol
+        HAVING sum(p.realised_pnl + coalesce(s.settled_mark, 0) * i.contract_size * p.quantity - p.open_cost) <> 0""",
     "margin wallets equal the positions' margin": """
         SELECT 'user ' || coalesce(p.user_id, a.owner_id) || ' has ' || coalesce(a.balance, 0)
                || ' in the margin wallet of ' || coalesce(p.symbol, a.sub) || ', the position ' || coalesce(p.margin, 0)
@@ -25,8 +31,8 @@ CHECKS: dict[str, str] = {
              ON p.user_id = a.owner_id AND p.symbol = a.sub AND p.quote_id = a.asset
         WHERE coalesce(a.balance, 0) <> coalesce(p.margin, 0)""",
     "positions are what their history adds up to": """
-        SELECT 'position of user ' || coalesce(p.user_id, h.user_id)
-               || ' in ' || coalesce(p.instrument_id, h.instrument_id)
+        SELECT 'position of user ' || coalesce(p.user_id, h.user_id) || ' in '
+               || coalesce(p.instrument_id, h.instrument_id)
                || ' is ' || concat_ws(' ', p.quantity, p.open_cost, p.margin, p.realised_pnl, p.version)
                || '; its steps make ' || concat_ws(' ', h.quantity, h.open_cost, h.margin, h.result, h.steps)
         FROM positions p

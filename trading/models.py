@@ -329,6 +329,7 @@ class OrderPart(models.Model):
     quantity = _amount()
     quantity_left = _amount()
     quantity_going = _amount()
+    quantity_stolen = _amount()
     funds_left = _amount()
     state = models.CharField(max_length=9)
     version = models.IntegerField()

@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                 ("instrument_id", models.SmallIntegerField()),
                 ("quantity", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("quantity_going", models.DecimalField(decimal_places=18, max_digits=38)),
+                ("quantity_stolen", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("quantity_left", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("funds_left", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("state", models.CharField(max_length=9)),

@@ -6,7 +6,7 @@ beginning, as many commands a round as one look covers, before it compares anyth
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -14,12 +14,16 @@ from exchange import database
 from exchange.kernel.errors import InvariantViolationError, gettext_noop
 from exchange.kernel.money import plain
 from ledger import posting_rules
+from ledger.chart import AccountCode
 from ledger.entries import AccountKey
 from ledger.reconciliation.checks import FINDINGS_MAX, ONLY_FULL, Check, Finding, Progress, Scope, Seen, Severity
 from ledger.reconciliation.sql import line_before
 from ledger.waterfall import Debts
+from marketdata import selectors as instruments
 from matching_worker.protocol import EPOCH_MAX
 from trading.models import FINAL_STATUSES
+from trading.reconciliation import contracts
+from trading.reconciliation.contracts import ExpectedSide, Pair
 from trading.reconciliation.shadow import EPOCH_STEP, Expected, ExpectedEntry, ExpectedTrade, Shadow
 
 NAME: Final = "log.replay"
@@ -53,6 +57,10 @@ SELECT o.id, o.status FROM orders o
 JOIN marketdata_instrument i ON i.id = o.instrument_id JOIN command_stream s ON s.shard = i.shard
 WHERE i.shard = %s AND o.status IN ('new', 'partial_filled', 'untriggered') AND s.sequence = %s ORDER BY o.id
 """
+_POSITIONS: Final = """
+SELECT w.u, w.i, coalesce(p.quantity, 0), coalesce(p.open_cost, 0)
+FROM unnest(%s::bigint[], %s::smallint[]) AS w (u, i) LEFT JOIN positions p ON p.user_id = w.u AND p.instrument_id = w.i
+"""
 _ORDERS: Final = """
 SELECT id, instrument_id, quantity - filled_quantity, hold_remaining - amend_hold, fee, status FROM orders
 WHERE id = ANY(%s)
@@ -65,7 +73,7 @@ Line = tuple[int | None, str, str, str, Decimal]
 class _Stored:
     """The stored entries of some keys, and what their owners owed before them."""
 
-    def __init__(self, entries: Sequence[tuple[str, ExpectedEntry | None]]) -> None:
+    def __init__(self, entries: Sequence[tuple[str, ExpectedEntry | ExpectedSide | None]]) -> None:
         """Read them. Two statements.
 
         Args:
@@ -145,7 +153,58 @@ def _compare_entries(expected: Iterable[ExpectedEntry], trade_ids: dict[int, int
     return found
 
 
-def _lines(entry: ExpectedEntry, key: str, stored: _Stored) -> list[Line]:
+def _compare_sides(expected: Iterable[ExpectedSide], trade_ids: dict[int, int]) -> list[Finding]:
+    """Work out the lines of contracts' entries from the balances before them, and compare them with the stored ones."""
+    keyed = [(f"trade:{trade_ids[side.trade]}{side.suffix}", side) for side in expected if side.trade in trade_ids]
+    if not keyed:
+        return []
+    stored = _Stored(keyed)
+    before = contracts.wallets_before(
+        (stored.ids[key], side.user_id, side.spec.quote, side.spec.symbol) for key, side in keyed if key in stored.ids
+    )
+    found = []
+    for key, side in keyed:
+        kind = side.kind(stored.kinds.get(key))
+        if key not in stored.ids:
+            found.append(Finding(f"entry of {key}", "no_entry", {"key": key, "kind": str(kind)}, place=ONLY_FULL))
+            continue
+        share = -sum((line[4] for line in stored.lines[key] if line[1] == AccountCode.ORDER_HOLD), Decimal(0))
+        amounts = side.amounts(
+            hold_share=max(share, Decimal(0)),
+            available=before.get((stored.ids[key], AccountCode.AVAILABLE), Decimal(0)),
+            margin=before.get((stored.ids[key], AccountCode.MARGIN), Decimal(0)),
+        )
+        entry = ExpectedEntry(kind, key, side.roles, side.assets, amounts, side.at)
+        found += _differs(key, kind, _lines(entry, key, stored, {"contract": side.spec.symbol}), stored)
+    return found
+
+
+def _compare_positions(shadow: Shadow, moved: set[Pair]) -> list[Finding]:
+    """Compare the positions that were moved with their rows; shadow and books stand at the same command."""
+    if not moved:
+        return []
+    [rows] = database.fetch((_POSITIONS, database.columns(sorted(moved), 2)))
+    found = []
+    for user_id, instrument_id, quantity, cost in rows:
+        spec = instruments.instrument_by_id(instrument_id)
+        made = shadow.positions[user_id, instrument_id]
+        expected = spec.lots_to_qty(made.lots), contracts.amount(spec, made.cost)
+        if (quantity, cost) != expected:
+            figures = {
+                "user": user_id,
+                "symbol": spec.symbol,
+                "quantity": plain(quantity),
+                "cost": plain(cost),
+                "log_quantity": plain(expected[0]),
+                "log_cost": plain(expected[1]),
+            }
+            found.append(Finding(f"user {user_id}, {spec.symbol}", "position", figures, place=ONLY_FULL))
+    return found
+
+
+def _lines(
+    entry: ExpectedEntry, key: str, stored: _Stored, account_parts: Mapping[str, str] | None = None
+) -> list[Line]:
     """Return an entry's lines as its rule makes them; none where its amounts are not possible."""
     try:
         made = posting_rules.draft(
@@ -156,6 +215,7 @@ def _lines(entry: ExpectedEntry, key: str, stored: _Stored) -> list[Line]:
             roles=entry.roles,
             assets=entry.assets,
             amounts=entry.amounts,
+            parts=account_parts or {},
             debts=stored.debts(key),
         )
     except InvariantViolationError:
@@ -203,8 +263,8 @@ def _compare_orders(shadow: Shadow, touched: set[int]) -> list[Finding]:
             agrees = status in FINAL_STATUSES and not hold
             expected = "-"
         else:
-            left_then = left if terms.given else terms.spec.lots_to_qty(terms.left_lots)
-            hold_then = terms.hold_amount
+            left_then = left if terms.given or left is None else terms.spec.lots_to_qty(terms.left_lots)
+            hold_then = hold if terms.spec.is_contract else terms.hold_amount
             agrees = (left, hold, fee) == (left_then, hold_then, terms.fee_amount) and status not in FINAL_STATUSES
             expected = _order_told("open", left_then, hold_then, terms.fee_amount)
         if not agrees:
@@ -236,9 +296,9 @@ def _compare_hash(shadow: Shadow, settled: int, state_hash: int) -> list[Finding
 
 
 def _compare(shadow: Shadow, expected: Expected) -> list[Finding]:
-    """Compare what a batch of commands must have led to. Statements: 4."""
+    """Compare what a batch of commands must have led to. Statements: 4, and 3 more for contracts."""
     found, trade_ids = _compare_trades(expected.trades, shadow.shard, shadow.engine.epoch)
-    return found + _compare_entries(expected.entries, trade_ids)
+    return found + _compare_entries(expected.entries, trade_ids) + _compare_sides(expected.sides, trade_ids)
 
 
 # --- looks --------------------------------------------------------------------------------------------------------
@@ -275,16 +335,19 @@ def _follow(shadow: Shadow, mark: int, settled: int, state_hash: int) -> list[Fi
     deadline = time.monotonic() + LOOK_SECONDS_MAX
     stop = min(settled, shadow.sequence + COMMANDS_MAX)
     touched: set[int] = set()
+    moved: set[Pair] = set()
     while shadow.sequence < stop and time.monotonic() < deadline:
         is_known = shadow.sequence < mark
         expected = shadow.follow(min(stop, mark) if is_known else stop)
         if expected is None:
             break
         touched |= expected.touched
+        moved |= expected.moved
         if not is_known:
             found += _compare(shadow, expected)
     if shadow.sequence == settled:
         found += _compare_orders(shadow, touched) + _compare_hash(shadow, settled, state_hash)
+        found += _compare_positions(shadow, moved)
     return found
 
 
@@ -325,7 +388,7 @@ def _full(progress: Progress) -> Seen:
             found += _compare(shadow, expected)[: FINDINGS_MAX + 1 - len(found)]
             progress(done + shadow.sequence, total)
         found += _compare_orders(shadow, touched | set(shadow.orders)) + _compare_hash(shadow, settled, int(state_hash))
-        found += _compare_open(shadow)
+        found += _compare_open(shadow) + _compare_positions(shadow, set(shadow.positions))
         done += settled
     return Seen(found, {}, total)
 
@@ -352,6 +415,10 @@ CHECKS: Final = (
             "no_entry": gettext_noop("The log makes an entry %(kind)s of %(key)s, and there is none."),
             "lines": gettext_noop("Entry %(entry)s of %(key)s is %(stored)s. The log makes it %(expected)s."),
             "order": gettext_noop("Order %(order)s is %(stored)s. The log makes it %(expected)s."),
+            "position": gettext_noop(
+                "The position of user %(user)s in %(symbol)s is %(quantity)s at a cost of %(cost)s. The log makes it"
+                " %(log_quantity)s at %(log_cost)s."
+            ),
             "hash": gettext_noop(
                 "Shard %(shard)s was settled at command %(sequence)s with hash %(stored)s; the log gives %(hash)s."
             ),

@@ -4,6 +4,7 @@ What an order holds, what a fill costs and which lines it makes are worked out h
 and what their traders owed: by other code than settlement's (`trading.fold`), over the same formulas and posting rules.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,12 +16,22 @@ from exchange.kernel.clock import from_ns
 from exchange.kernel.money import from_quanta, to_quanta
 from ledger.posting_rules import EventKind
 from marketdata import selectors as instruments
-from marketdata.models import InstrumentKind
 from marketdata.units import RATE_DECIMALS, InstrumentSpec
 from matching_worker.engine import Engine
 from matching_worker.protocol import CommandKind, Reason, Rows, Side, trade_id_base
 from matching_worker.protocol import EventKind as EngineEvent
 from risk.spot_hold import buy_hold, fee_total
+from trading.reconciliation.contracts import (
+    CLOSES,
+    OPENS,
+    Closing,
+    ExpectedSide,
+    Match,
+    NetPosition,
+    Pair,
+    move,
+    opening_margin,
+)
 from trading.services import command_log
 
 BATCH: Final = 2_000
@@ -29,7 +40,7 @@ BATCH: Final = 2_000
 EPOCH_STEP: Final = trade_id_base(1, 0)
 """What an epoch adds to a trade's id; the rest counts within the shard."""
 
-_TERMS: Final = "SELECT id, maker_fee_rate, taker_fee_rate, quote_quantity FROM orders WHERE id = ANY(%s)"
+_TERMS: Final = "SELECT id, maker_fee_rate, taker_fee_rate, quote_quantity, leverage FROM orders WHERE id = ANY(%s)"
 
 
 @dataclass(slots=True)
@@ -48,12 +59,18 @@ class Terms:
     maker_rate: int
     taker_rate: int
     given: int
+    leverage: int = 1
     spent: int = 0
     accrued: int = 0
 
     @property
     def hold(self) -> int:
-        """What it must hold: Note [Running fee] and Note [Budget] in `risk/spot_hold.py`."""
+        """What it must hold: Note [Running fee] and Note [Budget] in `risk/spot_hold.py`.
+
+        What an order for a contract must hold is in no log: it depends on the position when it was placed.
+        """
+        if self.spec.is_contract:
+            return 0
         if self.given:
             return self.given - self.spent - fee_total(self.accrued)
         if not self.is_buy:
@@ -121,7 +138,9 @@ class Expected:
     sequence: int
     trades: list[ExpectedTrade] = field(default_factory=list)
     entries: list[ExpectedEntry] = field(default_factory=list)
+    sides: list[ExpectedSide] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
+    moved: set[Pair] = field(default_factory=set)
 
 
 class Shadow:
@@ -132,6 +151,8 @@ class Shadow:
         self.shard = shard
         self.engine = Engine(shard, epoch)
         self.orders: dict[int, Terms] = {}
+        self.positions: dict[Pair, NetPosition] = {}
+        self._marks: dict[int, int] = {}
         self._handlers: dict[int, Callable[[dict[str, Any], Any, Expected], None]] = {
             int(EngineEvent.FILL): self._fill,
             int(EngineEvent.CANCELLED): self._cancelled,
@@ -158,8 +179,12 @@ class Shadow:
         self._placed(commands, expected)
         first = int(commands["sequence"][0])
         names = events.dtype.names or ()
+        marks = deque(commands[commands["kind"] == CommandKind.MARK_PRICE])
         for row in events.tolist():
             event = dict(zip(names, row, strict=True))
+            while marks and int(marks[0]["sequence"]) <= event["sequence"]:
+                told = marks.popleft()
+                self._marks[int(told["instrument_id"])] = int(told["price_ticks"])
             handler = self._handlers.get(event["kind"])
             if handler is not None:
                 handler(event, commands[event["sequence"] - first], expected)
@@ -177,9 +202,7 @@ class Shadow:
             if order_id not in known:
                 continue  # the order is unknown to the books: its trades, if any, will say so
             spec = instruments.instrument_by_id(int(row["instrument_id"]))
-            if spec.kind != InstrumentKind.SPOT:
-                continue
-            maker_rate, taker_rate, given = known[order_id]
+            maker_rate, taker_rate, given, leverage = known[order_id]
             terms = Terms(
                 order_id,
                 int(row["trader_id"]),
@@ -190,9 +213,12 @@ class Shadow:
                 to_quanta(maker_rate, RATE_DECIMALS),
                 to_quanta(taker_rate, RATE_DECIMALS),
                 0 if given is None else spec.quote_to_quanta(given),
+                leverage or 1,
             )
             self.orders[order_id] = terms
             expected.touched.add(order_id)
+            if spec.is_contract:
+                continue
             expected.entries.append(
                 _moved(EventKind.ORDER_FREEZE, f"order:{order_id}:freeze", terms, terms.hold, _at(row["timestamp_ns"]))
             )
@@ -217,6 +243,9 @@ class Shadow:
             )
         )
         if taker is None or maker is None:
+            return
+        if spec.is_contract:
+            self._move_positions(taker, maker, event, expected)
             return
         notional = spec.notional_quanta(event["price_ticks"], event["qty_lots"])
         taker_fee, taker_share = _take_part(taker, event["left_lots"], notional, taker.taker_rate)
@@ -250,6 +279,22 @@ class Shadow:
             if not left:
                 self.orders.pop(order.id, None)
 
+    def _move_positions(self, taker: Terms, maker: Terms, event: dict[str, Any], expected: Expected) -> None:
+        """Let a match move both positions, the taker's first; expect an entry a side, two where it turns."""
+        spec, ticks = taker.spec, event["price_ticks"]
+        mark = self._marks.get(spec.id, ticks)
+        match = Match(event["trade_id"] % EPOCH_STEP, ticks, event["qty_lots"], mark, _at(event["timestamp_ns"]))
+        sides = (taker, taker.taker_rate, event["left_lots"]), (maker, maker.maker_rate, event["maker_left_lots"])
+        for order, rate, left in sides:
+            position = self.positions.setdefault((order.user_id, spec.id), NetPosition())
+            closing = move(position, spec, match, is_buy=order.is_buy)
+            expected.sides += _sides(order, rate, match, closing)
+            expected.moved.add((order.user_id, spec.id))
+            expected.touched.add(order.id)
+            order.left_lots = left
+            if not left:
+                self.orders.pop(order.id, None)
+
     def _cancelled(self, event: dict[str, Any], _command: Any, expected: Expected) -> None:
         order = self.orders.pop(event["order_id"], None)
         if order is not None:
@@ -273,6 +318,8 @@ class Shadow:
         before = order.hold
         order.left_lots, order.worst_ticks = event["left_lots"], int(command["price_ticks"])
         expected.touched.add(order.id)
+        if order.spec.is_contract:
+            return
         key = f"command:{event['sequence']}:{event['index']}:unfreeze"
         entry = _moved(EventKind.ORDER_UNFREEZE, key, order, before - order.hold, _at(event["timestamp_ns"]))
         entry.amended = f"order:{order.id}:amend:{int(command['timestamp_ns'])}"
@@ -295,6 +342,38 @@ class Shadow:
 
 def _at(timestamp_ns: Any) -> datetime:
     return from_ns(int(timestamp_ns))
+
+
+def _sides(order: Terms, rate: int, match: Match, closing: Closing | None) -> list[ExpectedSide]:
+    """Return the entries of one side of a contract's match, what closes first; each is charged on the running sum."""
+    spec, closed = order.spec, 0 if closing is None else closing.lots
+    opened = match.lots - closed
+    side = ":buy" if order.is_buy else ":sell"
+    turns = bool(closed and opened)
+    made = []
+    for lots, ending, kinds in ((closed, ":FLIP_CLOSE", CLOSES), (opened, ":FLIP_OPEN", OPENS)):
+        if not lots:
+            continue
+        fee_before = fee_total(order.accrued)
+        order.accrued += rate * spec.notional_quanta(match.ticks, lots)
+        is_close = kinds is CLOSES
+        margin = 0
+        if not is_close:
+            margin = opening_margin(spec, match, lots=lots, leverage=order.leverage, is_buy=order.is_buy)
+        made.append(
+            ExpectedSide(
+                side + ending if turns else side,
+                match.trade,
+                (EventKind(ending[1:]),) if turns else kinds,
+                order.user_id,
+                spec,
+                match.at,
+                fee_total(order.accrued) - fee_before,
+                closing if is_close else None,
+                margin,
+            )
+        )
+    return made
 
 
 def _take_part(order: Terms, left: int, notional: int, rate: int) -> tuple[int, int]:
