@@ -119,6 +119,21 @@ class KindFilter(admin.SimpleListFilter):
         return queryset.filter(kind=self.value()) if self.value() else queryset
 
 
+class LateFilter(admin.SimpleListFilter):
+    """Entries recorded late, by an index of theirs. The rest is not offered: it may lie anywhere between late ones."""
+
+    title = _("late")
+    parameter_name = "late"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the one choice."""
+        return [("1", _("late"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        """Narrow to late ones."""
+        return queryset.filter(late=True) if self.value() == "1" else queryset
+
+
 class FaceFilter(admin.SimpleListFilter):
     """By face: the faces come from the chart, not from a scan of the accounts."""
 
@@ -197,7 +212,7 @@ class JournalEntryAdmin(KeysetList, SeenByFinance, ReadOnly, ModelAdmin):
     """Entries, newest first, with their lines in both views. Corrected by reversal, never by edit."""
 
     list_display = ("id", "kind", "key", "happened", "recorded", "lateness", "trace")
-    list_filter = (KindFilter, "late")
+    list_filter = (KindFilter, LateFilter)
     search_fields = ("key",)
     search_help_text = _("Entry number, key or trace id")
     ordering = ("-id",)
