@@ -14,9 +14,9 @@ class TradingConfig(AppConfig):
         from ledger.reconciliation import checks
         from ledger.transfers import outside
         from trading import sources
-        from trading.reconciliation import derived, log, orders, replay, trades
+        from trading.reconciliation import derived, log, orders, replay, suspended, trades
         from trading.services import log_heads, notices
 
-        checks.register(*log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS, *derived.CHECKS)
+        checks.register(suspended.CHECK, *log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS, *derived.CHECKS)
         sources.register()
         outside.provide(log_heads=log_heads.now, ready_when=log_heads.have_settled, push=notices.push)
