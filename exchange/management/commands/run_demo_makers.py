@@ -30,7 +30,8 @@ class Command(BaseCommand):
         """Quote until stopped."""
         if not settings.DEMO:
             raise CommandError("The demo makers run in demo mode only.")
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every call
+        for name in ("httpx", "trading.services.mark_price"):  # they would log every call, and every second a price
+            logging.getLogger(name).setLevel(logging.WARNING)
         first, second = makers.logins()
         with (
             ApiClient(options["url"], first, catalogue.DEMO_PASSWORD) as one,
