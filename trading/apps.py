@@ -14,7 +14,7 @@ class TradingConfig(AppConfig):
         from ledger.reconciliation import checks
         from ledger.transfers import notices as ledger_notices
         from ledger.transfers import outside
-        from trading import sources
+        from trading import sources, valuation
         from trading.events import consumers
         from trading.events import notices as event_notices
         from trading.reconciliation import derived, log, orders, positions, replay, trades
@@ -22,6 +22,7 @@ class TradingConfig(AppConfig):
 
         checks.register(*log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS, *derived.CHECKS, *positions.CHECKS)
         sources.register()
+        valuation.register()
         ledger_notices.KINDS.update(event_notices.WORDS)
         consumers.register(event_notices.NOTICES)
         outside.provide(log_heads=log_heads.now, ready_when=log_heads.have_settled, push=notices.push)
