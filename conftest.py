@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--history", type=int, default=600, help="entries of the random history that outside tools check; in full 5000"
     )
+    parser.addoption(
+        "--scenes",
+        choices=("some", "all"),
+        default="some",
+        help="which small scenes of contracts are tried in every order",
+    )
 
 
 def pytest_configure() -> None:

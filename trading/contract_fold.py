@@ -152,8 +152,10 @@ class ContractFold:
             f"order {order.id} only reduces, and trade {fill.trade_id} opens",
         )
         increase, reduce = order.increase, order.reduce
-        hold_share = increase.fill(falls.held) + reduce.fill(falls.close_to_open)  # type: ignore[union-attr]
-        position.reserved -= falls.close_to_open
+        lots = min(falls.opened, increase.left)  # type: ignore[union-attr]
+        own = self.needed(order, min(falls.held, lots)) if increase.stolen else 0  # type: ignore[union-attr]
+        hold_share = increase.fill(lots, own) + reduce.fill(falls.opened - lots)  # type: ignore[union-attr]
+        position.reserved -= falls.opened - lots
         notional = order.spec.notional_quanta(fill.ticks, falls.opened)
         fee = _charge(order, rate, notional)
         margin = contract_margin.opening_margin(
@@ -209,7 +211,8 @@ class ContractFold:
         if lots > held:
             self._position(order).reserved -= lots - held
             self._position(order).changed = True
-        return order.increase.shrink(held) + order.reduce.shrink(lots - held)
+        keep = self.needed(order, order.increase.left - held) if order.increase.stolen else 0
+        return order.increase.shrink(held, keep) + order.reduce.shrink(lots - held)
 
     def amend(self, order: OrderState, lots_before: int) -> int:
         """Bring an order's parts to its new open lots and worst price; return what is given back.
@@ -278,7 +281,7 @@ class ContractFold:
         covered = missing <= self._available(order.user_id, order.spec)
         if covered and missing:
             self._freeze(order, missing, f"order:{order.id}:stolen:{reduce.version}", at)  # type: ignore[union-attr]
-        increase.grow(lots, kept + (missing if covered else 0))  # type: ignore[union-attr]
+        increase.grow(lots, kept + (missing if covered else 0), stolen=lots)  # type: ignore[union-attr]
         order.hold = _held(order)
         order.row.sequence, order.row.updated_at, order.changed = sequence, at, True
         if not covered:
@@ -340,7 +343,10 @@ def _falls(order: OrderState, lots: int, position: PositionState) -> Split:
             lots <= closable, f"order {order.id} only reduces, and {lots} lots of a position of {position.lots} traded"
         )
         return Split(lots, 0, lots, 0)
-    return split(lots, closable=closable, reduce_left=order.reduce.left, increase_left=order.increase.left)
+    increase = order.increase
+    return split(
+        lots, closable=closable, reduce_left=order.reduce.left, increase_left=increase.left, stolen=increase.stolen
+    )
 
 
 def _held(order: OrderState) -> int:

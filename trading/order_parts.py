@@ -53,36 +53,53 @@ class Part:
     """What is in hold for what is left."""
     going: int = 0
     """Of what is left, what settlement has asked the engine to take off: nothing covers it."""
+    stolen: int = 0
+    """Of what is left of an INCREASE part, what came from the REDUCE part: it was meant to close."""
     state: PartState = PartState.TRIED
     version: int = 0
     """Steps taken; 0 is a part that the order does not have."""
     stored_version: int = 0
     """The version of its row; 0 where there is none yet."""
 
-    def fill(self, lots: int) -> int:
-        """Take filled lots off; return their share of the funds, toward zero, the rest with the last lot."""
+    def fill(self, lots: int, at_least: int = 0) -> int:
+        """Take filled lots off; return their share of the funds, toward zero, the rest with the last lot.
+
+        Args:
+            at_least: What the lots' own hold was, where lots without any share the part: so much if there is so much.
+        """
         require(self.state == PartState.TRIED or not lots, f"filling a part that is {self.state}")
         if not lots:
             return 0
         share = self._give(lots)
+        more = min(max(0, at_least - share), self.funds)
+        self.funds -= more
+        share += more
         self._step(PartState.TRIED if self.left else PartState.CONFIRMED)
         return share
 
-    def grow(self, lots: int, funds: int) -> None:
+    def grow(self, lots: int, funds: int, *, stolen: int = 0) -> None:
         """Add lots and funds: an amend, or what was stolen from the other part."""
         self.lots += lots
         self.left += lots
+        self.stolen += stolen
         self.funds += funds
         self._step(PartState.TRIED)
 
-    def shrink(self, lots: int) -> int:
-        """Take lots off that will not be filled; return their share of the funds."""
+    def shrink(self, lots: int, keep: int = 0) -> int:
+        """Take lots off that will not be filled, stolen ones first; return their share of the funds.
+
+        Args:
+            keep: What the rest needs, where lots without a hold share the part: so much stays if there is so much.
+        """
         if not lots:
             return 0
-        going = max(0, self.going - lots)
+        going, stolen = max(0, self.going - lots), max(0, self.stolen - lots)
         share = self._give(lots)
+        kept = min(max(0, keep - self.funds), share)
+        self.funds += kept
+        share -= kept
         self.lots -= lots
-        self.going = going
+        self.going, self.stolen = going, stolen
         self._step(PartState.CONFIRMED if self.lots and not self.left else self.state)
         return share
 
@@ -97,7 +114,8 @@ class Part:
 
     def end(self) -> int:
         """End the part with its order; return what was in hold. A part that is filled, or stolen, stays what it is."""
-        funds, self.funds, self.left, self.going = self.funds, 0, 0, 0
+        funds, self.funds = self.funds, 0
+        self.left = self.going = self.stolen = 0
         if self.version and self.state == PartState.TRIED:
             self._step(PartState.CANCELLED)
         return funds
@@ -115,6 +133,7 @@ class Part:
         share = self.funds if lots == self.left else self.funds * lots // self.left
         self.left -= lots
         self.going = min(self.going, self.left)
+        self.stolen = min(self.stolen, self.left)
         self.funds -= share
         return share
 
@@ -136,7 +155,7 @@ class Split(NamedTuple):
     Attributes:
         closed: What it closes of the position; `opened` is the rest.
         reserved: Of what is closed, what the REDUCE part had reserved; the rest was meant to open (OPEN_TO_CLOSE).
-        held: Of what is opened, what the INCREASE part held for; the rest was meant to close (CLOSE_TO_OPEN).
+        held: Of what is opened, what was meant to open; the rest was meant to close (CLOSE_TO_OPEN).
     """
 
     closed: int
@@ -155,13 +174,14 @@ class Split(NamedTuple):
         return self.opened - self.held
 
 
-def split(lots: int, *, closable: int, reduce_left: int, increase_left: int) -> Split:
+def split(lots: int, *, closable: int, reduce_left: int, increase_left: int, stolen: int) -> Split:
     """Divide a fill: close first, what was reserved for it first; open the rest, what was held for it first.
 
     Args:
         closable: Lots of the position that the order's side closes, as the position is now.
+        stolen: Of what is left of the INCREASE part, what was meant to close.
     """
     require(0 < lots <= reduce_left + increase_left, f"a fill of {lots} of {reduce_left} + {increase_left} left")
     closed = min(lots, closable)
     opened = lots - closed
-    return Split(closed, opened, min(closed, reduce_left), min(opened, increase_left))
+    return Split(closed, opened, min(closed, reduce_left), min(opened, increase_left - stolen))

@@ -6,7 +6,7 @@ SCHEMA = Path(__file__).with_name("schema_0006.sql")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0004_notices_channel"), ("marketdata", "0007_contracts")]
+    dependencies = [("trading", "0005_suspense"), ("marketdata", "0007_contracts")]
 
     operations = [
         migrations.RunSQL(SCHEMA.read_text(), migrations.RunSQL.noop),
@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                 ("instrument_id", models.SmallIntegerField()),
                 ("quantity", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("quantity_going", models.DecimalField(decimal_places=18, max_digits=38)),
+                ("quantity_stolen", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("quantity_left", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("funds_left", models.DecimalField(decimal_places=18, max_digits=38)),
                 ("state", models.CharField(max_length=9)),

@@ -25,6 +25,7 @@ CREATE TABLE order_parts (
     quantity numeric(38,18) NOT NULL CHECK (quantity >= 0),
     quantity_left numeric(38,18) NOT NULL CHECK (quantity_left BETWEEN 0 AND quantity),
     quantity_going numeric(38,18) NOT NULL DEFAULT 0 CHECK (quantity_going BETWEEN 0 AND quantity_left),
+    quantity_stolen numeric(38,18) NOT NULL DEFAULT 0 CHECK (quantity_stolen BETWEEN 0 AND quantity_left),
     funds_left numeric(38,18) NOT NULL CHECK (funds_left >= 0),
     state varchar(9) NOT NULL CHECK (state IN ('TRIED', 'CONFIRMED', 'CANCELLED', 'STOLEN')),
     version integer NOT NULL CHECK (version >= 1),
@@ -86,24 +87,27 @@ CREATE TRIGGER position_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE O
 -- row that somebody else has moved is a broken assumption, not a refusal: writers hold the traders' gates.
 CREATE FUNCTION save_order_parts(
     p_order bigint[], p_kind text[], p_user bigint[], p_instrument smallint[], p_quantity numeric[], p_left numeric[],
-    p_going numeric[], p_funds numeric[], p_state text[], p_from integer[], p_version integer[], p_now timestamptz
+    p_going numeric[], p_stolen numeric[], p_funds numeric[], p_state text[], p_from integer[], p_version integer[],
+    p_now timestamptz
 ) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     written integer;
 BEGIN
     WITH given AS (
-        SELECT * FROM unnest(p_order, p_kind, p_user, p_instrument, p_quantity, p_left, p_going, p_funds, p_state, p_from,
+        SELECT * FROM unnest(p_order, p_kind, p_user, p_instrument, p_quantity, p_left, p_going, p_stolen, p_funds, p_state, p_from,
                              p_version)
-            AS g(order_id, kind, user_id, instrument_id, quantity, quantity_left, quantity_going, funds_left, state,
+            AS g(order_id, kind, user_id, instrument_id, quantity, quantity_left, quantity_going, quantity_stolen, funds_left,
+                 state,
                  before, version)
     ), begun AS (
         INSERT INTO order_parts
-        SELECT order_id, kind, user_id, instrument_id, quantity, quantity_left, quantity_going, funds_left, state, version, p_now
+        SELECT order_id, kind, user_id, instrument_id, quantity, quantity_left, quantity_going, quantity_stolen, funds_left, state,
+               version, p_now
         FROM given WHERE before = 0
         RETURNING 1
     ), moved AS (
         UPDATE order_parts p SET quantity = g.quantity, quantity_left = g.quantity_left,
-            quantity_going = g.quantity_going, funds_left = g.funds_left, state = g.state, version = g.version,
+            quantity_going = g.quantity_going, quantity_stolen = g.quantity_stolen, funds_left = g.funds_left, state = g.state, version = g.version,
             updated_at = p_now
         FROM given g WHERE g.before > 0 AND p.order_id = g.order_id AND p.kind = g.kind AND p.version = g.before
         RETURNING 1

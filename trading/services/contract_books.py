@@ -33,7 +33,8 @@ JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON p.user_id = g.u AND p.in
 WHERE p.state = 'TRIED' AND p.kind = 'REDUCE' AND p.quantity_left > 0
 """
 _PARTS = """
-SELECT order_id, kind, instrument_id, quantity, quantity_left, quantity_going, funds_left, state, version
+SELECT order_id, kind, instrument_id, quantity, quantity_left, quantity_going, quantity_stolen, funds_left, state,
+    version
 FROM order_parts
 WHERE order_id = ANY(%s)
 """
@@ -50,7 +51,7 @@ ON CONFLICT (instrument_id) DO UPDATE SET settled_mark = excluded.settled_mark
 """
 _SAVE_PARTS = """
 SELECT save_order_parts(%s::bigint[], %s::text[], %s::bigint[], %s::smallint[], %s::numeric[], %s::numeric[],
-    %s::numeric[], %s::numeric[], %s::text[], %s::integer[], %s::integer[], %s)
+    %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::integer[], %s::integer[], %s)
 """
 _SAVE_POSITIONS = """
 SELECT save_positions(%s::bigint[], %s::smallint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
@@ -139,13 +140,14 @@ def parts_statement(order_ids: Collection[int]) -> tuple[str, Sequence[Any]]:
 def parts_of(rows: Iterable[tuple[Any, ...]]) -> Parts:
     """Return the parts of orders."""
     found: Parts = defaultdict(dict)
-    for order_id, kind, instrument_id, quantity, left, going, funds, state, version in rows:
+    for order_id, kind, instrument_id, quantity, left, going, stolen, funds, state, version in rows:
         spec = instruments.instrument_by_id(instrument_id)
         found[order_id][PartKind(kind)] = Part(
             kind=PartKind(kind),
             lots=spec.signed_lots(quantity),
             left=spec.signed_lots(left),
             going=spec.signed_lots(going),
+            stolen=spec.signed_lots(stolen),
             funds=to_quanta(funds, spec.quote_decimals),
             state=PartState(state),
             version=version,
@@ -227,6 +229,7 @@ def save_parts(orders: Iterable[OrderState], now: datetime) -> None:
                     order.spec.lots_to_qty(part.lots),
                     order.spec.lots_to_qty(part.left),
                     order.spec.lots_to_qty(part.going),
+                    order.spec.lots_to_qty(part.stolen),
                     from_quanta(part.funds, order.spec.quote_decimals),
                     str(part.state),
                     part.stored_version,
@@ -235,7 +238,7 @@ def save_parts(orders: Iterable[OrderState], now: datetime) -> None:
             )
             part.stored_version = part.version
     if rows:
-        database.execute(_SAVE_PARTS, *database.columns(rows, 11), now)
+        database.execute(_SAVE_PARTS, *database.columns(rows, 12), now)
 
 
 def save_positions(positions: Iterable[PositionState], now: datetime) -> None:

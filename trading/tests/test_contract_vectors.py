@@ -7,7 +7,7 @@ import pytest
 
 from exchange.kernel.clock import utc_now
 from ledger.models import JournalEntry
-from trading.models import Order, OrderPart
+from trading.models import Order, OrderPart, Outbox
 from trading.services import contract_books
 from trading.tests.contracts import desk, make_contract, position
 
@@ -79,6 +79,26 @@ def test_the_second_sell_of_a_long_that_the_first_sold_turns_it_short(traders, t
         at.settle()
 
     assert position(alice)[:2] == (-3, Decimal(-303))
+    assert kinds(alice)[-2:] == ["FLIP_CLOSE", "FLIP_OPEN"]
+    told = Outbox.objects.get(type="PositionCloseToOpenCompensation")
+    assert (told.payload["user_id"], told.payload["quantity"]) == (alice.id, "3")
+
+
+def test_lots_that_were_meant_to_close_and_open_are_told_as_compensation(traders, tmp_path: Path) -> None:
+    alice, maker = traders
+    make_contract()
+    with desk(tmp_path) as at:
+        at.trade(alice, maker, 8, 100)
+        at.order(alice, "sell", 5, 101)
+        at.settle()
+        at.order(maker, "buy", 8, 100)
+        at.order(alice, "sell", 8, 100)
+        at.settle()
+        at.order(maker, "buy", 5, 101)
+        at.settle()
+
+    assert kinds(alice) == ["OPEN_FILL", "OPEN_TO_CLOSE", "CLOSE_TO_OPEN"]
+    assert position(alice) == (-5, Decimal(-505), Decimal("50.5"))
 
 
 def test_a_reservation_is_stolen_when_the_position_goes_the_other_way_around(traders, tmp_path: Path) -> None:
