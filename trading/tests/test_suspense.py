@@ -116,7 +116,7 @@ def test_audit_and_reconciliation_tell_and_withdrawals_stop(refused) -> None:
     [trade, _] = Trade.objects.order_by("number")
 
     assert broken() >= {
-        "every trade is settled once, as it was made",
+        "every spot trade is settled once, as it was made",
         "settlement has suspended nothing",
         "open holds equal the order_hold wallets",
     }
@@ -194,7 +194,7 @@ def test_a_right_that_the_worker_has_lost_suspends_and_its_return_heals(people, 
     assert Instrument.objects.get().status == "CANCEL_ONLY"
     assert suspended("USDT") == {f"user:{alice.id}": Decimal(500), f"user:{bob.id}": Decimal(-500)}
     assert look("orders.holds") == {("settlement.suspense", row.key)}  # the holds stay, and are accounted for
-    assert broken() == {"every trade is settled once, as it was made", "settlement has suspended nothing"}
+    assert broken() == {"every spot trade is settled once, as it was made", "settlement has suspended nothing"}
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO ledger_posting_right (role, kind) VALUES ('exchange_worker', 'SPOT_FILL')")
     [done] = suspense.repost([], now=utc_now())
