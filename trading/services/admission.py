@@ -47,6 +47,8 @@ class Admission(Changes):
         if spec is None:
             raise UnknownInstrumentError(symbol=request.symbol[:SYMBOL_SHOWN_MAX])
         checks.require_trading(spec)
+        if request.of_position is not None:
+            request = self.sized_by_position(owner_id, request, spec)
         terms.check(request, spec, now=self.now)
         worth = self._worth(owner_id, spec, request)
         sizing = self.size_contract(owner_id, request, spec, worth.worst_ticks) if spec.is_contract else None
