@@ -20,6 +20,7 @@ from marketdata import selectors as instruments
 from trading import selectors
 from trading.errors import AmendOvertakenError, AmendRefusedError, OrderNotFoundError, OrderNotOpenError
 from trading.models import ID_MAX, OPEN_STATUSES, Order, OrderStatus, Side, Trade
+from trading.preview_serializers import PreviewResponse, preview_shape
 from trading.serializers import (
     ORDER_EXAMPLES,
     AccountResponse,
@@ -40,7 +41,7 @@ from trading.serializers import (
     TradeResponse,
     TradesQuery,
 )
-from trading.services import cancel_all, gathering
+from trading.services import cancel_all, gathering, preview
 from trading.services.requests import AmendOrder, CancelOrder, PlaceOrder, ReduceOrder, Submission
 from trading.wire import order_fields
 
@@ -150,6 +151,18 @@ class OrderBatchView(APIView):
         placed = iter(_place(customer_id(request), [item for item in wanted if isinstance(item, PlaceOrder)]))
         results = [next(placed) if isinstance(item, PlaceOrder) else item for item in wanted]
         return ApiResponse({"results": [_result(item) for item in results]})
+
+
+class OrderPreviewView(APIView):
+    """What an order would cost."""
+
+    @extend_schema(operation_id="orders_preview", request=OrderRequest, examples=ORDER_EXAMPLES,
+                   responses={200: PreviewResponse})  # fmt: skip
+    def post(self, request: Request) -> ApiResponse:
+        """Say what an order would cost, hold, reserve and risk, or why it would be refused. Nothing changes."""
+        form = OrderRequest(data=request.data)
+        form.is_valid(raise_exception=True)
+        return ApiResponse(preview_shape(preview.preview(customer_id(request), form.order(), now=utc_now())))
 
 
 def _read_order(item: Any) -> PlaceOrder | DomainError:

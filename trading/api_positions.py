@@ -14,7 +14,7 @@ from exchange.api.pagination import decode_cursor, encode_cursor, page
 from exchange.kernel.clock import utc_now
 from trading import position_selectors, selectors
 from trading.api import accepted, order_shape
-from trading.models import MarginState
+from trading.margin_models import MarginState
 from trading.position_serializers import (
     HOLDINGS,
     LeverageRequest,

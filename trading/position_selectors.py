@@ -9,7 +9,8 @@ from django.db.models import QuerySet
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from trading.errors import NotAContractError
-from trading.models import MarginRequest, MarginState, Position, PositionStep
+from trading.margin_models import MarginRequest, MarginState
+from trading.models import Position, PositionStep
 from trading.position_state import PositionState, StoredPosition
 
 POLL_SECONDS = 0.01

@@ -15,7 +15,8 @@ from marketdata import selectors as instruments
 from marketdata.models import InstrumentKind
 from marketdata.units import InstrumentSpec
 from trading.fields import ClientOrderIdField
-from trading.models import MarginDirection, MarginRequest, MarginState, OrderType, PositionStep, TimeInForce
+from trading.margin_models import MarginDirection, MarginRequest, MarginState
+from trading.models import OrderType, PositionStep, TimeInForce
 from trading.position_selectors import ContractPosition
 from trading.position_state import Change
 from trading.selectors import SpotPosition

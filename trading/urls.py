@@ -7,6 +7,7 @@ from trading import api, api_positions
 urlpatterns = [
     path("orders", api.OrdersView.as_view(), name="orders"),
     path("orders/batch", api.OrderBatchView.as_view(), name="orders-batch"),
+    path("orders/preview", api.OrderPreviewView.as_view(), name="orders-preview"),
     path("orders/<int:order_id>", api.OrderView.as_view(), name="order"),
     path("orders/<int:order_id>/reduce", api.OrderReduceView.as_view(), name="order-reduce"),
     path("fills", api.FillsView.as_view(), name="fills"),

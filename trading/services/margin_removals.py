@@ -15,7 +15,7 @@ from django.db import IntegrityError, OperationalError, transaction
 from exchange.kernel.errors import DomainError
 from exchange.kernel.money import to_quanta
 from marketdata import selectors as instruments
-from trading.models import MarginRequest, MarginState
+from trading.margin_models import MarginRequest, MarginState
 from trading.position_state import Change
 from trading.services import log_heads, position_desk
 

@@ -20,7 +20,7 @@ from exchange.observability.tracing import current_trace
 from ledger.services import accounts, back_office
 from risk import contract_margin
 from trading import errors
-from trading.models import MarginDirection, MarginRequest, MarginState
+from trading.margin_models import MarginDirection, MarginRequest, MarginState
 from trading.position_state import Change
 from trading.services import log_heads, position_desk
 from trading.services.position_desk import PositionDesk

@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from exchange.api.tests.fixtures import Api
 from ledger import tasks
 from ledger.models import JournalEntry
-from trading.models import MarginRequest, Order, Outbox, PositionStep, PrivateEvent
+from trading.margin_models import MarginRequest
+from trading.models import Order, Outbox, PositionStep, PrivateEvent
 from trading.services import margin_removals, position_changes
 from trading.services.position_changes import MarginChange
 from trading.tests.contracts import SYMBOL, Desk, desk, make_contract, position, set_mark

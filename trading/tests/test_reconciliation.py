@@ -219,15 +219,15 @@ CASES = {
     ),
     "a candle with another volume": Case(
         "candles.trades",
-        "UPDATE klines_1m SET volume = volume + 1",
-        "UPDATE klines_1m SET volume = volume - 1",
+        "UPDATE klines_1m SET volume = volume + 1 WHERE timestamp = '{minute}'",
+        "UPDATE klines_1m SET volume = volume - 1 WHERE timestamp = '{minute}'",
         "BTCUSDT {minute}",
     ),
     "a candle without trades": Case(
         "candles.trades",
         "INSERT INTO klines_1m SELECT symbol, timestamp - interval '1 hour', open, high, low, close, volume, turnover,"
         " trade_count FROM klines_1m",
-        "DELETE FROM klines_1m WHERE timestamp < (SELECT max(timestamp) FROM klines_1m)",
+        "DELETE FROM klines_1m WHERE timestamp < timestamp '{minute}' - interval '30 minutes'",
         "BTCUSDT, candles without trades",
         full_only=True,
     ),

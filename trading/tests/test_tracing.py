@@ -92,7 +92,7 @@ def test_an_orders_story_is_whole_and_no_other_orders(road) -> None:
     told_private = {(fact.details["user"], fact.details["channel"]) for fact in section(found, "private_events")}
     assert told_private >= {(buy.user_id, "orders"), (buy.user_id, "fills"), (road["bob"].id, "fills")}
     events = [fact.details["kind"] for fact in section(found, "outbox")]
-    assert sorted(events) == ["FundsFrozen", "TradeExecuted", "TradeExecuted"]
+    assert sorted(events) == ["FundsFreezeRequested", "FundsFrozen", "TradeExecuted", "TradeExecuted"]
 
 
 def test_an_amended_and_cancelled_orders_commands_and_entries_are_found(road) -> None:

@@ -37,6 +37,7 @@ def test_every_call_of_the_api_is_in_the_document() -> None:
     assert {
         "/orders",
         "/orders/batch",
+        "/orders/preview",
         "/orders/{order_id}",
         "/withdrawals",
         "/withdrawals/options",
