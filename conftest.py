@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--history", type=int, default=600, help="entries of the random history that outside tools check; in full 5000"
     )
+    parser.addoption("--ledger-events", type=int, default=60, help="entries of random events a seed; in full 10000")
 
 
 def pytest_configure() -> None:
