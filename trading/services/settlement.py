@@ -6,6 +6,7 @@ caller's lease epoch. A repeat, or a worker that lost its lease, changes no row 
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from exchange import database
 from exchange.kernel.errors import InvariantViolationError
 from exchange.kernel.money import from_quanta, plain, to_quanta
 from exchange.observability import metrics
+from ledger.entries import EntryDraft
 from ledger.services import accounts, journal
 from ledger.services.accounts import AccountKey
 from marketdata import selectors as instruments
@@ -96,20 +98,42 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
     Raises:
         FencedError: The cursor stands elsewhere or the lease is another's; nothing was written.
     """
-    traders = _traders(commands, events)
-    _prepare(events)
+    prepare(events)
     with database.pipelined_transaction():
-        _advance(shard, epoch, commands, events, now)
         if len(commands) == 1 and len(events) > LONG_EVENTS:
-            database.execute(_UNHURRIED)
-        accounts.lock(traders)
-        orders, holdings = _load(events)
-        pairs = {(order.user_id, asset) for order in orders.values() for asset in (order.spec.base, order.spec.quote)}
-        owned, debts = wallets.read(pairs)
-        fold = SettlementFold(orders, holdings, debts)
-        outcome = fold.apply(commands, events)
-        door_at = _write(fold, outcome, owned, shard=shard, now=now)
+            unhurried()
+        folded = fold(shard, epoch, commands, events, now=now)
+        door_at = write(folded, folded.outcome.entries, shard=shard, now=now)
     metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
+
+
+@dataclass(slots=True)
+class Folded:
+    """What a run of events changes, before it is written, over the rows and wallets that it was folded from."""
+
+    fold: SettlementFold
+    outcome: Outcome
+    owned: wallets.Wallets
+
+
+def unhurried() -> None:
+    """Let this transaction take the time that it needs."""
+    database.execute(_UNHURRIED)
+
+
+def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime) -> Folded:
+    """Move the cursor, lock the traders' gates, load what the events touch, and fold them.
+
+    Raises:
+        FencedError: The cursor stands elsewhere or the lease is another's.
+    """
+    _advance(shard, epoch, commands, events, now)
+    accounts.lock(_traders(commands, events))
+    orders, holdings = _load(events)
+    pairs = {(order.user_id, asset) for order in orders.values() for asset in (order.spec.base, order.spec.quote)}
+    owned, debts = wallets.read(pairs)
+    folding = SettlementFold(orders, holdings, debts)
+    return Folded(folding, folding.apply(commands, events), owned)
 
 
 def _traders(commands: Rows, events: Rows) -> list[int]:
@@ -148,7 +172,7 @@ def _account_codes() -> tuple[str, ...]:
     return (*wallets.WALLET_CODES.values(), "3020", "5030")
 
 
-def _prepare(events: Rows) -> None:
+def prepare(events: Rows) -> None:
     """Open the accounts that fills may need, before the transaction: opening is rare, and cached for ever."""
     fills = events[events["maker_order_id"] != 0]
     keys: set[AccountKey] = set()
@@ -165,31 +189,28 @@ def _prepare(events: Rows) -> None:
     accounts.ids(keys)
 
 
-def _write(
-    fold: SettlementFold,
-    outcome: Outcome,
-    owned: wallets.Wallets,
-    *,
-    shard: int,
-    now: datetime,
-) -> float:
+def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: datetime) -> float:
     """Send everything the events change; the ledger's door is the last statement before COMMIT.
+
+    Args:
+        entries: Those that are still to be posted.
 
     Returns:
         When the door was asked for, by `time.perf_counter`.
     """
-    changed = [order_state.to_row(order) for order in fold.orders.values() if order.changed]
+    outcome = folded.outcome
+    changed = [order_state.to_row(order) for order in folded.fold.orders.values() if order.changed]
     if changed:
         database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 21))
     if outcome.trades:
         _write_trades(outcome.trades, shard)
-        _write_holdings(fold.holdings, now)
+        _write_holdings(folded.fold.holdings, now)
     store_outbox([_trade_executed(trade) for trade in outcome.trades], now)
-    facts = _private_facts(outcome, changed, owned)
+    facts = _private_facts(outcome, changed, folded.owned)
     before = private_events.append(facts, now=now)
     door_at = time.perf_counter()
-    for start in range(0, len(outcome.entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
-        door, params = journal.door_call(outcome.entries[start : start + journal.ENTRIES_MAX], now)
+    for start in range(0, len(entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
+        door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
         database.execute(door, *params)
     private_events.push_on_commit(facts, before)
     return door_at

@@ -90,6 +90,14 @@ class Case:
 
 
 CASES = {
+    "an entry that the books refused": Case(
+        "settlement.suspense",
+        "INSERT INTO suspended_entries (key, kind, effective_at, trace, lines, held, refusal, instrument_id, shard,"
+        " sequence, state, created_at) VALUES ('trade:{trade}', 'SPOT_FILL', now(), '', '[]', '[]', 'no', 1, 0, 1,"
+        " 'OPEN', now())",
+        "UPDATE suspended_entries SET state = 'POSTED'",
+        "trade:{trade}",
+    ),
     "a command with another content": Case(
         "log.chain",
         "UPDATE commands SET payload = set_byte(payload, 120, 1) WHERE sequence = 2",
