@@ -64,6 +64,7 @@ def terminal(request: HttpRequest, symbol: str) -> HttpResponse:
     context = {
         "page": "trade",
         "symbol": spec.symbol,
+        "contract": spec.is_contract,
         "intervals": list(INTERVALS),
         "page_data": {"symbol": spec.symbol, "signed_in": request.user.is_authenticated},
     }

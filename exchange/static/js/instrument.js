@@ -6,6 +6,10 @@ export class Instrument {
   constructor(row) {
     this.symbol = row.symbol;
     this.name = row.name || row.symbol;
+    this.isContract = row.kind === "PERP";
+    this.contractSize = String(row.contract_size ?? "1");
+    this.leverageMax = row.leverage_max ?? null;
+    this.brackets = row.brackets ?? [];
     this.base = row.base;
     this.quote = row.quote;
     this.state = row.state;

@@ -35,6 +35,8 @@ export function bindKeys(actions) {
     "Shift+T": key(() => actions.type("take_profit")),
     d: key(() => actions.type("trailing_stop")),
     p: key(actions.postOnly),
+    r: key(actions.reduceOnly),
+    "Shift+C": key(actions.closePosition),
     v: key(actions.validity),
     a: key(actions.advanced),
     1: key(() => actions.share(25)),

@@ -16,6 +16,8 @@ import { OrderTables } from "./order_tables.js";
 import { isWaiting } from "./order_words.js";
 import { Own } from "./own.js";
 import { bindPhone, showPanel } from "./phone.js";
+import { PositionActions } from "./position_actions.js";
+import { Positions } from "./positions.js";
 import { remember } from "./preferences.js";
 import { Status } from "./status.js";
 import { SymbolSwitcher } from "./symbols.js";
@@ -55,7 +57,9 @@ const market = {
 };
 const notices = new Notices(markets);
 const tape = new Tape(instrument);
-const own = new Own(ownChanged);
+const positions = new Positions({ markets, onChange: positionsChanged });
+const actions = new PositionActions({ markets, positions });
+const own = new Own(positions, ownChanged);
 const bookView = new BookView({ book, instrument, onPick: pickLevel });
 const chart = new Chart(instrument, (next, before) => {
   feed.unsubscribe([`kline.${symbol}.${before}`]);
@@ -63,8 +67,8 @@ const chart = new Chart(instrument, (next, before) => {
 });
 const marketState = new MarketState({ instrument, onChange: stateChanged });
 const orderForm = new OrderForm(schema);
-const ticket = new Ticket({ instrument, market, balances: own.balances, orderForm });
-const tables = new OrderTables({ own, markets, symbol, orderForm });
+const ticket = new Ticket({ instrument, market, balances: own.balances, orderForm, positions, actions });
+const tables = new OrderTables({ own, markets, symbol, orderForm, actions });
 const switcher = new SymbolSwitcher(instruments);
 const feed = new Feed({ onMessage: receive, onState: (state) => status.show(state), onOpen: opened });
 
@@ -105,6 +109,13 @@ function ownChanged(kind) {
   bookView.markOwn(new Map(marks.map((order) => [`${order.side}:${instrument.ticks(order.price)}`, true])));
 }
 
+/** A contract that is held elsewhere is valued live here too: the day of its market tells its mark price. */
+function positionsChanged() {
+  tables.paint();
+  ticket.refresh();
+  feed.subscribe(positions.rows().filter(({ kind }) => kind === "PERP").map((row) => `ticker.${row.symbol}`));
+}
+
 function opened({ again }) {
   if (signedIn && own.sequence !== null) feed.send({ action: "resume", sequence: own.sequence });
   if (!again) return;
@@ -129,7 +140,8 @@ function receive(message) {
       traded(message);
       break;
     case "ticker":
-      showDay(message);
+      positions.mark(message.symbol, message.mark_price);
+      if (message.symbol === symbol) showDay(message);
       break;
     case "auction":
       marketState.receive(message);
@@ -223,7 +235,8 @@ function reload() {
 
 /** Read once the private channels are joined, so that nothing can fall between the two. */
 function loadOwn() {
-  insist(() => own.load()).then(ownIsRead);
+  const leverage = () => (instrument.isContract ? actions.readLeverage(symbol) : null);
+  insist(() => own.load().then(leverage)).then(ownIsRead);
 }
 
 function readQuote() {
@@ -240,6 +253,8 @@ bindKeys({
   side: (side) => ticket.choose("side", side),
   type: (type) => ticket.choose("type", type),
   postOnly: () => ticket.togglePostOnly(),
+  reduceOnly: () => ticket.toggleReduceOnly(),
+  closePosition: () => tables.closePosition(symbol),
   validity: () => ticket.nextValidity(),
   advanced: () => ticket.toggleAdvanced(),
   share: (percent) => ticket.share(percent),
@@ -255,7 +270,7 @@ bindKeys({
 });
 
 feed.subscribe([`delta.${symbol}`, `trade.${symbol}`, `ticker.${symbol}`, `auction.${symbol}`, `kline.${symbol}.${chart.interval}`]);
-if (signedIn) feed.subscribe(["orders", "fills", "balances"]);
+if (signedIn) feed.subscribe(["orders", "fills", "balances", "positions"]);
 feed.connect();
 await Promise.all([reload(), signedIn ? ownRead : null]);
 document.documentElement.dataset.ready = "yes";

@@ -1,4 +1,4 @@
-/* The lower panel: open orders with their cancel buttons, history, trades, balances, messages. */
+/* The lower panel: positions, open orders with their cancel buttons, history, trades, balances, messages. */
 import Big from "../../vendor/big/big.mjs";
 import { call } from "../api.js";
 import { grouped, trimmed } from "../numbers.js";
@@ -7,6 +7,7 @@ import { confirmed } from "./confirm.js";
 import { setText } from "./frame.js";
 import { orderFigures } from "./order_figures.js";
 import { isLimited, isWaiting, reasonWord, sideWord, statusWord, termsText, triggerText, typeWord } from "./order_words.js";
+import { openPositions, positionTable } from "./position_table.js";
 import { preference, remember } from "./preferences.js";
 import { Table } from "./table.js";
 import { amount } from "./ticket_rules.js";
@@ -22,9 +23,10 @@ export class OrderTables {
   /**
    * @param markets Map of symbol to Instrument
    * @param orderForm the form of an order by the OpenAPI document
+   * @param actions what may be done to a position
    */
-  constructor({ own, markets, symbol, orderForm }) {
-    Object.assign(this, { own, markets, symbol, figures: orderFigures(markets, orderForm), isCancelling: false });
+  constructor({ own, markets, symbol, orderForm, actions }) {
+    Object.assign(this, { own, markets, symbol, actions, figures: orderFigures(markets, orderForm), isCancelling: false });
     this.filter = byId("this-symbol");
     this.filter.checked = preference("this-symbol", false);
     this.filter.addEventListener("change", () => {
@@ -41,6 +43,7 @@ export class OrderTables {
     for (const table of Object.values(this.tables)) table.paint();
     const open = this.#chosen(this.own.openOrders());
     byId("open-count").textContent = String(open.length);
+    setText(byId("positions-count"), String(openPositions(this.#chosen(this.own.positions.rows()))));
     byId("cancel-all").disabled = open.length === 0 || this.isCancelling;
     setText(byId("cancel-all"), this.filter.checked ? interpolate(gettext("Cancel all %s"), [this.symbol]) : gettext("Cancel all"));
   }
@@ -54,6 +57,18 @@ export class OrderTables {
       if (error.code === undefined) throw error;
       toast(error.message, "bad");
       if (button) button.disabled = false;
+    }
+  }
+
+  /** Close the position in a contract; does nothing where there is none. */
+  async closePosition(symbol) {
+    const row = this.own.positions.rows().find((position) => position.symbol === symbol && position.kind === "PERP");
+    if (!row) return;
+    try {
+      await this.actions.close(row);
+    } catch (error) {
+      if (error.code === undefined) throw error;
+      toast(error.message, "bad");
     }
   }
 
@@ -137,6 +152,7 @@ export class OrderTables {
     const balance = (of) => ({ ...number, text: (row) => grouped(trimmed(of(row))) });
     const table = (name, columns, rows) => new Table({ pane: byId(`pane-${name}`), columns, rows });
     return {
+      positions: positionTable({ pane: byId("pane-positions"), markets: this.markets, positions: this.own.positions, actions: this.actions, chosen: (rows) => this.#chosen(rows) }),
       open: table("open", [when, market, side, type, this.#amendable("price"), this.#amendable("quantity"), this.#amendable("stop"), terms, status, { className: "cell-wide", build: (row) => this.#cancelButton(row) }],
         () => this.#chosen(this.own.openOrders())),
       history: table("history", [when, market, side, type, price, average, filled, trigger, terms, status],

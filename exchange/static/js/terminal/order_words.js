@@ -57,6 +57,9 @@ export const statusWord = (status) => ({
   untriggered: gettext("Untriggered"),
 })[status] ?? status;
 
+/** What a contract order was meant to do to the position. */
+export const intentWord = (intent) => ({ increase: gettext("Opens"), reduce: gettext("Reduces"), reverse: gettext("Reverses") })[intent] ?? intent;
+
 /** Why an order ended without its owner asking for it, in a few words; empty when there is nothing to add. */
 export const reasonWord = ({ status, reason }) => (["cancelled", "rejected"].includes(status) ? {
   POST_ONLY_WOULD_TAKE: gettext("would have traded at once"),
@@ -96,6 +99,9 @@ export function termsText(order, { quantity, price }) {
   if (order.expires_at) parts.push(interpolate(gettext("until %s"), [moment.format(new Date(order.expires_at))]));
   if (order.activation_price) parts.push(interpolate(gettext("from %s"), [grouped(price(order.activation_price))]));
   if (order.trigger_by === "mark") parts.push(gettext("by mark price"));
+  if (order.intent) parts.push(intentWord(order.intent));
+  if (order.reduce_only) parts.push(gettext("Reduce-only"));
+  if (order.close_position) parts.push(gettext("Closes the position"));
   if (order.post_only) parts.push(gettext("Post-only"));
   if (order.display_quantity !== null) parts.push(interpolate(gettext("Iceberg %s"), [quantity(order.display_quantity)]));
   return parts.join(" · ");

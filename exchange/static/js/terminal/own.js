@@ -1,4 +1,4 @@
-/* What belongs to the signed-in user: orders, fills, balances; read over REST, kept by the private channels. */
+/* What belongs to the signed-in user: orders, fills, balances, positions; read over REST, kept by the private channels. */
 import { items, read } from "../api.js";
 
 const OPEN = new Set(["new", "partial_filled", "pending_review", "untriggered"]);
@@ -8,9 +8,12 @@ const ORDERS_MAX = 1000;
 const FILLS_MAX = 200;
 
 export class Own {
-  /** @param onChange called with the kind of what changed: "orders", "fills" or "balances" */
-  constructor(onChange) {
-    Object.assign(this, { onChange, orders: new Map(), fills: new Map(), balances: new Map(), sequence: null });
+  /**
+   * @param positions what the user holds, kept apart
+   * @param onChange called with the kind of what changed: "orders", "fills" or "balances"
+   */
+  constructor(positions, onChange) {
+    Object.assign(this, { positions, onChange, orders: new Map(), fills: new Map(), balances: new Map(), sequence: null });
     this.waiting = null;
   }
 
@@ -20,7 +23,7 @@ export class Own {
     try {
       const [open, orders, fills, account] = await Promise.all([
         read(`/orders?status=open&limit=${OPEN_MAX}`), read(`/orders?limit=${HISTORY}`), read(`/fills?limit=${HISTORY}`),
-        read("/account"),
+        read("/account"), this.positions.load(),
       ]);
       for (const order of [...items(open), ...items(orders)]) this.#order(order);
       for (const fill of items(fills)) this.#fill(fill);
@@ -35,9 +38,10 @@ export class Own {
 
   /** Take a private message. @returns false when it is none */
   receive(message) {
-    if (!["order", "fill", "balance"].includes(message.type)) return false;
+    if (!["order", "fill", "balance", "position"].includes(message.type)) return false;
     this.sequence = Math.max(this.sequence ?? 0, message.sequence);
-    if (this.waiting) this.waiting.push(message);
+    if (message.type === "position") this.positions.take(message.data);
+    else if (this.waiting) this.waiting.push(message);
     else this.#apply(message);
     return true;
   }
@@ -51,7 +55,10 @@ export class Own {
   #apply({ type, data }) {
     if (type === "order") this.#order(data);
     else if (type === "fill") this.#fill(data);
-    else this.#balance(data);
+    else {
+      this.#balance(data);
+      this.positions.balancesChanged();
+    }
     this.onChange({ order: "orders", fill: "fills", balance: "balances" }[type]);
   }
 

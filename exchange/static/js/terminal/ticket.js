@@ -8,11 +8,12 @@ import { stateFaults } from "./market_state.js";
 import { hasStop, isLimited, isWaiting, timesAllowed, trails, typeWord } from "./order_words.js";
 import { showPreview } from "./ticket_preview.js";
 import { affordable, amount, faults, rateOf, referenceOf, stepped, wakesAtOnce, worstPrice } from "./ticket_rules.js";
+import { TicketContract } from "./ticket_contract.js";
 import { TicketTerms, utcText } from "./ticket_terms.js";
 import { announce, toast } from "./toasts.js";
 
 const FIELDS = [
-  "stop_price", "trigger_by", "callback_rate", "activation_price", "price", "quantity", "time_in_force", "expires_at", "post_only", "display_quantity", "self_trade_prevention",
+  "stop_price", "trigger_by", "callback_rate", "activation_price", "price", "quantity", "time_in_force", "expires_at", "reduce_only", "post_only", "display_quantity", "self_trade_prevention",
 ];
 const STEPPED = ["stop_price", "activation_price", "price"];
 const TYPED = ["price", "stop_price", "callback_rate", "activation_price"];
@@ -24,12 +25,14 @@ export class Ticket {
    * @param market {book, lastPrice(), markPrice(), watchedPrice(draft), state()} as the page knows it now
    * @param balances the user's balances by asset, kept up to date elsewhere
    * @param orderForm the form of an order by the OpenAPI document
+   * @param positions the user's positions; `actions` is what may be done to them
    */
-  constructor({ instrument, market, balances, orderForm }) {
+  constructor({ instrument, market, balances, orderForm, positions, actions }) {
     Object.assign(this, { instrument, market, balances, orderForm, sending: false, isOnItsWay: false, intent: null, touched: false });
     this.form = byId("ticket");
     this.terms = new TicketTerms(this.form, orderForm);
     this.refresh = framed(() => this.#show());
+    this.contract = instrument.isContract ? new TicketContract({ instrument, market, positions, actions, onAnswer: () => this.refresh() }) : null;
     this.#offerWords();
     this.#offer();
     this.form.addEventListener("input", (event) => this.#edited(event.target));
@@ -114,6 +117,14 @@ export class Ticket {
     announce(field.checked ? gettext("Post-only is on.") : gettext("Post-only is off."));
   }
 
+  toggleReduceOnly() {
+    const field = this.form.elements.reduce_only;
+    if (!this.contract) return;
+    field.checked = !field.checked;
+    this.#edited(field);
+    announce(field.checked ? gettext("Reduce-only is on.") : gettext("Reduce-only is off."));
+  }
+
   nextValidity() {
     const field = this.terms.nextTime();
     this.#edited(field);
@@ -158,7 +169,7 @@ export class Ticket {
   }
 
   #draft() {
-    const draft = { side: this.side, type: this.type, ...this.terms.read(this.type) };
+    const draft = { side: this.side, type: this.type, reduce_only: this.contract !== null && this.form.elements.reduce_only.checked, ...this.terms.read(this.type) };
     for (const name of TYPED) draft[name] = this.form.elements[name].value.trim();
     const size = this.form.elements.quantity.value.trim();
     const byAmount = this.sizedBy === "quote";
@@ -168,7 +179,7 @@ export class Ticket {
   /** Offer what goes with what is chosen. A size is never taken over from one unit to the other. */
   #offer() {
     this.terms.offer(this.type);
-    const mayByAmount = this.type === "market" && this.side === "buy" && this.form.elements.time_in_force.value === "ioc";
+    const mayByAmount = !this.contract && this.type === "market" && this.side === "buy" && this.form.elements.time_in_force.value === "ioc";
     const sizedBy = mayByAmount ? this.form.elements.size_unit.value : "base";
     if (sizedBy !== this.sizedBy) this.form.elements.quantity.value = "";
     this.sizedBy = sizedBy;
@@ -180,12 +191,27 @@ export class Ticket {
   }
 
   #affordable(percent) {
-    const asset = this.side === "buy" ? this.instrument.quote : this.instrument.base;
-    const available = this.balances.get(asset)?.available;
+    const available = this.balances.get(this.#pays(this.side))?.available;
+    if (this.contract) return this.#opened(available, percent);
     if (!available) return null;
     if (this.sizedBy === "quote") return new Big(available).times(percent).div(100).round(this.instrument.quoteDecimals, 0).toFixed();
     try {
       return affordable({ side: this.side, available, percent, price: this.#dearest(), instrument: this.instrument });
+    } catch {
+      return null;
+    }
+  }
+
+  /** The asset that an order takes: a contract is paid in its quote asset, whichever its side. */
+  #pays(side) {
+    return side === "buy" || this.contract ? this.instrument.quote : this.instrument.base;
+  }
+
+  #opened(available, percent) {
+    const draft = this.#draft();
+    const reference = () => worstPrice(this.instrument, draft.side, referenceOf(draft, this.market.watchedPrice(draft), this.instrument));
+    try {
+      return this.contract.affordable({ draft, available, percent, price: isLimited(draft.type) ? draft.price : reference() });
     } catch {
       return null;
     }
@@ -199,9 +225,9 @@ export class Ticket {
 
   #show() {
     const draft = this.#draft();
-    const { base, quote } = this.instrument;
+    const { base } = this.instrument;
     const buying = draft.side === "buy";
-    const asset = buying ? quote : base;
+    const asset = this.#pays(draft.side);
     const available = this.balances.get(asset)?.available;
     setText(byId("available"), available ? amount(trimmed(available), asset) : `– ${asset}`);
     this.#showAssets();
@@ -209,13 +235,20 @@ export class Ticket {
     byId("stop-price-field").hidden = !hasStop(draft.type);
     byId("callback-rate-field").hidden = byId("activation-price-field").hidden = !trails(draft.type);
     showPreview(draft, this.instrument, this.market);
+    this.contract?.show(draft, this.#isComplete(draft) ? this.#request(draft) : null, available);
     const button = byId("send");
     if (!button) return;
-    const words = buying ? gettext("Buy %s") : gettext("Sell %s");
+    const words = this.contract
+      ? (buying ? gettext("Buy / Long %s") : gettext("Sell / Short %s"))
+      : (buying ? gettext("Buy %s") : gettext("Sell %s"));
     setText(button, this.isOnItsWay ? gettext("Sending…") : interpolate(words, [base]));
     button.classList.toggle("side-buy", buying);
     button.classList.toggle("side-sell", !buying);
     button.disabled = this.isOnItsWay;
+  }
+
+  #isComplete(draft) {
+    return Object.keys(faults(draft, this.instrument, this.orderForm, this.market.watchedPrice(draft))).length === 0;
   }
 
   /** There is a mark price, or a new one: orders may wait for it. */
@@ -234,7 +267,8 @@ export class Ticket {
   #showAssets() {
     const body = byId("assets");
     if (!body) return;
-    [this.instrument.base, this.instrument.quote].forEach((asset, index) => {
+    const shown = this.contract ? [this.instrument.quote] : [this.instrument.base, this.instrument.quote];
+    shown.forEach((asset, index) => {
       const row = body.rows[index] ?? body.insertRow();
       const { available = "0", frozen = "0" } = this.balances.get(asset) ?? {};
       [asset, grouped(trimmed(available)), grouped(trimmed(frozen))].forEach((text, position) => {
@@ -294,8 +328,9 @@ export class Ticket {
       symbol: this.instrument.symbol,
       side: draft.side,
       type: draft.type,
-      client_order_id: this.intent,
     };
+    if (this.intent) request.client_order_id = this.intent;
+    if (draft.reduce_only) request.reduce_only = true;
     if (draft.by_amount) request.quote_quantity = this.instrument.wirePrice(draft.quote_quantity);
     else request.quantity = this.instrument.wireQuantity(draft.quantity);
     if (isLimited(draft.type)) request.price = this.instrument.wirePrice(draft.price);

@@ -13,10 +13,14 @@ export function showPreview(draft, instrument, market) {
   const { base, quote } = instrument;
   const watched = market.watchedPrice(draft);
   const ladder = draft.type === "market" ? market.book.ladder(draft.side === "buy" ? "sell" : "buy") : [];
-  const cost = preview(draft, instrument, ladder, watched);
+  const cost = instrument.isContract ? null : preview(draft, instrument, ladder, watched);
   showState(market.state());
   showNote(draft, market.state(), wakesAtOnce(draft, watched));
   showBounds(draft, instrument, watched);
+  if (instrument.isContract) {
+    setText(byId("preview-notional-label"), valueLabel(draft));
+    return; // the exchange says what a contract order costs: ticket_contract.js
+  }
   const quoted = (name) => (cost ? amount(trimmed(cost[name]), quote) : "–");
   setText(byId("preview-notional-label"), draft.by_amount ? gettext("You buy, about") : valueLabel(draft));
   setText(byId("preview-notional"), draft.by_amount ? (cost ? amount(trimmed(cost.quantity), base) : "–") : quoted("notional"));

@@ -87,8 +87,8 @@ export function faults(draft, instrument, form, lastPrice) {
   else note("quantity", numberFault("quantity", draft.quantity, instrument.lotSize, form));
   if (!Object.keys(found).length) {
     const price = limited ? draft.price : (reference ?? instrument.referencePrice);
-    const value = draft.by_amount ? new Big(draft.quote_quantity) : new Big(price).times(draft.quantity);
-    if (value.lt(instrument.minNotional)) {
+    const value = draft.by_amount ? new Big(draft.quote_quantity) : new Big(price).times(draft.quantity).times(instrument.contractSize);
+    if (!draft.reduce_only && value.lt(instrument.minNotional)) {
       note("quantity", interpolate(gettext("The order must be worth at least %s."), [amount(instrument.minNotional, instrument.quote)]));
     }
   }
@@ -162,6 +162,7 @@ export function preview(draft, instrument, ladder, lastPrice) {
   else if (isWaiting(draft.type)) notional = product(worstPrice(instrument, draft.side, referenceOf(draft, lastPrice, instrument)), draft.quantity);
   else notional = walked(draft.quantity, instrument, ladder);
   if (!notional) return null;
+  notional = notional.times(instrument.contractSize);
   const rate = takerRate(instrument);
   const fee = notional.times(rate).round(instrument.quoteDecimals, UP);
   const total = draft.side === "buy" ? notional.plus(fee) : notional.minus(fee);

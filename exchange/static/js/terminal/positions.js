@@ -1,0 +1,85 @@
+/* What a trader holds: positions in contracts, kept by the private channel and valued by the live mark; spot holdings. */
+import Big from "../../vendor/big/big.mjs";
+import { read } from "../api.js";
+
+const GATHER_MS = 400;
+
+export class Positions {
+  /**
+   * @param markets Map of symbol to Instrument
+   * @param onChange called when something that is shown has changed
+   */
+  constructor({ markets, onChange }) {
+    Object.assign(this, { markets, onChange, contracts: new Map(), holdings: [], marks: new Map(), waiting: null, reading: null });
+  }
+
+  /** Read everything anew. Messages that arrive meanwhile are applied after it: each carries a whole position. */
+  async load() {
+    this.waiting = [];
+    try {
+      const rows = await read("/positions");
+      const open = new Map(rows.filter((row) => row.kind === "PERP").map((row) => [row.symbol, row]));
+      const closed = [...this.contracts.values()].filter((row) => !open.has(row.symbol)).map((row) => ({ ...row, quantity: "0" }));
+      this.contracts = new Map([...open, ...closed.map((row) => [row.symbol, row])]);
+      this.holdings = rows.filter((row) => row.kind === "SPOT");
+    } finally {
+      const late = this.waiting;
+      this.waiting = null;
+      for (const position of late) this.#take(position);
+    }
+    this.onChange();
+  }
+
+  /** Take a position as the private channel, or the answer to a call, has it. */
+  take(position) {
+    if (this.waiting) this.waiting.push(position);
+    else this.#take(position);
+    this.onChange();
+  }
+
+  /** The mark price of a contract, as the wire has it. */
+  mark(symbol, wire) {
+    if (wire === null || wire === undefined || this.marks.get(symbol) === wire) return;
+    this.marks.set(symbol, wire);
+    if (this.contracts.has(symbol)) this.onChange();
+  }
+
+  /** Spot holdings have no channel of their own: they follow the balances. */
+  balancesChanged() {
+    this.reading ??= setTimeout(() => {
+      this.reading = null;
+      this.load().catch((error) => {
+        if (error.code === undefined) throw error;
+      });
+    }, GATHER_MS);
+  }
+
+  of(symbol) {
+    return this.contracts.get(symbol) ?? null;
+  }
+
+  /** Positions in contracts first, each valued at the latest mark; then what is held of spot markets. */
+  rows() {
+    const open = [...this.contracts.values()].filter((row) => !new Big(row.quantity).eq(0));
+    const contracts = open.sort((a, b) => (a.symbol < b.symbol ? -1 : 1)).map((row) => this.#valued(row));
+    return [...contracts, ...[...this.holdings].sort((a, b) => (a.symbol < b.symbol ? -1 : 1)).map((row) => ({ ...row, id: row.symbol }))];
+  }
+
+  /** Numbers never go back: an answer may come later than the message that overtook it. */
+  #take(position) {
+    const known = this.contracts.get(position.symbol);
+    if (!known || position.version >= known.version) this.contracts.set(position.symbol, position);
+  }
+
+  /** A result is linear in the mark: from the exchange's own at its mark, to the one at the mark of now, exactly. */
+  #valued(row) {
+    const market = this.markets.get(row.symbol);
+    const mark = this.marks.get(row.symbol) ?? row.mark_price;
+    const shown = { ...row, id: row.symbol, mark_price: mark, isShort: String(row.quantity).startsWith("-") };
+    if (mark === null || row.mark_price === null || !market) return shown;
+    const moved = new Big(market.price(mark)).minus(market.price(row.mark_price));
+    const result = new Big(row.unrealized_pnl).plus(moved.times(row.quantity).times(market.contractSize));
+    const margin = new Big(row.margin);
+    return { ...shown, unrealized_pnl: result.toFixed(), roe: margin.gt(0) ? result.div(margin).toFixed() : null };
+  }
+}
