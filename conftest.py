@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="some",
         help="which small scenes of contracts are tried in every order",
     )
+    parser.addoption("--ledger-events", type=int, default=60, help="entries of random events a seed; in full 10000")
 
 
 def pytest_configure() -> None:
