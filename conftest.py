@@ -30,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="some",
         help="which small scenes of contracts are tried in every order",
     )
+    parser.addoption(
+        "--storm-seconds", type=int, default=10, help="how long threads fight for the same positions; in full 60"
+    )
 
 
 def pytest_configure() -> None:
