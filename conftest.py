@@ -31,6 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="which small scenes of contracts are tried in every order",
     )
     parser.addoption(
+        "--machine-examples", type=int, default=8, help="random histories of traders and workers; in full 100"
+    )
+    parser.addoption(
         "--storm-seconds", type=int, default=10, help="how long threads fight for the same positions; in full 60"
     )
 
