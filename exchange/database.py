@@ -49,6 +49,23 @@ def columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
+_REFUSALS = psycopg.IntegrityError | psycopg.DataError | errors.InsufficientPrivilege | errors.RaiseException
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Tell whether the database refused what it was given: a rule, a value, a right.
+
+    Not that it was away, busy, too slow or damaged, and not that it knows no such table or function: these say nothing
+    of what was given, and would say the same of anything.
+
+    Args:
+        error: Of Django or of psycopg, or one that was raised from such an error.
+    """
+    while error is not None and not isinstance(error, psycopg.Error):
+        error = error.__cause__
+    return isinstance(error, _REFUSALS)
+
+
 def is_undone(error: BaseException) -> bool:
     """Tell whether a lock that did not come in time undid the transaction, so that it may simply be tried again."""
     return isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected)

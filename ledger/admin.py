@@ -17,17 +17,16 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
-from exchange.kernel.clock import utc_now
 from exchange.kernel.money import plain
 from ledger import access, selectors
 from ledger.access import Right
 from ledger.admin_keyset import KeysetList
+from ledger.admin_log import LoggedVisits
 from ledger.chart import Face
 from ledger.controls import entry_views
 from ledger.models import Account, Asset, DepositNotice, JournalEntry
 from ledger.posting_rules import EventKind
 from ledger.selectors import JournalLine
-from ledger.services import finance_log
 from ledger.transfers import admin as _transfers  # noqa: F401 -- registers custody accounts, routes, tiers, limits
 
 COUNTED_MAX = 10_000
@@ -54,8 +53,11 @@ class ReadOnly:
         return False
 
 
-class SeenByFinance:
-    """What the books are made of and what made them: whoever may see the books may see it, and change nothing."""
+class SeenByFinance(LoggedVisits):
+    """What the books are made of and what made them: whoever may see the books may see it, and change nothing.
+
+    Who saw which page of it is in the finance log.
+    """
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Let finance people look, beside those whom Django lets."""
@@ -119,6 +121,21 @@ class KindFilter(admin.SimpleListFilter):
         return queryset.filter(kind=self.value()) if self.value() else queryset
 
 
+class LateFilter(admin.SimpleListFilter):
+    """Entries recorded late, by an index of theirs. The rest is not offered: it may lie anywhere between late ones."""
+
+    title = _("late")
+    parameter_name = "late"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the one choice."""
+        return [("1", _("late"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        """Narrow to late ones."""
+        return queryset.filter(late=True) if self.value() == "1" else queryset
+
+
 class FaceFilter(admin.SimpleListFilter):
     """By face: the faces come from the chart, not from a scan of the accounts."""
 
@@ -135,7 +152,7 @@ class FaceFilter(admin.SimpleListFilter):
 
 
 @admin.register(Asset)
-class AssetAdmin(ModelAdmin):
+class AssetAdmin(LoggedVisits, ModelAdmin):
     """Assets. The database keeps code and decimals of one that has accounts."""
 
     list_display = ("code", "name", "kind", "decimals")
@@ -196,8 +213,9 @@ class AccountAdmin(KeysetList, SeenByFinance, ReadOnly, ModelAdmin):
 class JournalEntryAdmin(KeysetList, SeenByFinance, ReadOnly, ModelAdmin):
     """Entries, newest first, with their lines in both views. Corrected by reversal, never by edit."""
 
+    noun = "journal_entry"
     list_display = ("id", "kind", "key", "happened", "recorded", "lateness", "trace")
-    list_filter = (KindFilter, "late")
+    list_filter = (KindFilter, LateFilter)
     search_fields = ("key",)
     search_help_text = _("Entry number, key or trace id")
     ordering = ("-id",)
@@ -208,12 +226,10 @@ class JournalEntryAdmin(KeysetList, SeenByFinance, ReadOnly, ModelAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the entry, and below it what was said of it and may be done to it; the visit is logged."""
+        """Show the entry, and below it what was said of it and may be done to it."""
         entry_id = _digits(object_id)
         if entry_id is None:
             return super().change_view(request, object_id, form_url, extra_context)
-        if self.has_view_permission(request):
-            finance_log.record_request(request, "journal_entry.view", subject=str(entry_id), now=utc_now())
         controls = entry_views.controls_of(request, entry_id)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **controls})
 
@@ -262,6 +278,7 @@ class JournalEntryAdmin(KeysetList, SeenByFinance, ReadOnly, ModelAdmin):
 class DepositNoticeAdmin(SeenByFinance, ReadOnly, ModelAdmin):
     """Deposits, newest first; the finance pages have the decisions."""
 
+    noun = "deposit_notice"
     list_display = ("id", "owner", "money", "state", "source", "key", "note", "created_at", "journal_entry")
     list_filter = ("state", "source", "amount_currency")
     list_select_related = ("owner",)

@@ -35,8 +35,12 @@ class LedgerConfig(AppConfig):
         from exchange.observability import metrics
         from ledger.reconciliation import accounts, alerts, checks, entries, measures, transfers
         from ledger.services import periods
+        from ledger.tracing import books, story
+        from ledger.tracing import transfers as transfers_told
         from ledger.transfers import audit, stops
 
+        for teller in (books.TELLER, transfers_told.TELLER):
+            story.register(teller)
         checks.register(*entries.CHECKS, *accounts.CHECKS, *transfers.CHECKS)
         alerts.STOPS.append(lambda reason, now: stops.stop(None, reason=reason, by=None, now=now))
         metrics.ON_SCRAPE.append(measures.measure)

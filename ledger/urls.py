@@ -6,12 +6,14 @@ from ledger import views_statements as statements
 from ledger.exports import views as exports
 from ledger.reconciliation import views as reconciliation
 from ledger.reserves import views as reserves
+from ledger.tracing import views as tracing
 
 app_name = "finance"
 
 urlpatterns = [
     path("", include("ledger.controls.urls")),
     path("", include("ledger.transfers.pages.urls")),
+    path("trace", tracing.page, name="trace"),
     path("reconciliation", reconciliation.overview, name="reconciliation"),
     path("reconciliation/run", reconciliation.run, name="reconciliation_run"),
     path("breaks", reconciliation.listed, name="breaks"),

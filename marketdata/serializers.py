@@ -3,12 +3,15 @@
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from exchange.api.requests import StrictSerializer, WordField
 from exchange.api.serializers import DecimalStringField, WireNumberField
+from exchange.kernel.money import from_quanta
 from marketdata import feed, states
 from marketdata.selectors import KLINES_MAX
+from marketdata.units import RATE_DECIMALS, InstrumentSpec
 
 DEPTH_DEFAULT = 50
 MS_MAX = 253_402_300_799_999
@@ -45,6 +48,15 @@ class StateField(serializers.ChoiceField):
         super().__init__(choices=[(word, word) for word in states.WORDS], help_text=words, **options)
 
 
+class BracketResponse(serializers.Serializer[Any]):
+    """What a contract asks of positions that are worth so much or more, in the quote asset."""
+
+    notional_floor = DecimalStringField()
+    leverage_max = serializers.IntegerField(help_text="The highest leverage of a position that reaches into it.")
+    maintenance_rate = DecimalStringField()
+    maintenance_amount = DecimalStringField(help_text="Maintenance margin is value x rate - amount.")
+
+
 class InstrumentResponse(serializers.Serializer[Any]):
     """What is traded, and under which rules."""
 
@@ -70,6 +82,23 @@ class InstrumentResponse(serializers.Serializer[Any]):
         help_text="Where set, prices are JSON integers of 10^-n and quantities JSON integers.",
     )
     is_demo = serializers.BooleanField()
+    contract_size = DecimalStringField(help_text="What one unit of quantity is, times the price; 1 on spot markets.")
+    leverage_max = serializers.IntegerField(allow_null=True, help_text="Of a contract's smallest positions; else null.")
+    brackets = serializers.SerializerMethodField(help_text="Of a contract, by value; empty on spot markets.")
+
+    @extend_schema_field(BracketResponse(many=True))
+    def get_brackets(self, spec: InstrumentSpec) -> list[dict[str, Any]]:
+        """Return the brackets in units of the quote asset."""
+        decimals = spec.quote_decimals
+        return [
+            {
+                "notional_floor": from_quanta(bracket.notional_floor, decimals),
+                "leverage_max": bracket.leverage_max,
+                "maintenance_rate": from_quanta(bracket.maintenance_rate, RATE_DECIMALS),
+                "maintenance_amount": from_quanta(bracket.maintenance_amount, decimals),
+            }
+            for bracket in spec.brackets
+        ]
 
 
 class DepthResponse(serializers.Serializer[Any]):

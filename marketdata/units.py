@@ -131,6 +131,11 @@ class InstrumentSpec:
         return self.kind == CONTRACT_KIND
 
     @property
+    def leverage_max(self) -> int | None:
+        """Return the highest leverage of a contract's smallest positions; None where nothing bounds it."""
+        return self.brackets[0].leverage_max if self.brackets else None
+
+    @property
     def engine_state(self) -> TradingState:
         """Return what it allows, as the engine says it."""
         return states.ENGINE_STATES[self.status]

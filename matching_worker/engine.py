@@ -4,6 +4,7 @@ It reads no clock, no database and no configuration: the same commands give the 
 same state hash in any process, at any time (Note [State hash] in `book/hashing.py`).
 """
 
+from sys import getrefcount
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -46,7 +47,10 @@ EVENTS_SPARE: Final = 512
 """Room for events of a call: so many for each command and so many more. A sweep may ask for more."""
 
 EVENTS_BLOCK: Final = 2048
-"""Rows of the blocks that events are written to. A caller owns its rows; nobody writes them again."""
+"""Rows of the blocks that events are written to. A caller owns its rows as long as it keeps them."""
+
+EVENTS_REUSED: Final = 64
+"""Rows after which a block is begun anew, if nobody has kept any of it: what is still near is written fastest."""
 
 _OUTCOME_MASK: Final = (1 << POSITION_SHIFT) - 1
 
@@ -54,7 +58,10 @@ Depth = npt.NDArray[np.int64]
 
 
 def _new_events(capacity: int) -> Rows:
-    """Return room for events, not cleared; by way of bytes, which NumPy allocates twice as fast."""
+    """Return room for events, not cleared; by way of bytes, which NumPy allocates twice as fast.
+
+    The bytes are the array's base, and that of everything that is ever cut out of it.
+    """
     return np.ndarray(capacity, EVENT_DTYPE, np.empty(capacity * EVENT_BYTES, np.uint8))
 
 
@@ -120,9 +127,9 @@ class Engine:
         self.shard = shard
         self.epoch = epoch
         self._arrays = BookArrays(trade_id_base(epoch, shard))
-        self._addresses = self._arrays.addresses
-        self._events = _new_events(EVENTS_BLOCK)
-        self._events_used = 0
+        self._addresses = self._arrays.address
+        self._events_used = self._events_capacity = self._own_references = 0
+        self._take_events(_new_events(EVENTS_BLOCK))
         self.apply(np.zeros(0, COMMAND_DTYPE))
 
     @property
@@ -161,14 +168,25 @@ class Engine:
         if commands.dtype != COMMAND_DTYPE or count > COMMANDS_PER_CALL_MAX or not commands.flags.carray:
             commands = _usable(commands)
         start = self._events_used
-        if len(self._events) - start < EVENTS_PER_COMMAND * count + EVENTS_SPARE:
-            self._events = _new_events(max(EVENTS_PER_COMMAND * count + EVENTS_SPARE, EVENTS_BLOCK))
+        if start >= EVENTS_REUSED and getrefcount(self._events_memory) == self._own_references:
             start = 0
-        result = apply(commands, 0, self._events, start, self._addresses)
+        if self._events_capacity - start < EVENTS_PER_COMMAND * count + EVENTS_SPARE:
+            self._take_events(_new_events(max(EVENTS_PER_COMMAND * count + EVENTS_SPARE, EVENTS_BLOCK)))
+            start = 0
+        result = apply(commands, 0, start, self._addresses)
         if result & _OUTCOME_MASK:
             start, result = self._go_on(commands, start, result)
         self._events_used = end = result >> COUNT_SHIFT
         return self._events[start:end]
+
+    def _take_events(self, events: Rows) -> None:
+        """Let the loops write to new room for events."""
+        self._events = events
+        self._events_memory = events.base
+        self._events_capacity = len(events)
+        self._events_used = 0
+        self._own_references = getrefcount(self._events_memory)
+        self._arrays.write_events_to(events)
 
     def _go_on(self, commands: Rows, start: int, result: int) -> tuple[int, int]:
         """Make room and repeat the call until all commands are applied.
@@ -180,11 +198,11 @@ class Engine:
             done = (result >> POSITION_SHIFT) & COMMANDS_PER_CALL_MAX
             count = result >> COUNT_SHIFT
             if result & _OUTCOME_MASK == WANTS_EVENTS:
-                self._events = self._with_more_room(start, count)
+                self._take_events(self._with_more_room(start, count))
                 start, count = 0, count - start
             else:
                 self._make_room(result & _OUTCOME_MASK, commands, done)
-            result = apply(commands, done, self._events, count, self._addresses)
+            result = apply(commands, done, count, self._addresses)
         return start, result
 
     def _with_more_room(self, start: int, count: int) -> Rows:

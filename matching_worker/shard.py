@@ -5,6 +5,7 @@ Django is allowed here (the log and the settlement are in PostgreSQL); the engin
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from matching_worker.protocol import Rows
 from matching_worker.snapshot import SnapshotHeader
 from matching_worker.snapshotter import Rules, Snapshotter
 from matching_worker.wal import SyncPolicy, Tail, Wal
-from trading.services import command_log, lease, settlement
+from trading.services import command_log, lease, settlement, suspense
 
 logger = structlog.get_logger(__name__)
 
@@ -299,10 +300,33 @@ class Shard:
             pending = pending.after(self.settled)
 
     def _settle_part(self, part: Batch, now: datetime) -> None:
-        """Settle one part; a lock that did not come in time undid the transaction, so that it is simply tried again."""
+        """Settle one part; what the database refuses of it is halved until one command is left: Note [Suspense].
+
+        Each half is a transaction of its own, with its own move of the cursor: whoever is killed between two goes on
+        after the last that was committed.
+        """
+        try:
+            self._with_patience(settlement.settle, part, now)
+        except Exception as error:
+            if not database.is_refusal(error):
+                raise
+            logger.exception("settlement_refused", shard=self.number, commands=len(part.commands))
+        else:
+            return
+        if len(part.commands) == 1:
+            self._with_patience(suspense.settle, part, now)
+            return
+        first = part.first(len(part.commands) // 2, len(part.events))
+        self._settle_part(first, now)
+        rest = part.after(int(first.commands["sequence"][-1]))
+        require(rest is not None, "half of a part of several commands is all of it")
+        self._settle_part(rest, now)  # type: ignore[arg-type]  # required above
+
+    def _with_patience(self, settle: Callable[..., None], part: Batch, now: datetime) -> None:
+        """Settle; a lock that did not come in time undid the transaction, so that it is simply tried again."""
         for attempt in range(1, SETTLE_ATTEMPTS_MAX + 1):
             try:
-                settlement.settle(self.number, self.epoch, part.commands, part.events, now=now)
+                settle(self.number, self.epoch, part.commands, part.events, now=now)
             except OperationalError as error:
                 if not database.is_undone(error) or attempt == SETTLE_ATTEMPTS_MAX:
                     raise

@@ -70,6 +70,24 @@ def notional_max(leverage: int, brackets: Sequence[Bracket]) -> int | None:
     return None
 
 
+def leverage_max(notional: int, brackets: Sequence[Bracket]) -> int | None:
+    """Return the highest leverage that a position of that value may have; None where nothing bounds it."""
+    return min(
+        (bracket.leverage_max for bracket in brackets if bracket.notional_floor < max(1, notional)), default=None
+    )
+
+
+def margin_to_keep(*, lots: int, cost: int, mark_ticks: int, unit: int, leverage: int) -> int:
+    """Return the margin that nobody may take out of a position: its initial margin and its loss at the mark price.
+
+    Args:
+        lots: Negative when short.
+        cost: Signed open cost, negative when short.
+    """
+    loss = max(0, -unrealised(lots=lots, cost=cost, mark_ticks=mark_ticks, unit=unit))
+    return initial_margin(mark_ticks * abs(lots) * unit, leverage) + loss
+
+
 def maintenance_margin(notional: int, brackets: Sequence[Bracket]) -> int:
     """Return the margin below which a position of that value is liquidated; rounded up, never below zero."""
     bracket = bracket_of(notional, brackets)

@@ -20,7 +20,7 @@ from ledger.admin import EstimatedPaginator, ReadOnly, SeenByFinance
 from marketdata.admin import InstrumentAdmin
 from marketdata.models import Instrument, InstrumentStatus
 from trading import selectors
-from trading.models import OPEN_STATUSES, Order, OrderStatus, Trade
+from trading.models import OPEN_STATUSES, Order, OrderStatus, SuspendedEntry, Trade
 from trading.services import cancel_all, review, trading_state
 
 CANCELLABLE = (*OPEN_STATUSES, OrderStatus.PENDING_REVIEW)
@@ -134,6 +134,29 @@ class TradeAdmin(SeenByFinance, ReadOnly, ModelAdmin):
         found = selectors.command(trade.shard, trade.sequence)
         rows = format_html_join("\n", "<dt>{}</dt><dd>{}</dd>", found.items())
         return format_html("<p>{}:{}</p><dl>{}</dl>", trade.shard, trade.sequence, rows)
+
+
+@admin.register(SuspendedEntry)
+class SuspendedEntryAdmin(SeenByFinance, ReadOnly, ModelAdmin):
+    """What the books refused at settlement, newest first; `manage.py repost_suspended` is the way back."""
+
+    list_display = ("id", "created_at", "key", "kind", "state", "refusal", "posted_at")
+    fields = (
+        *("key", "kind", "state", "refusal", "created_at", "posted_at", "effective_at", "trade_id", "instrument_id"),
+        *("lines", "held", "shard", "sequence", "trace", "story"),
+    )
+    readonly_fields = fields
+    list_filter = ("state", "kind")
+    search_fields = ("=key", "=trace", "=trade_id")
+    ordering = ("-id",)
+    paginator = EstimatedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+    @admin.display(description=_("trace"))
+    def story(self, row: SuspendedEntry) -> SafeString:
+        """Lead to the whole story."""
+        return format_html('<a href="{}?id=key:{}">{}</a>', reverse("finance:trace"), row.key, row.key)
 
 
 def _with_order(user_id: int, order_id: int) -> SafeString:

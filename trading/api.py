@@ -20,6 +20,7 @@ from marketdata import selectors as instruments
 from trading import selectors
 from trading.errors import AmendOvertakenError, AmendRefusedError, OrderNotFoundError, OrderNotOpenError
 from trading.models import ID_MAX, OPEN_STATUSES, Order, OrderStatus, Side, Trade
+from trading.preview_serializers import PreviewResponse, preview_shape
 from trading.serializers import (
     ORDER_EXAMPLES,
     AccountResponse,
@@ -28,7 +29,6 @@ from trading.serializers import (
     CancelResponse,
     FillPageQuery,
     FillPageResponse,
-    HoldingResponse,
     OrderBatchRequest,
     OrderBatchResponse,
     OrderDetailResponse,
@@ -41,7 +41,7 @@ from trading.serializers import (
     TradeResponse,
     TradesQuery,
 )
-from trading.services import cancel_all, gathering
+from trading.services import cancel_all, gathering, preview
 from trading.services.requests import AmendOrder, CancelOrder, PlaceOrder, ReduceOrder, Submission
 from trading.wire import order_fields
 
@@ -53,7 +53,7 @@ OVERTAKEN = {"ORDER_CHANGED", "UNKNOWN_ORDER", "BAD_TRIGGER"}
 """Why the engine refuses an amend of an order that has changed, ended or been triggered meanwhile: `reasons`."""
 
 
-def _shape(order: Order) -> dict[str, Any]:
+def order_shape(order: Order) -> dict[str, Any]:
     """Return an order as clients see it."""
     return order_fields(order, instruments.instrument_by_id(order.instrument_id))
 
@@ -65,7 +65,7 @@ def _known(order_id: int) -> int:
     return order_id
 
 
-def _accepted(result: Order | DomainError) -> Order:
+def accepted(result: Order | DomainError) -> Order:
     """Return the order, or raise its refusal."""
     if isinstance(result, DomainError):
         raise result
@@ -103,7 +103,7 @@ class OrdersView(APIView):
             before_id=None if cursor is None else decode_cursor(cursor),
             limit=limit + 1,
         )
-        return ApiResponse(page(rows, limit=limit, shape=_shape))
+        return ApiResponse(page(rows, limit=limit, shape=order_shape))
 
     @extend_schema(
         operation_id="orders_place",
@@ -119,8 +119,8 @@ class OrdersView(APIView):
         _count_received([request.data])
         form = OrderRequest(data=request.data)
         form.is_valid(raise_exception=True)
-        [order] = map(_accepted, _place(customer_id(request), [form.order()]))
-        return ApiResponse(_shape(order), status=200 if order.repeated else 201)
+        [order] = map(accepted, _place(customer_id(request), [form.order()]))
+        return ApiResponse(order_shape(order), status=200 if order.repeated else 201)
 
     @extend_schema(operation_id="orders_cancel_all", parameters=[SymbolQuery], responses={200: CancelAllResponse})
     def delete(self, request: Request) -> ApiResponse:
@@ -153,6 +153,18 @@ class OrderBatchView(APIView):
         return ApiResponse({"results": [_result(item) for item in results]})
 
 
+class OrderPreviewView(APIView):
+    """What an order would cost."""
+
+    @extend_schema(operation_id="orders_preview", request=OrderRequest, examples=ORDER_EXAMPLES,
+                   responses={200: PreviewResponse})  # fmt: skip
+    def post(self, request: Request) -> ApiResponse:
+        """Say what an order would cost, hold, reserve and risk, or why it would be refused. Nothing changes."""
+        form = OrderRequest(data=request.data)
+        form.is_valid(raise_exception=True)
+        return ApiResponse(preview_shape(preview.preview(customer_id(request), form.order(), now=utc_now())))
+
+
 def _read_order(item: Any) -> PlaceOrder | DomainError:
     """Validate one order of a batch."""
     form = OrderRequest(data=item)
@@ -170,7 +182,7 @@ def _result(result: Order | DomainError) -> dict[str, Any]:
     """Return one item of a batch in an envelope of its own."""
     if isinstance(result, DomainError):
         return {"code": result.code, "message": refusal_message(result), "data": refusal_data(result)}
-    return {"code": 0, "message": SUCCESS, "data": _shape(result)}
+    return {"code": 0, "message": SUCCESS, "data": order_shape(result)}
 
 
 class OrderView(APIView):
@@ -181,7 +193,7 @@ class OrderView(APIView):
         """Return one of your orders with its fills."""
         order = selectors.order(customer_id(request), _known(order_id))
         trades = selectors.order_trades([order.id])[order.id]
-        return ApiResponse({**_shape(order), "trades": [_fill(trade, order.side) for trade in trades]})
+        return ApiResponse({**order_shape(order), "trades": [_fill(trade, order.side) for trade in trades]})
 
     @extend_schema(
         operation_id="order_cancel",
@@ -197,7 +209,7 @@ class OrderView(APIView):
         [result] = gathering.submit([Submission(owner_id, CancelOrder(_known(order_id)))], now=utc_now())
         if isinstance(result, OrderNotOpenError):
             return _ended(selectors.order(owner_id, order_id))
-        _accepted(result)
+        accepted(result)
         order = selectors.wait_final(owner_id, order_id, CANCEL_WAIT_S)
         if order.status == OrderStatus.CANCELLED:
             return ApiResponse(_cancel_shape(order), message=_("order cancelled"))
@@ -225,15 +237,15 @@ class OrderView(APIView):
         owner_id = customer_id(request)
         wanted = Submission(owner_id, _amend_request(owner_id, order_id, form))
         [result] = gathering.submit([wanted], now=utc_now())
-        _accepted(result)
+        accepted(result)
         order = selectors.wait_amended(owner_id, order_id, CANCEL_WAIT_S)
         if order.amend_requested_at is not None:
-            return ApiResponse(_shape(order), status=202, message=_("amend pending"))
+            return ApiResponse(order_shape(order), status=202, message=_("amend pending"))
         if order.amend_refusal in OVERTAKEN:
             raise AmendOvertakenError(order_id=order_id, filled=plain(order.filled_quantity))
         if order.amend_refusal:
             raise AmendRefusedError(order_id=order_id, reason=order.amend_refusal)
-        return ApiResponse(_shape(order), message=_("order amended"))
+        return ApiResponse(order_shape(order), message=_("order amended"))
 
 
 def _fill(trade: Trade, side: str) -> dict[str, Any]:
@@ -258,7 +270,7 @@ def _ended(order: Order) -> ApiResponse:
     """Return the refusal to change an order that has ended, with the order as it ended."""
     error = OrderNotOpenError(order_id=order.id, status=str(order.status))
     return ApiResponse(
-        {**_shape(order), **refusal_data(error)},
+        {**order_shape(order), **refusal_data(error)},
         status=error.status,
         message=refusal_message(error),
         code=error.code,
@@ -287,7 +299,7 @@ class OrderReduceView(APIView):
         quantity = spec.parse_qty(form.validated_data["quantity"])
         wanted = Submission(owner_id, ReduceOrder(order_id=order_id, quantity=quantity))
         [result] = gathering.submit([wanted], now=utc_now())
-        return ApiResponse(_shape(_accepted(result)), status=202, message=_("reduction pending"))
+        return ApiResponse(order_shape(accepted(result)), status=202, message=_("reduction pending"))
 
 
 class FillsView(APIView):
@@ -350,27 +362,6 @@ def _balance(item: selectors.AssetBalance) -> dict[str, Any]:
         "debt": item.debt,
         "debt_flagged": item.debt > 0,
         "debt_due_at": None,
-    }
-
-
-class PositionsView(APIView):
-    """What a trader holds."""
-
-    @extend_schema(operation_id="positions", responses={200: HoldingResponse(many=True)})
-    def get(self, request: Request) -> ApiResponse:
-        """Return your spot holdings with what they cost."""
-        return ApiResponse([_holding(item) for item in selectors.holdings(customer_id(request))])
-
-
-def _holding(item: selectors.SpotPosition) -> dict[str, Any]:
-    """Return a holding in the units of its instrument."""
-    return {
-        "symbol": item.spec.symbol,
-        "quantity": item.spec.wire_qty(item.quantity),
-        "available_quantity": item.spec.wire_qty(item.available),
-        "frozen_quantity": item.spec.wire_qty(item.frozen),
-        "avg_price": None if item.average_price is None else item.spec.wire_average(item.average_price),
-        "total_cost": item.spec.wire_average(item.total_cost),
     }
 
 

@@ -10,18 +10,24 @@ class TradingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Add checks to those of the books, and answer what the ledger, which cannot import us, asks of its entries."""
+        """Hand the ledger, which cannot import us, our checks, our part of the back office's work, and answers."""
+        from ledger import tasks
         from ledger.reconciliation import checks
+        from ledger.tracing import story
         from ledger.transfers import notices as ledger_notices
         from ledger.transfers import outside
         from trading import sources
         from trading.events import consumers
         from trading.events import notices as event_notices
-        from trading.reconciliation import derived, log, orders, positions, replay, trades
-        from trading.services import log_heads, notices
+        from trading.reconciliation import derived, log, orders, positions, replay, suspended, trades
+        from trading.services import log_heads, margin_removals, notices
+        from trading.tracing import road
 
-        checks.register(*log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS, *derived.CHECKS, *positions.CHECKS)
+        checks.register(suspended.CHECK, *log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS)
+        checks.register(*derived.CHECKS, *positions.CHECKS)
         sources.register()
+        tasks.WORK["margin_removals"] = margin_removals.carry_out
+        story.register(road.TELLER)
         ledger_notices.KINDS.update(event_notices.WORDS)
         consumers.register(event_notices.NOTICES)
         outside.provide(log_heads=log_heads.now, ready_when=log_heads.have_settled, push=notices.push)

@@ -24,10 +24,16 @@ EPOCH_STEP = trade_id_base(1, 0)
 
 CHECKS: dict[str, str] = {
     "open holds equal the order_hold wallets": """
-        SELECT 'user ' || coalesce(o.user_id, a.owner_id) || ' holds ' || coalesce(o.total, 0) || ' in orders, '
-               || coalesce(a.balance, 0) || ' ' || coalesce(o.hold_asset, a.asset) || ' in the wallet'
-        FROM (SELECT user_id, hold_asset, sum(hold_remaining) AS total FROM orders
-              WHERE hold_remaining <> 0 GROUP BY user_id, hold_asset) o
+        SELECT 'user ' || coalesce(o.user_id, a.owner_id) || ' holds ' || coalesce(o.total, 0)
+               || ' in orders and suspended entries, ' || coalesce(a.balance, 0) || ' '
+               || coalesce(o.hold_asset, a.asset) || ' in the wallet'
+        FROM (SELECT user_id, hold_asset, sum(held) AS total
+              FROM (SELECT user_id, hold_asset, hold_remaining AS held FROM orders WHERE hold_remaining <> 0
+                    UNION ALL
+                    SELECT (h ->> 0)::bigint, h ->> 1, (h ->> 2)::numeric
+                    FROM suspended_entries s CROSS JOIN LATERAL jsonb_array_elements(s.held) AS h
+                    WHERE s.state = 'OPEN') u
+              GROUP BY user_id, hold_asset) o
         FULL JOIN (SELECT owner_id, asset, balance FROM ledger_account WHERE code = '1020' AND balance <> 0) a
              ON a.owner_id = o.user_id AND a.asset = o.hold_asset
         WHERE coalesce(o.total, 0) <> coalesce(a.balance, 0)""",
@@ -65,6 +71,24 @@ CHECKS: dict[str, str] = {
         WHERE t.id IS NULL OR e.key IS NULL OR e.entries <> 1 OR e.notional IS DISTINCT FROM t.notional
            OR coalesce(e.fees, 0) <> t.buyer_fee + t.seller_fee OR coalesce(e.fees_charged, 0) <> coalesce(e.fees, 0)
            OR NOT e.assets @> ARRAY[t.base_id, t.quote_id]::varchar[]""",
+    "settlement has suspended nothing": """
+        SELECT 'the books refused ' || key || ': ' || refusal FROM suspended_entries WHERE state = 'OPEN'""",
+    "suspense of traders is what their suspended trades owe": """
+        SELECT coalesce(a.sub, s.sub) || ' has ' || coalesce(a.balance, 0) || ' ' || coalesce(a.asset, s.asset)
+               || ' in suspense, suspended trades say ' || coalesce(s.total, 0)
+        FROM (SELECT sub, asset, balance FROM ledger_account
+              WHERE owner_id IS NULL AND code = '1190' AND sub LIKE 'user:%' AND balance <> 0) a
+        FULL JOIN (
+            SELECT o.sub, o.asset, sum(o.amount) AS total
+            FROM suspended_entries e JOIN trades t ON t.id = e.trade_id
+            JOIN marketdata_instrument i ON i.id = t.instrument_id
+            CROSS JOIN LATERAL (VALUES ('user:' || t.buyer_id, i.quote_id, t.notional),
+                                       ('user:' || t.seller_id, i.quote_id, -t.notional),
+                                       ('user:' || t.seller_id, i.base_id, t.quantity),
+                                       ('user:' || t.buyer_id, i.base_id, -t.quantity)) AS o (sub, asset, amount)
+            WHERE e.state = 'OPEN' GROUP BY o.sub, o.asset HAVING sum(o.amount) <> 0
+        ) s ON s.sub = a.sub AND s.asset = a.asset
+        WHERE coalesce(a.balance, 0) <> coalesce(s.total, 0)""",
     "trade numbers have no gap": """
         SELECT symbol || ': ' || count(*) || ' trades, numbered ' || min(number) || ' to ' || max(number)
         FROM trades GROUP BY symbol HAVING min(number) <> 1 OR max(number) <> count(*)

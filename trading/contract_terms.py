@@ -1,6 +1,6 @@
 """What a contract order would reserve and hold: the one reckoning behind admission, preview and amend. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from exchange.kernel.money import ceil_div
 from marketdata.units import InstrumentSpec
@@ -94,6 +94,27 @@ def size(
         fee=fee_total(rate * worst_ticks * lots * unit),
         is_clamped=clamped,
     )
+
+
+def after_fill(position: PositionState, *, is_buy: bool, lots: int, price_ticks: int, mark_ticks: int) -> PositionState:
+    """Return what a position would be if so many lots filled at a price; the position itself stays as it is."""
+    spec = position.spec
+    after = replace(position, events=[])
+    closed = min(lots, position.closable(is_buy=is_buy))
+    if closed:
+        after.close(closed, price_ticks * closed * spec.unit_quanta)
+    if opened := lots - closed:
+        margin = contract_margin.opening_margin(
+            is_buy=is_buy,
+            price_ticks=price_ticks,
+            mark_ticks=mark_ticks,
+            lots=opened,
+            unit=spec.unit_quanta,
+            leverage=position.leverage,
+        )
+        after.open(opened, price_ticks * opened * spec.unit_quanta, is_buy=is_buy, margin=margin, missing=0)
+    after.reserved = min(after.reserved, after.size)
+    return after
 
 
 SHARES_QUANTA = 2

@@ -296,6 +296,35 @@ class QuoteSizeOnContractError(DomainError):
 class ClosePositionError(DomainError):
     """An order that closes the whole position names no quantity and no price."""
 
-    code = 3040
+    code = 3042
     name = "CLOSE_POSITION_TERMS"
     message = gettext_noop("close_position goes with orders at the market's price, without quantity and reduce_only.")
+
+
+class MarginIdReusedError(DomainError):
+    """The client's id was used for another change of margin."""
+
+    code = 3043
+    name = "MARGIN_ID_REUSED"
+    status = 409
+    message = gettext_noop("client_margin_id %(client_margin_id)s was used for another change of margin.")
+
+
+class MarginGuardsOrdersError(DomainError):
+    """An open order could close the position at a price that the margin, less that much, would not cover."""
+
+    code = 3044
+    name = "MARGIN_GUARDS_ORDERS"
+    status = 409
+    message = gettext_noop(
+        "Order %(order_id)s could close %(symbol)s at %(price)s, which the rest of the margin would not cover;"
+        " cancel it first."
+    )
+
+
+class PositionNotOpenError(DomainError):
+    """Margin belongs to a position that is open."""
+
+    code = 3045
+    name = "POSITION_NOT_OPEN"
+    message = gettext_noop("You have no open position in %(symbol)s.")

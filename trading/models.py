@@ -5,6 +5,9 @@ models are unmanaged: they are for reading and for the admin. Writing is the ser
 """
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from trading import margin_models  # noqa: F401 -- what is asked of margin is a model of this app
 
 ID_MAX = 2**53 - 1
 """Ids go out as JSON integers."""
@@ -395,3 +398,46 @@ class PositionStep(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id}:{self.instrument_id}:{self.version}"
+
+
+class SuspendedState(models.TextChoices):
+    """Where an entry that the books refused stands."""
+
+    OPEN = "OPEN", _("open")
+    POSTED = "POSTED", _("posted")
+
+
+class SuspendedEntry(models.Model):
+    """An entry that settlement made and the books refused: `services/suspense.py`.
+
+    What happened stands in orders and trades; what the entry would have moved does not stand in the wallets.
+
+    Attributes:
+        lines: The refused entry's lines: owner, code, asset, part, amount.
+        held: What stays in order_hold wallets because of it: owner, asset, amount.
+    """
+
+    key = models.CharField(max_length=128, unique=True)
+    kind = models.CharField(max_length=32)
+    effective_at = models.DateTimeField()
+    trace = models.CharField(max_length=64)
+    lines = models.JSONField()
+    held = models.JSONField()
+    refusal = models.TextField()
+    trade_id = models.BigIntegerField(null=True)
+    instrument_id = models.SmallIntegerField()
+    shard = models.SmallIntegerField()
+    sequence = models.BigIntegerField()
+    state = models.CharField(max_length=8, choices=SuspendedState.choices, default=SuspendedState.OPEN)
+    created_at = models.DateTimeField()
+    posted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "suspended_entries"
+        verbose_name = _("suspended entry")
+        verbose_name_plural = _("suspended entries")
+        default_permissions = ("view",)
+        indexes = (models.Index(fields=["id"], condition=models.Q(state="OPEN"), name="suspended_open"),)
+
+    def __str__(self) -> str:
+        return self.key

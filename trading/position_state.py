@@ -9,11 +9,37 @@ Note [Signed open cost]
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
 from exchange.kernel.errors import require
+from exchange.kernel.money import to_quanta
 from marketdata.units import InstrumentSpec
+
+LEVERAGE_DEFAULT = 10
+"""The leverage of a position that nobody has chosen one for, or the most that the contract allows."""
+
+
+def default_leverage(spec: InstrumentSpec) -> int:
+    """Return the leverage that a trader begins with on a contract."""
+    return min(LEVERAGE_DEFAULT, spec.brackets[0].leverage_max) if spec.brackets else LEVERAGE_DEFAULT
+
+
+class StoredPosition(NamedTuple):
+    """A position as its row has it, in units people use."""
+
+    user_id: int
+    instrument_id: int
+    quantity: Decimal
+    open_cost: Decimal
+    margin: Decimal
+    margin_missing: Decimal
+    reserved: Decimal
+    realised_pnl: Decimal
+    leverage: int
+    version: int
+    is_locked: bool
 
 
 class Closed(NamedTuple):
@@ -74,6 +100,30 @@ class PositionState:
     changed: bool = False
     events: list[PositionEvent] = field(default_factory=list)
 
+    @classmethod
+    def of_row(cls, row: StoredPosition, spec: InstrumentSpec) -> "PositionState":
+        """Return a stored position as integers."""
+        decimals = spec.quote_decimals
+        return cls(
+            user_id=row.user_id,
+            spec=spec,
+            lots=spec.signed_lots(row.quantity),
+            cost=to_quanta(row.open_cost, decimals),
+            margin=to_quanta(row.margin, decimals),
+            margin_missing=to_quanta(row.margin_missing, decimals),
+            reserved=spec.signed_lots(row.reserved),
+            realised=to_quanta(row.realised_pnl, decimals),
+            leverage=row.leverage,
+            version=row.version,
+            stored_version=row.version,
+            is_locked=row.is_locked,
+        )
+
+    @classmethod
+    def flat(cls, user_id: int, spec: InstrumentSpec) -> "PositionState":
+        """Return the position of a trader who never had one."""
+        return cls(user_id, spec, leverage=default_leverage(spec))
+
     @property
     def size(self) -> int:
         """Its lots without sign."""
@@ -121,6 +171,19 @@ class PositionState:
         self.margin += margin
         self.margin_missing += missing
         self.changed = True
+
+    def add_margin(self, amount: int, at: datetime, change: Change = Change.MARGIN_ADD) -> None:
+        """Put more margin into the position; what its opening could not fund is made good first."""
+        require(self.lots != 0, "margin is added to an open position")
+        self.margin += amount
+        self.margin_missing = max(0, self.margin_missing - amount)
+        self.note(change, at, margin=amount)
+
+    def remove_margin(self, amount: int, at: datetime) -> None:
+        """Take margin out of the position."""
+        require(0 < amount <= self.margin, f"taking {amount} out of a margin of {self.margin}")
+        self.margin -= amount
+        self.note(Change.MARGIN_REMOVE, at, margin=-amount)
 
     def note(self, change: Change, at: datetime, **numbers: int | None) -> None:
         """Add a step to the history: exactly what was just done."""

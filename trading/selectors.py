@@ -221,6 +221,8 @@ def holdings(owner_id: int) -> list[SpotPosition]:
     costs = {held.instrument_id: held for held in SpotHolding.objects.filter(user_id=owner_id)}
     positions = []
     for spec in instruments.instruments():
+        if spec.is_contract:  # its base asset is never owned, and has a spot market of its own, or none
+            continue
         held = wallets[spec.base]
         quantity = sum(held.values(), Decimal(0))
         if not quantity:

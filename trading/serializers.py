@@ -27,7 +27,7 @@ from trading.fields import (
     UnsupportedOrderTypeError,
     UnsupportedTimeInForceError,
 )
-from trading.models import OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce, TriggerBy
+from trading.models import Intent, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce, TriggerBy
 from trading.services import terms
 from trading.services.requests import PlaceOrder
 
@@ -43,7 +43,9 @@ class OrderRequest(StrictSerializer):
     side = WordField(choices=Side.choices)
     type = SupportedWordField(UnsupportedOrderTypeError, choices=OrderType.choices)
     quantity = AmountField(
-        required=False, help_text="A whole number of lots. Every order takes one, but a market buy by quote_quantity."
+        required=False,
+        help_text="A whole number of lots. Every order takes one, but a market buy by quote_quantity and an order with"
+        " close_position.",
     )
     quote_quantity = AmountField(
         required=False,
@@ -171,6 +173,18 @@ ORDER_EXAMPLES = [
         request_only=True,
     ),
     OpenApiExample(
+        "A stop that closes a long position in a contract, whatever it is then",
+        value={
+            "symbol": "BTC-PERP",
+            "side": "sell",
+            "type": "stop",
+            "stop_price": "55000",
+            "trigger_by": "mark",
+            "close_position": True,
+        },
+        request_only=True,
+    ),
+    OpenApiExample(
         "Shares in minor units: ten at NT$600.00",
         value={"symbol": "2330.TW", "side": "buy", "type": "limit", "quantity": 10, "price": 60000},
         request_only=True,
@@ -227,7 +241,9 @@ class OrderResponse(serializers.Serializer[Any]):
     side = serializers.ChoiceField(choices=Side.choices)
     type = serializers.ChoiceField(choices=OrderType.choices)
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices)
-    quantity = WireNumberField(allow_null=True, help_text="null where quote_quantity is the order's size.")
+    quantity = WireNumberField(
+        allow_null=True, help_text="null where quote_quantity, or with close_position the position, is the size."
+    )
     quote_quantity = WireNumberField(
         allow_null=True, help_text="All that the order may cost, its fee included; null where quantity is its size."
     )
@@ -246,6 +262,14 @@ class OrderResponse(serializers.Serializer[Any]):
     avg_price = WireNumberField(allow_null=True, help_text="null before the first fill.")
     fee = DecimalStringField()
     fee_asset = serializers.CharField()
+    reduce_only = serializers.BooleanField()
+    close_position = serializers.BooleanField()
+    leverage = serializers.IntegerField(allow_null=True, help_text="With which it opens; null on spot markets.")
+    intent = serializers.ChoiceField(
+        choices=Intent.choices, allow_null=True, help_text="Of a contract order, as it was placed; else null."
+    )
+    reduce_quantity = WireNumberField(allow_null=True, help_text="The part that was to close a position; it reserved.")
+    increase_quantity = WireNumberField(allow_null=True, help_text="The part that was to open; it holds funds.")
     status = serializers.ChoiceField(choices=OrderStatus.choices)
     reason = serializers.CharField(
         help_text=f"Why it was rejected or ended early; empty otherwise. {reasons.listed(reasons.ENDED)}."
@@ -375,14 +399,3 @@ class AccountResponse(serializers.Serializer[Any]):
     balances = BalanceResponse(many=True)
     daily_order_count = serializers.IntegerField()
     daily_order_limit = serializers.IntegerField()
-
-
-class HoldingResponse(serializers.Serializer[Any]):
-    """What a user holds of an instrument's base asset, and what it has cost."""
-
-    symbol = serializers.CharField()
-    quantity = WireNumberField()
-    available_quantity = WireNumberField()
-    frozen_quantity = WireNumberField()
-    avg_price = WireNumberField(allow_null=True, help_text="null when nothing was bought here.")
-    total_cost = WireNumberField()

@@ -230,6 +230,9 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 
+# What an authenticator app calls the codes of a second factor.
+OTP_TOTP_ISSUER = "Exchange"
+
 # --- Deposits -----------------------------------------------------------------------------------
 DEPOSIT_WEBHOOK_SECRETS = dict(
     pair.split("=", 1) for pair in os.environ.get("EXCHANGE_DEPOSIT_WEBHOOK_SECRETS", "").split(",") if "=" in pair

@@ -20,6 +20,7 @@ PAGES = (
     "cash-flow",
     "fee-report",
     "account-statement?owner=alice",
+    "trace?id=entry:1",
 )
 
 pytestmark = pytest.mark.skipif(

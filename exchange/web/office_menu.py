@@ -86,6 +86,7 @@ MENU: Final[tuple[tuple[Text, tuple[Page | Listing, ...]], ...]] = (
         (
             Page(_("Reconciliation"), "rule", "reconciliation", Right.VIEW_BOOKS),
             Page(_("Breaks"), "report", "breaks", Right.VIEW_BOOKS),
+            Page(_("Whole story"), "travel_explore", "trace", Right.VIEW_BOOKS),
             Page(_("Proposed entries"), "edit_note", "proposals", Right.VIEW_BOOKS),
             Page(_("Proof of reserves"), "verified", "reserves", Right.VIEW_BOOKS),
             Page(_("Finance log"), "history", "log", Right.VIEW_LOG),
@@ -97,6 +98,7 @@ MENU: Final[tuple[tuple[Text, tuple[Page | Listing, ...]], ...]] = (
         (
             Listing(_("Orders"), "list_alt", "trading.Order"),
             Listing(_("Trades"), "swap_horiz", "trading.Trade"),
+            Listing(_("Suspended entries"), "pause_circle", "trading.SuspendedEntry"),
             Listing(_("Instruments"), "candlestick_chart", "marketdata.Instrument"),
             Listing(_("Candles"), "waterfall_chart", "marketdata.CandleRow"),
             Listing(_("Risk tiers"), "speed", "risk.RiskTier"),

@@ -4,7 +4,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 from django.views.i18n import JavaScriptCatalog, set_language
 
-from exchange.web import statement, transfers, views
+from exchange.web import security, statement, transfers, views
 
 app_name = "web"
 
@@ -27,6 +27,10 @@ urlpatterns = [
     path("account/addresses/<int:address_id>/remove", transfers.remove_address, name="address_remove"),
     path("account/notices", transfers.notice_list, name="notices"),
     path("account/notices/read", transfers.notices_read, name="notices_read"),
+    path("account/security", security.page, name="security"),
+    path("account/security/start", security.start, name="security_start"),
+    path("account/security/finish", security.finish, name="security_finish"),
+    path("account/security/remove", security.remove, name="security_remove"),
     path("language", set_language, name="set_language"),
     path("jsi18n", JavaScriptCatalog.as_view(), name="jsi18n"),
 ]

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -188,54 +189,99 @@ def _taken_ms(calls: list[Callable[[], object]]) -> tuple[float, float]:
 
 def _measure(console: Console) -> dict[str, Any]:
     """Measure everything; the first calls of each kind are not counted: they fill caches as a running server's are."""
-    from ledger.reports import customer, moments
-    from ledger.reports.scopes import Scope
-    from ledger.reports.sheet import balance_sheet
-    from ledger.reports.trial import trial_balance
-
-    chance = random.Random(SEED)
-    life = moments.life()
-    first, last = life.first_at, life.last_at
-    if first is None or last is None:
-        raise RuntimeError("the books are empty")
     lines, accounts, owners = _sizes()
-
-    def past() -> datetime:
-        return first + timedelta(seconds=chance.uniform(0, (last - first).total_seconds()))
+    made = _Statements(owners)
 
     def times(make: Callable[[], Callable[[], object]], count: int = MOMENTS) -> tuple[float, float]:
         for _ in range(WARM_UP):
             make()()
         return _taken_ms([make() for _ in range(count)])
 
-    def sheet_of_platform() -> Callable[[], object]:
-        at = past()
-        return lambda: balance_sheet(Scope.PLATFORM, [at])
-
-    def sheet_of_user() -> Callable[[], object]:
-        at, owner = past(), chance.choice(owners)
-        return lambda: balance_sheet(Scope.USERS, [at], owner_id=owner)
-
-    def statement_of_user() -> Callable[[], object]:
-        at, owner = past(), chance.choice(owners)
-        return lambda: customer.statement(owner, moments.period(at, at + timedelta(days=30)))
-
-    def trial() -> Callable[[], object]:
-        start, end = sorted((past(), past()))
-        return lambda: trial_balance(Scope.PLATFORM, start, end)
-
     with console.status("measuring"):
         taken = {
-            "balance_sheet_ms": times(sheet_of_platform),
-            "user_ms": times(sheet_of_user),
-            "trial_balance_ms": times(trial),
+            "balance_sheet_ms": times(made.sheet_of_platform),
+            "user_ms": times(made.sheet_of_user),
+            "trial_balance_ms": times(made.trial),
             "admin_list_ms": times(_admin_list(), PAGES),
-            "user_statement_ms": times(statement_of_user),
+            "user_statement_ms": times(made.statement_of_user),
+            "income_statement_ms": times(made.income),
+            "lines_of_one_busy_account_ms": times(partial(made.lines, "4110")),
+            "lines_of_every_user_ms": times(partial(made.lines, "1010")),
         }
     found: dict[str, Any] = {"lines": lines, "accounts": accounts}
     for name, (median, least) in taken.items():
         found |= {name: median, f"{name}_least": least}
     return found
+
+
+class _Statements:
+    """Makes calls of reports, each at moments drawn anew from the life of the books.
+
+    Args:
+        owners: Of whom a user is drawn.
+    """
+
+    def __init__(self, owners: list[int]) -> None:
+        from ledger.reports import moments
+
+        life = moments.life()
+        if life.first_at is None or life.last_at is None:
+            raise RuntimeError("the books are empty")
+        self._first, self._last, self._owners = life.first_at, life.last_at, owners
+        self._chance = random.Random(SEED)
+
+    def _past(self) -> datetime:
+        return self._first + timedelta(seconds=self._chance.uniform(0, (self._last - self._first).total_seconds()))
+
+    def _span(self) -> tuple[datetime, datetime]:
+        start, end = sorted((self._past(), self._past()))
+        return start, end
+
+    def sheet_of_platform(self) -> Callable[[], object]:
+        """Ask for the platform's balance sheet."""
+        from ledger.reports.scopes import Scope
+        from ledger.reports.sheet import balance_sheet
+
+        return partial(balance_sheet, Scope.PLATFORM, [self._past()])
+
+    def sheet_of_user(self) -> Callable[[], object]:
+        """Ask for one user's balance sheet."""
+        from ledger.reports.scopes import Scope
+        from ledger.reports.sheet import balance_sheet
+
+        return partial(balance_sheet, Scope.USERS, [self._past()], owner_id=self._chance.choice(self._owners))
+
+    def statement_of_user(self) -> Callable[[], object]:
+        """Ask for one user's statement of thirty days."""
+        from ledger.reports import customer, moments
+
+        at, owner = self._past(), self._chance.choice(self._owners)
+        return lambda: customer.statement(owner, moments.period(at, at + timedelta(days=30)))
+
+    def trial(self) -> Callable[[], object]:
+        """Ask for the platform's trial balance between two moments."""
+        from ledger.reports.scopes import Scope
+        from ledger.reports.trial import trial_balance
+
+        return partial(trial_balance, Scope.PLATFORM, *self._span())
+
+    def income(self) -> Callable[[], object]:
+        """Ask for the income between two moments, and before them."""
+        from ledger.reports.income import income_statement
+        from ledger.reports.scopes import Scope
+
+        start, end = self._span()
+        return partial(income_statement, Scope.CONSOLIDATED, [(start, end), (None, start)])
+
+    def lines(self, code: str) -> Callable[[], object]:
+        """Ask for the first page of the lines of a code between two moments, with what they began from."""
+        from ledger.reports import lines, moments
+        from ledger.reports.scopes import Scope
+        from ledger.reports.selection import Selection
+
+        start, end = self._span()
+        selection = Selection(Scope.PLATFORM, codes=(code,), asset="USDT")
+        return lambda: lines.page(selection, moments.period(start, end))
 
 
 def _sizes() -> tuple[int, int, list[int]]:

@@ -66,7 +66,7 @@ WHERE coalesce(u.total, 0) <> coalesce(p.total, 0)
 _EMPTY = """
 SELECT CASE WHEN sub = '' THEN asset ELSE sub || ', ' || asset END, NULL::bigint, asset, balance, 'not_empty',
        json_build_object('part', sub, 'asset', asset, 'balance', trim_scale(balance)::text)
-FROM ledger_account WHERE owner_id IS NULL AND code = %(code)s AND balance <> 0
+FROM ledger_account WHERE owner_id IS NULL AND code = %(code)s AND balance <> 0 AND sub <> %(but)s
 """
 
 
@@ -171,7 +171,7 @@ CHECKS: Final = (
     state_check(
         "funding.clears",
         _EMPTY,
-        {"code": "2120"},
+        {"code": "2120", "but": "-"},
         compares=gettext_noop("Funding paid against funding received: nothing stays in funding clearing."),
         causes={"not_empty": gettext_noop("Funding clearing of %(part)s holds %(balance)s %(asset)s.")},
         equation="R4",
@@ -180,8 +180,10 @@ CHECKS: Final = (
     state_check(
         "suspense.empty",
         _EMPTY,
-        {"code": "1190"},
-        compares=gettext_noop("The suspense accounts against nothing: all that could not be posted is cleared up."),
+        {"code": "1190", "but": "deposits"},
+        compares=gettext_noop(
+            "The suspense accounts, but that of deposits, against nothing: all that could not be posted is cleared up."
+        ),
         causes={"not_empty": gettext_noop("Suspense of %(part)s holds %(balance)s %(asset)s.")},
     ),
     audit_check("audit.books", audit.invariants, gettext_noop("The whole books against every invariant of theirs.")),

@@ -16,6 +16,7 @@ class RunKind(models.TextChoices):
     CONTINUOUS = "CONTINUOUS", _("continuous")
     FULL = "FULL", _("in full")
     ON_DEMAND = "ON_DEMAND", _("on demand")
+    SETTLEMENT = "SETTLEMENT", _("by settlement")
 
 
 class RunState(models.TextChoices):

@@ -56,7 +56,36 @@ CROSS JOIN LATERAL (
 WHERE b.balance + w.coming <> s.balance
 """
 
+# What waits for its owner or a second person must be there; what was refused may have been paid back by hand.
+_SUSPENSE: Final = """
+SELECT w.asset, NULL::bigint, w.asset, w.held - w.waiting, 'differs',
+       json_build_object('asset', w.asset, 'held', trim_scale(w.held)::text, 'waiting', trim_scale(w.waiting)::text,
+                         'refused', trim_scale(w.refused)::text)
+FROM (
+    SELECT asset, sum(held) AS held, sum(waiting) AS waiting, sum(refused) AS refused FROM (
+        SELECT asset, -balance AS held, 0 AS waiting, 0 AS refused FROM ledger_account
+        WHERE owner_id IS NULL AND code = '1190' AND sub = 'deposits'
+        UNION ALL
+        SELECT amount_currency, 0, CASE state WHEN 'REFUSED' THEN 0 ELSE amount END,
+               CASE state WHEN 'REFUSED' THEN amount ELSE 0 END
+        FROM ledger_depositnotice WHERE receipt_entry_id IS NOT NULL AND state <> 'CREDITED'
+    ) part GROUP BY asset
+) w
+WHERE w.held < w.waiting OR w.held > w.waiting + w.refused
+"""
+
 CHECKS: Final = (
+    state_check(
+        "suspense.deposits",
+        _SUSPENSE,
+        compares=gettext_noop("Deposits that wait in suspense against its account."),
+        causes={
+            "differs": gettext_noop(
+                "Suspense holds %(held)s %(asset)s of deposits; %(waiting)s wait, and %(refused)s were refused."
+            )
+        },
+        every=30,
+    ),
     touched_check(
         "withdrawals.holds",
         _HOLDS,

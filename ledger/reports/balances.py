@@ -46,17 +46,22 @@ class AccountBalance(NamedTuple):
     amounts: Amounts
 
 
-_AT_CUTS: Final = """
+SPAN: Final = "tstzrange(least(e.effective_at, e.recorded_at), e.recorded_at)"
+"""The moments whose books lack a late entry `e` until it is added: from when it happened to when it was recorded."""
+OF_ENTRY: Final = "CROSS JOIN LATERAL (SELECT * FROM ledger_line x WHERE x.entry_id = e.id OFFSET 0) l"
+"""The lines of late entries `e`, found by entry. OFFSET 0 keeps the planner from finding them by account, whose lines
+may be millions: it takes every account for an average one."""
+_AT_CUTS: Final = f"""
 WITH cut AS MATERIALIZED (
     SELECT place, entry_id, at FROM unnest(%s::bigint[], %s::timestamptz[]) WITH ORDINALITY AS c (entry_id, at, place)
 ), late AS MATERIALIZED (
     SELECT c.place, l.account_id, sum(l.amount) AS amount
     FROM cut c
-    JOIN ledger_entry e ON e.late AND tstzrange(least(e.effective_at, e.recorded_at), e.recorded_at) @> c.at
+    JOIN ledger_entry e ON e.late AND {SPAN} @> c.at
                        AND e.id > c.entry_id AND e.id <= %s
-    JOIN ledger_line l ON l.entry_id = e.id
+    {OF_ENTRY}
     GROUP BY c.place, l.account_id
-), chosen AS ({chosen})
+), chosen AS ({{chosen}})
 SELECT a.id, a.owner_id, a.code, a.asset, a.sub, c.place,
        coalesce(b.balance_after, 0) + coalesce(late.amount, 0) AS balance
 FROM chosen a
@@ -78,27 +83,23 @@ SELECT code, asset, sub, array_agg(balance ORDER BY place) FROM (
 GROUP BY code, asset, sub
 ORDER BY code, asset, sub
 """
-_FROM_TOTALS: Final = """
+_FROM_TOTALS: Final = f"""
 WITH cut AS MATERIALIZED (
     SELECT place, entry_id, at, summed
     FROM unnest(%s::bigint[], %s::timestamptz[], %s::bigint[]) WITH ORDINALITY AS c (entry_id, at, summed, place)
 ), part AS (
     SELECT c.place, t.code, t.asset, t.sub, t.balance
     FROM cut c JOIN ledger_total t ON t.entry_id = c.summed
+    {{tails}}
     UNION ALL
     SELECT c.place, a.code, a.asset, a.sub, l.amount
     FROM cut c
-    JOIN ledger_line l ON l.entry_id > c.summed AND l.entry_id <= c.entry_id
-    JOIN ledger_account a ON a.id = l.account_id
-    UNION ALL
-    SELECT c.place, a.code, a.asset, a.sub, l.amount
-    FROM cut c
-    JOIN ledger_entry e ON e.late AND tstzrange(least(e.effective_at, e.recorded_at), e.recorded_at) @> c.at
+    JOIN ledger_entry e ON e.late AND {SPAN} @> c.at
                        AND e.id > c.entry_id AND e.id <= %s
-    JOIN ledger_line l ON l.entry_id = e.id
+    {OF_ENTRY}
     JOIN ledger_account a ON a.id = l.account_id
 ), total AS (
-    SELECT place, code, asset, sub, sum(balance) AS balance FROM part a WHERE {where} GROUP BY place, code, asset, sub
+    SELECT place, code, asset, sub, sum(balance) AS balance FROM part a WHERE {{where}} GROUP BY place, code, asset, sub
 )
 SELECT g.code, g.asset, g.sub, array_agg(coalesce(t.balance, 0) ORDER BY c.place)
 FROM (SELECT DISTINCT code, asset, sub FROM total) g
@@ -107,6 +108,13 @@ LEFT JOIN total t ON t.place = c.place AND t.code = g.code AND t.asset = g.asset
 GROUP BY g.code, g.asset, g.sub
 ORDER BY g.code, g.asset, g.sub
 """
+_TAIL: Final = """
+    UNION ALL
+    SELECT %s::bigint, a.code, a.asset, a.sub, l.amount
+    FROM ledger_line l JOIN ledger_account a ON a.id = l.account_id
+    WHERE l.entry_id > %s AND l.entry_id <= %s
+"""
+"""The lines since the kept totals of one cut, with its bounds written out: a join on bounds would read all lines."""
 _ACCOUNTS: Final = """
 SELECT id, owner_id, code, asset, sub, array_agg(balance ORDER BY place) FROM ({each}) AS each
 GROUP BY id, owner_id, code, asset, sub ORDER BY id
@@ -134,9 +142,10 @@ def totals(selection: Selection, cuts: Sequence[Cut]) -> list[Holding]:
     """
     if _start_from_totals(selection, cuts):
         where, params = selection.where_of_totals()
-        head = cuts[0].head
         arrays = [[cut.entry_id for cut in cuts], [cut.at for cut in cuts], [cut.summed for cut in cuts]]
-        statement, values = _FROM_TOTALS.format(where=where), [*arrays, head, *params]
+        tails = [value for place, cut in enumerate(cuts, start=1) for value in (place, cut.summed, cut.entry_id)]
+        statement = _FROM_TOTALS.format(tails=_TAIL * len(cuts), where=where)
+        values = [*arrays, *tails, cuts[0].head, *params]
     else:
         where, params = selection.where()
         statement = _TOTALS.format(each=_AT_CUTS.format(chosen=_CHOSEN.format(where=where)))

@@ -15,6 +15,7 @@ from django.db import connection
 
 from ledger.chart import AccountCode
 from ledger.reports import balances, moments, scopes
+from ledger.reports.balances import OF_ENTRY, SPAN
 from ledger.reports.moments import Period
 from ledger.reports.scopes import Scope
 from ledger.reports.selection import Selection
@@ -92,8 +93,8 @@ WITH chosen AS MATERIALIZED (SELECT a.id, a.asset, a.sub FROM ledger_account a W
     WHERE l.entry_id > %s AND l.entry_id <= %s AND NOT (e.late AND e.effective_at <= %s)
     UNION ALL
     SELECT a.asset, a.sub, l.entry_id, l.n, l.amount, e.kind
-    FROM ledger_entry e JOIN ledger_line l ON l.entry_id = e.id JOIN chosen a ON a.id = l.account_id
-    WHERE e.late AND tstzrange(least(e.effective_at, e.recorded_at), e.recorded_at) @> %s::timestamptz
+    FROM ledger_entry e {OF_ENTRY} JOIN chosen a ON a.id = l.account_id
+    WHERE e.late AND {SPAN} @> %s::timestamptz
       AND e.effective_at > %s AND e.id > %s AND e.id <= %s
 ), charged AS (
     SELECT m.*, EXISTS (

@@ -13,6 +13,7 @@ from django.db import connection
 from exchange.kernel.errors import require
 from ledger.chart import WALLETS, AccountCode
 from ledger.reports import lines, scopes
+from ledger.reports.balances import OF_ENTRY, SPAN
 from ledger.reports.lines import LAST_N, Place
 from ledger.reports.moments import BEGINNING, Period
 from ledger.reports.scopes import Scope
@@ -82,7 +83,7 @@ class Statement(NamedTuple):
     next_entry_id: int | None
 
 
-_SUMS: Final = """
+_SUMS: Final = f"""
 SELECT e.id, e.kind, e.key, CASE WHEN e.late THEN e.effective_at ELSE e.recorded_at END, e.recorded_at, e.late, e.trace,
        a.asset,
        coalesce(sum(l.amount) FILTER (WHERE a.code = '1010'), 0),
@@ -91,7 +92,7 @@ SELECT e.id, e.kind, e.key, CASE WHEN e.late THEN e.effective_at ELSE e.recorded
        coalesce(sum(l.amount) FILTER (WHERE a.code = '2010'), 0)
 FROM page p
 JOIN ledger_entry e ON e.id = p.entry_id
-JOIN ledger_line l ON l.entry_id = e.id
+{OF_ENTRY}
 JOIN chosen a ON a.id = l.account_id
 GROUP BY e.id, a.asset
 ORDER BY e.id, a.asset
@@ -109,8 +110,8 @@ WITH chosen AS MATERIALIZED (SELECT a.id, a.asset, a.code FROM ledger_account a 
 _LATE: Final = f"""
 WITH chosen AS MATERIALIZED (SELECT a.id, a.asset, a.code FROM ledger_account a WHERE {{where}}), page AS MATERIALIZED (
     SELECT DISTINCT e.id AS entry_id FROM ledger_entry e
-    JOIN ledger_line l ON l.entry_id = e.id
-    WHERE e.late AND tstzrange(least(e.effective_at, e.recorded_at), e.recorded_at) @> %s::timestamptz
+    {OF_ENTRY}
+    WHERE e.late AND {SPAN} @> %s::timestamptz
       AND e.effective_at > %s AND e.id > %s AND e.id <= %s AND l.account_id IN (SELECT id FROM chosen)
     ORDER BY e.id LIMIT %s
 )

@@ -19,6 +19,7 @@ from django.db import connection
 
 from exchange.kernel.errors import require
 from ledger.reports import scopes
+from ledger.reports.balances import OF_ENTRY, SPAN
 from ledger.reports.moments import BEGINNING, Period
 from ledger.reports.selection import Selection
 
@@ -74,7 +75,6 @@ class LinePage(NamedTuple):
     next: Place | None
 
 
-_SPAN: Final = "tstzrange(least(e.effective_at, e.recorded_at), e.recorded_at)"
 _COLUMNS: Final = """
        l.entry_id, l.n, e.kind, e.key, CASE WHEN e.late THEN e.effective_at ELSE e.recorded_at END, e.recorded_at,
        e.late, e.trace, a.id, a.owner_id, a.code, a.asset, a.sub, l.amount
@@ -102,9 +102,9 @@ ORDER BY l.entry_id, l.n LIMIT %s
 _LATE: Final = f"""
 SELECT {_COLUMNS}
 FROM ledger_entry e
-JOIN ledger_line l ON l.entry_id = e.id
+{OF_ENTRY}
 JOIN ledger_account a ON a.id = l.account_id
-WHERE e.late AND {_SPAN} @> %s::timestamptz AND e.effective_at > %s AND e.id <= %s
+WHERE e.late AND {SPAN} @> %s::timestamptz AND e.effective_at > %s AND e.id <= %s
   AND (l.entry_id, l.n) > (%s, %s) AND {{where}}
 ORDER BY l.entry_id, l.n LIMIT %s
 """
@@ -119,12 +119,12 @@ SELECT asset, code, sum(amount) FROM (
     ) b
     UNION ALL
     SELECT a.asset, a.code, l.amount
-    FROM ledger_entry e JOIN ledger_line l ON l.entry_id = e.id JOIN chosen a ON a.id = l.account_id
-    WHERE e.late AND {_SPAN} @> %s::timestamptz AND e.id <= %s AND (l.entry_id, l.n) > (%s, %s)
+    FROM ledger_entry e {OF_ENTRY} JOIN chosen a ON a.id = l.account_id
+    WHERE e.late AND {SPAN} @> %s::timestamptz AND e.id <= %s AND (l.entry_id, l.n) > (%s, %s)
     UNION ALL
     SELECT a.asset, a.code, l.amount
-    FROM ledger_entry e JOIN ledger_line l ON l.entry_id = e.id JOIN chosen a ON a.id = l.account_id
-    WHERE e.late AND {_SPAN} @> %s::timestamptz AND e.effective_at > %s
+    FROM ledger_entry e {OF_ENTRY} JOIN chosen a ON a.id = l.account_id
+    WHERE e.late AND {SPAN} @> %s::timestamptz AND e.effective_at > %s
       AND (l.entry_id, l.n) > (%s, %s) AND (l.entry_id, l.n) <= (%s, %s)
 ) AS part GROUP BY asset, code
 """

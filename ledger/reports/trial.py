@@ -14,7 +14,7 @@ from django.db import connection
 
 from ledger.chart import Root
 from ledger.reports import balances, moments, scopes
-from ledger.reports.balances import Amounts, Holding
+from ledger.reports.balances import OF_ENTRY, SPAN, Amounts, Holding
 from ledger.reports.moments import Period
 from ledger.reports.scopes import Scope
 from ledger.reports.selection import Selection
@@ -169,25 +169,25 @@ def _rows(
     return rows
 
 
-_TURNOVER: Final = """
+_TURNOVER: Final = f"""
 WITH moved AS (
     SELECT l.account_id, l.amount, 1 AS factor FROM ledger_line l WHERE l.entry_id > %s AND l.entry_id <= %s
     UNION ALL
     SELECT l.account_id, l.amount, -1
-    FROM ledger_entry e JOIN ledger_line l ON l.entry_id = e.id
-    WHERE e.late AND tstzrange(least(e.effective_at, e.recorded_at), e.recorded_at) @> %s::timestamptz
+    FROM ledger_entry e {OF_ENTRY}
+    WHERE e.late AND {SPAN} @> %s::timestamptz
       AND e.id > %s AND e.id <= %s
     UNION ALL
     SELECT l.account_id, l.amount, 1
-    FROM ledger_entry e JOIN ledger_line l ON l.entry_id = e.id
-    WHERE e.late AND tstzrange(least(e.effective_at, e.recorded_at), e.recorded_at) @> %s::timestamptz
+    FROM ledger_entry e {OF_ENTRY}
+    WHERE e.late AND {SPAN} @> %s::timestamptz
       AND e.effective_at > %s AND e.id > %s AND e.id <= %s
 )
 SELECT a.code, a.asset, a.sub,
        coalesce(sum(m.amount * m.factor) FILTER (WHERE m.amount > 0), 0),
        coalesce(sum(-m.amount * m.factor) FILTER (WHERE m.amount < 0), 0)
 FROM moved m JOIN ledger_account a ON a.id = m.account_id
-WHERE {where}
+WHERE {{where}}
 GROUP BY a.code, a.asset, a.sub
 """
 

@@ -1,6 +1,6 @@
 """Helpers for tests of reconciliation: damage, look, look at everything, and say what is broken."""
 
-from django.db import connection
+from django.db import connection, transaction
 
 from ledger.reconciliation import accounts, checks, entries, runner, transfers
 from ledger.reconciliation.models import Break, RunKind
@@ -12,7 +12,7 @@ BOOKS = [check.name for check in (*entries.CHECKS, *accounts.CHECKS, *transfers.
 
 def damage(*statements: str) -> None:
     """Write past every trigger, as only a superuser can."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
         for statement in statements:
             cursor.execute(statement)

@@ -1,5 +1,7 @@
 """Long lists of the admin: every page costs the same, skips and counts nothing, and no row is lost or shown twice."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,8 +10,9 @@ from django.test.utils import CaptureQueriesContext
 
 from ledger import keyset
 from ledger.models import Account, JournalEntry
+from ledger.posting_rules import EventKind
 from ledger.services import journal
-from ledger.tests.factories import NOW, freeze
+from ledger.tests.factories import NOW, event, freeze
 
 pytestmark = [
     pytest.mark.usefixtures("books"),
@@ -64,7 +67,7 @@ def test_a_filter_stays_from_page_to_page_and_starts_at_the_first(admin_client, 
         "journalentry/?before=5",
         "journalentry/?after=2",
         "journalentry/?kind=DEPOSIT",
-        "journalentry/?late__exact=0&kind=ORDER_FREEZE",
+        "journalentry/?late=1&kind=DEPOSIT",
         "journalentry/?q=trace-1",
         "journalentry/?q=order-1",
         "journalentry/?q=%232",
@@ -91,6 +94,36 @@ def test_no_page_skips_or_counts_rows_or_reads_more_than_itself(admin_client, al
         assert "COUNT(" not in statement.upper()
         assert "DISTINCT" not in statement
         assert " LIMIT " in statement or "pg_class" in statement, statement
+
+
+@pytest.fixture
+def late_deposit(alice) -> JournalEntry:
+    """A deposit that became known two days after it happened."""
+    draft = event(EventKind.DEPOSIT, "late-deposit", alice.id, 5)
+    journal.post([replace(draft, effective_at=NOW - timedelta(days=2))], NOW)
+    return JournalEntry.objects.get(key="late-deposit")
+
+
+def test_late_entries_are_listed_alone_and_by_kind(admin_client, late_deposit) -> None:
+    late = list(JournalEntry.objects.filter(late=True).order_by("-id").values_list("id", flat=True))
+
+    assert 0 < len(late) < JournalEntry.objects.count()
+    assert walked(admin_client, "journalentry", "?late=1", "older") == late
+    assert walked(admin_client, "journalentry", "?late=1&kind=DEPOSIT", "older") == [late_deposit.pk]
+
+
+@pytest.mark.parametrize(
+    ("narrowed", "index"), [({}, "ledger_entry_late_id"), ({"kind": "SPOT_FILL"}, "ledger_entry_late_kind")]
+)
+def test_late_entries_are_found_by_an_index_of_theirs(alice, narrowed, index) -> None:
+    rows = JournalEntry.objects.filter(late=True, **narrowed).order_by("-pk")[:51]
+
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute("SET LOCAL enable_sort = off")
+        plan = rows.explain()
+
+    assert index in plan
 
 
 def test_a_long_table_is_estimated_and_a_filtered_list_of_many_pages_is_not_counted(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils.translation import override
 
 from ledger.reconciliation.models import Break, BreakEvent, CheckMark
 from ledger.services import journal
@@ -88,4 +89,5 @@ def test_an_amount_says_by_how_much(names) -> None:
 
     [row] = Break.objects.all()
     assert (row.asset, row.amount) == ("USDT", Decimal(1))
-    assert row.told == f"Account {names['hold']} stands at 31 USDT, its lines at 30."
+    with override("en"):
+        assert row.told == f"Account {names['hold']} stands at 31 USDT, its lines at 30."

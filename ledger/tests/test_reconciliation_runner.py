@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils.translation import override
 
 from ledger.reconciliation import checks, entries, reading, runner
 from ledger.reconciliation.checks import FINDINGS_MAX, Check, Finding, Scope, Seen
@@ -123,7 +124,8 @@ def test_more_findings_than_are_recorded_are_said_to_be_more_and_resolve_nothing
     checks.register(check_of(found))
     look("test.check")
     assert Break.objects.count() == FINDINGS_MAX + 1
-    assert Break.objects.get(subject=checks.MORE).told == "There are more than 200; the others are not listed."
+    with override("en"):
+        assert Break.objects.get(subject=checks.MORE).told == "There are more than 200; the others are not listed."
 
     del found[: FINDINGS_MAX + 3]
     assert len(look("test.check")) > 2

@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.utils.translation import override
 
 from ledger import posting_rules
 from ledger.posting_rules import EventKind
@@ -87,7 +88,8 @@ def test_a_statement_that_says_something_else_is_a_break_until_the_books_agree_w
 
     [row] = Break.objects.all()
     assert (row.amount, row.asset) == (Decimal(-30), "USDT")
-    assert "the books have 100 USDT in The bank; its statement says 130." in row.told
+    with override("en"):
+        assert "the books have 100 USDT in The bank; its statement says 130." in row.told
     journal.post([_deposit(bank.owner, "late", 30, NOW)], NOW)
     assert look("custody.statements") == set()
 
@@ -125,3 +127,33 @@ def test_a_break_stops_withdrawals_and_people_let_them_go_on(customer, django_us
         stops.check("USDT")
     stops.lift(stop.pk, reason="the break is resolved", by=person.pk, now=NOW)
     stops.check("USDT")
+
+
+@pytest.mark.parametrize("compare", [look, full], ids=["look", "full"])
+def test_suspense_without_a_deposit_that_waits_in_it_is_found_and_passes_when_it_is_paid_back(
+    customer, compare
+) -> None:
+    customer("alice", USDT=1)
+    journal.post([_in_suspense(EventKind.SUSPENSE_RECEIPT, "unknown", 30)], NOW)
+
+    assert compare("suspense.deposits", "suspense.empty") == {("suspense.deposits", "USDT")}
+
+    [row] = Break.objects.all()
+    assert (row.amount, row.asset) == (Decimal(30), "USDT")
+    with override("en"):
+        assert row.told == "Suspense holds 30 USDT of deposits; 0 wait, and 0 were refused."
+    journal.post([_in_suspense(EventKind.SUSPENSE_PAYMENT, "back", 30)], NOW)
+    assert compare("suspense.deposits") == set()
+
+
+def _in_suspense(kind: EventKind, key: str, amount: int):
+    return posting_rules.draft(
+        kind,
+        key=key,
+        effective_at=NOW,
+        trace="trace-1",
+        roles={},
+        assets={"asset": "USDT"},
+        amounts={"amount": Decimal(amount)},
+        parts={"custody": "main", "suspense": "deposits"},
+    )

@@ -1,4 +1,4 @@
-"""What the approver sets up in the admin: custody accounts, routes, tiers, limits. The finance log has each change.
+"""What the approver sets up in the admin: custody accounts, routes, tiers, limits. Visits and changes are logged.
 
 Deposits, withdrawals and statements are not here: they have finance pages, which know who may decide what.
 """
@@ -12,11 +12,12 @@ from unfold.admin import ModelAdmin
 from exchange.kernel.clock import utc_now
 from ledger import access
 from ledger.access import Right
+from ledger.admin_log import LoggedVisits
 from ledger.services import finance_log
 from ledger.transfers.models import CustodyAccount, TransferRoute, TransferTier, WithdrawalLimit
 
 
-class SetUp:
+class SetUp(LoggedVisits):
     """For what decides how money moves: seen by whoever sees the books, changed by who may manage custody."""
 
     def _manages(self, request: HttpRequest) -> bool:

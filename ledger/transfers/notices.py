@@ -80,6 +80,20 @@ KINDS: Final[dict[str, Words]] = {
     "ADDRESS_REMOVED": Words(
         gettext_noop("Withdrawal address removed"), gettext_noop("%(label)s was removed: %(address)s"), mailed=False
     ),
+    "SECOND_FACTOR_ADDED": Words(
+        gettext_noop("Second factor set up"),
+        gettext_noop(
+            "Withdrawals and new addresses are confirmed with codes of your device from now on. If this was not you, "
+            "contact support and change your password."
+        ),
+    ),
+    "SECOND_FACTOR_REMOVED": Words(
+        gettext_noop("Second factor removed"),
+        gettext_noop(
+            "Withdrawals and new addresses are confirmed with your password from now on. If this was not you, contact "
+            "support and change your password."
+        ),
+    ),
     "ACCOUNT_FROZEN": Words(
         gettext_noop("Account restricted"),
         gettext_noop("Your account has been restricted: %(reason)s Please contact support."),

@@ -1,5 +1,6 @@
 """Account profiles: who a customer is in law, and what the customer may not do for now."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,7 @@ import structlog
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
+from exchange.kernel.errors import gettext_noop
 from ledger.services import accounts, finance_log
 from ledger.transfers import notices
 from ledger.transfers.errors import (
@@ -21,6 +23,8 @@ from ledger.transfers.models import AccountProfile, HolderKind
 from ledger.transfers.outside import OUTSIDE
 
 audit = structlog.get_logger("exchange.audit")
+
+REASON_LENGTH_MAX = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,30 @@ def change(owner_id: int, wanted: ProfileChange, *, by: int, now: datetime) -> A
     elif was_restricted and not is_restricted:
         notices.give([(owner_id, "ACCOUNT_RELEASED", {})], now=now)
     return profile
+
+
+def freeze(owner_ids: Sequence[int], *, reason: str, now: datetime) -> None:
+    """Freeze accounts without a person's decision, in the caller's transaction, which holds their gates.
+
+    What a person has frozen already stays as it is, with its reason. Releasing is a person's decision (`change`).
+    """
+    known = AccountProfile.objects.in_bulk(owner_ids)
+    fresh = [owner_id for owner_id in owner_ids if owner_id not in known or not known[owner_id].frozen]
+    rows = [known.get(owner_id) or AccountProfile(owner_id=owner_id, version=0) for owner_id in fresh]
+    for row in rows:
+        row.frozen, row.reason, row.version = True, reason[:REASON_LENGTH_MAX], row.version + 1
+        row.updated_by, row.updated_at = None, now
+    AccountProfile.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["owner"],
+        update_fields=["frozen", "reason", "version", "updated_by", "updated_at"],
+    )
+    for owner_id in fresh:
+        finance_log.record("customer.freeze", now=now, subject=str(owner_id), detail={"reason": reason})
+        audit.warning("customer_frozen", owner_id=owner_id, reason=reason)
+    told = gettext_noop("Something has to be cleared up first.")
+    notices.give([(owner_id, "ACCOUNT_FROZEN", {"reason": told}) for owner_id in fresh], now=now)
 
 
 def _said(profile: AccountProfile) -> dict[str, Any]:

@@ -88,6 +88,9 @@ def test_instruments_are_listed_with_their_rules(instruments: None, api: Api) ->
         "quote_decimals": 6,
         "minor_unit_decimals": None,
         "is_demo": False,
+        "contract_size": "1",
+        "leverage_max": None,
+        "brackets": [],
     }
 
 

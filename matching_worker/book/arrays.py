@@ -7,7 +7,9 @@ import numpy as np
 from exchange.kernel.errors import require
 from matching_worker.book.index import rebuild
 from matching_worker.book.layout import (
-    ARRAY_COUNT,
+    ADDRESS_DTYPE,
+    ARRAYS,
+    END_DTYPE,
     FOUND_DTYPE,
     INDEX_DTYPE,
     INSTRUMENT_DTYPE,
@@ -18,8 +20,10 @@ from matching_worker.book.layout import (
     SIDE_DTYPE,
     STATE_DTYPE,
     TERMS_DTYPE,
+    TRADER_DTYPE,
     TRIGGER_ROWS,
     TRIGGERS,
+    WANTS_ENDS,
     WANTS_FOUND,
     WANTS_INDEX,
     WANTS_LEVELS,
@@ -28,6 +32,7 @@ from matching_worker.book.layout import (
     WANTS_POSITIONS,
 )
 from matching_worker.book.positions import rebuild_positions
+from matching_worker.book.traders import rebuild_traders
 from matching_worker.protocol import INSTRUMENT_ID_MAX, OPEN_ORDERS_MAX, Rows
 
 ORDER_CAPACITY_START: Final = 1 << 12
@@ -35,6 +40,10 @@ LEVEL_CAPACITY_START: Final = 1 << 11
 NODE_CAPACITY_START: Final = 1 << 8
 POSITION_CAPACITY_START: Final = 1 << 10
 FOUND_CAPACITY_START: Final = 1 << 8
+END_CAPACITY_START: Final = 1 << 8
+EVENTS: Final = "events"
+"""The one array of the loops that is not kept here: `Engine` hands out what was written to it."""
+
 CAPACITY_MAX: Final = 16 * OPEN_ORDERS_MAX
 """Rows an array may ever have: a level for each open order, and a path of nodes for each level."""
 
@@ -62,6 +71,8 @@ class BookArrays:
         index: (index_capacity,) INDEX_DTYPE; a power of two, at most half full.
         positions: (position_capacity,) POSITION_DTYPE; a power of two, at most half full.
         found: (found_capacity,) FOUND_DTYPE.
+        traders: (order_capacity,) TRADER_DTYPE, by `traders.bucket_of`.
+        ends: (end_capacity,) END_DTYPE, a heap.
     """
 
     def __init__(self, trade_id_base: int) -> None:
@@ -77,29 +88,47 @@ class BookArrays:
         self.index: Rows = np.zeros(2 * ORDER_CAPACITY_START, INDEX_DTYPE)
         self.positions: Rows = np.zeros(POSITION_CAPACITY_START, POSITION_DTYPE)
         self.found: Rows = np.zeros(FOUND_CAPACITY_START, FOUND_DTYPE)
-        self.addresses = np.zeros((ARRAY_COUNT, 2), np.int64)
+        self.traders: Rows = np.zeros(ORDER_CAPACITY_START, TRADER_DTYPE)
+        self.ends: Rows = np.zeros(END_CAPACITY_START, END_DTYPE)
+        self.addresses = np.zeros(len(ARRAYS), ADDRESS_DTYPE)
         self._renew_addresses()
 
+    @property
+    def address(self) -> int:
+        """Where the array of addresses is; it never moves."""
+        return int(self.addresses.ctypes.data)
+
+    def write_events_to(self, events: Rows) -> None:
+        """Tell the loops where events go. The caller keeps the array as long as they may write to it.
+
+        Args:
+            events: (event_capacity,) EVENT_DTYPE.
+        """
+        self.addresses[list(ARRAYS).index(EVENTS)] = events.ctypes.data, len(events)
+
     def _renew_addresses(self) -> None:
-        """Tell the loops where the arrays are now; in the order of the row numbers in `layout`."""
-        arrays = (
-            *(self.state, self.instruments, self.sides, self.orders, self.levels, self.nodes, self.index),
-            *(self.terms, self.positions, self.found),
-        )
-        for row, array in enumerate(arrays):
-            self.addresses[row] = array.ctypes.data, len(array)
+        """Tell the loops where the arrays are now."""
+        for row, name in enumerate(ARRAYS):
+            if name != EVENTS:
+                array = getattr(self, name)
+                self.addresses[row] = array.ctypes.data, len(array)
 
     def grow(self, wanted: int) -> None:
         """Double the array that a call found too small."""
         if wanted == WANTS_ORDERS:
             self.orders = _doubled(self.orders)
             self.terms = _doubled(self.terms)
+            more = np.zeros(2 * len(self.traders), TRADER_DTYPE)
+            rebuild_traders(self.orders, self.traders, more)
+            self.traders = more
         elif wanted == WANTS_LEVELS:
             self.levels = _doubled(self.levels)
         elif wanted == WANTS_NODES:
             self.nodes = _doubled(self.nodes)
         elif wanted == WANTS_FOUND:
             self.found = _doubled(self.found)
+        elif wanted == WANTS_ENDS:
+            self.ends = _doubled(self.ends)
         elif wanted == WANTS_POSITIONS:
             more = np.zeros(2 * len(self.positions), POSITION_DTYPE)
             rebuild_positions(self.positions, more)

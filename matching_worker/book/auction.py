@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from matching_worker.book.books import Books, depart, has_terms, tell, total_lots
+from matching_worker.book.books import depart, has_terms, tell, total_lots
 from matching_worker.book.compiled import called
 from matching_worker.book.emit import emit_fill, fold_sum
+from matching_worker.book.handle import Books
 from matching_worker.book.hashing import EVENT_CONSTANTS, MASK
 from matching_worker.book.layout import KEY_FLIP, NO_SLOT
 from matching_worker.book.positions import int64, move_position

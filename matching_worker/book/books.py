@@ -1,11 +1,14 @@
 """What the steps of the rarer road share: the arrays as one tuple, telling events, joining and leaving."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from matching_worker.book import index as order_index
 from matching_worker.book.compiled import called, inlined
 from matching_worker.book.emit import emit, fold_sum
+from matching_worker.book.ends import add_end, remove_end
+from matching_worker.book.handle import Books
 from matching_worker.book.layout import (
     HAS_TERMS,
     HAS_WAITING,
@@ -19,29 +22,13 @@ from matching_worker.book.layout import (
 )
 from matching_worker.book.positions import int64
 from matching_worker.book.queue import entry_number, join, leave
-from matching_worker.protocol import NO_LEVEL, EventKind, OrderFlag, Rows, Side, TradingState
+from matching_worker.protocol import NO_LEVEL, EventKind, OrderFlag, Side, TradingState
 
 _BUY = int(Side.BUY)
 _CANCELLED = int(EventKind.CANCELLED)
 _CONTINUOUS = int(TradingState.CONTINUOUS)
 _SIZED = int(OrderFlag.REDUCE_ONLY | OrderFlag.CLOSE_POSITION)
 _ONE = np.uint8(1)
-
-
-class Books(NamedTuple):
-    """The arrays of a shard (`arrays.BookArrays`) and the room for events."""
-
-    state: Rows
-    instruments: Rows
-    sides: Rows
-    orders: Rows
-    levels: Rows
-    nodes: Rows
-    ids: Rows
-    terms: Rows
-    positions: Rows
-    found: Rows
-    events: Rows
 
 
 @called
@@ -155,26 +142,22 @@ def renew_road(instrument: Any) -> None:
 
 
 @called
-def remember_end(books: Books, expires_ns: int) -> None:
-    """Keep the time before which no order ends."""
-    state = books.state[0]
-    if expires_ns > 0 and (state["next_expiry_ns"] == 0 or expires_ns < state["next_expiry_ns"]):
-        state["next_expiry_ns"] = expires_ns
-
-
-@called
 def enter(books: Books, side_row: int, key: int, shown_lots: int, hidden_lots: int) -> Any:
     """Put the incoming order (row 0 of the terms) at the back of a queue. Returns its slot."""
     taker = books.terms[0]
-    slot = join(
+    tag = order_index.tag_of(taker["order_id"])
+    slot, _ = join(
         books.orders,
         books.levels,
         books.nodes,
-        books.ids,
+        books.index,
+        books.traders,
         books.state[0],
         books.sides[side_row],
         side_row,
         key,
+        order_index.find(books.index, books.orders, tag, taker["order_id"]),
+        tag,
         taker["order_id"],
         taker["trader_id"],
         shown_lots,
@@ -193,7 +176,8 @@ def enter(books: Books, side_row: int, key: int, shown_lots: int, hidden_lots: i
         order["special"] = np.uint8(HAS_TERMS | (HAS_WISHES if has_wishes else 0))
         books.terms[slot] = taker
         books.terms[slot]["hidden_lots"] = hidden_lots
-        remember_end(books, taker["expires_ns"])
+        if taker["expires_ns"] > 0:
+            add_end(books, int64(slot))
         if not waits:
             instrument["special_count"] += 1
     if waits:
@@ -213,7 +197,11 @@ def depart(books: Books, slot: int) -> Any:
     instrument = books.instruments[instrument_id]
     waits = side_row >= TRIGGER_ROWS
     was_special = has_terms(order)
-    level_lots = leave(books.orders, books.levels, books.nodes, books.ids, books.state[0], books.sides[side_row], slot)
+    place = order_index.place_of(books.index, order["order_id"], slot)
+    state, side = books.state[0], books.sides[side_row]
+    if was_special and books.terms[slot]["expires_ns"] > 0:
+        remove_end(books, slot)
+    level_lots = leave(books.orders, books.levels, books.nodes, books.index, books.traders, state, side, slot, place)
     if waits:
         instrument["waiting_count"] -= 1
         if side_row == TRIGGER_ROWS + TRIGGERS * instrument_id + TRAILING:

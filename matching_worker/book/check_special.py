@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from exchange.kernel.errors import require
 from matching_worker.book.arrays import BookArrays
@@ -21,6 +22,8 @@ from matching_worker.book.layout import (
 )
 from matching_worker.book.positions import place_of
 from matching_worker.protocol import POSITION_LOTS_MAX, QTY_LOTS_MAX, OrderFlag, TradingState
+
+Slots = npt.NDArray[np.int64]
 
 _SIZED = int(OrderFlag.REDUCE_ONLY | OrderFlag.CLOSE_POSITION)
 
@@ -46,18 +49,48 @@ class SpecialCheck:
             InvariantViolationError: The first difference, in words.
         """
         slots = np.array(sorted(self.slots), np.int64)
-        ends = [self._check_order(slot) for slot in self._without_the_plain(slots)]
+        ends = {slot: self._check_order(slot) for slot in self._without_the_plain(slots)}
         state = self.arrays.state[0]
         require(int(state["unfinished"]) == 0, "a command is unfinished")
-        soonest = min((end for end in ends if end > 0), default=0)
-        noted = int(state["next_expiry_ns"])
-        require(soonest == 0 or 0 < noted <= soonest, f"an order ends at {soonest}, before {noted}")
+        self._check_ends({slot: expires_ns for slot, expires_ns in ends.items() if expires_ns > 0})
         entries = self.arrays.orders["entry"][slots]
         require(len(np.unique(entries)) == len(self.slots), "two orders entered as one")
+        self._check_traders(slots)
         self._check_instruments()
         self._check_positions()
 
-    def _without_the_plain(self, slots: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> list[int]:
+    def _check_traders(self, slots: Slots) -> None:
+        """The lists of traders' orders: each order in that of its bucket, between a newer and an older one.
+
+        Since entries fall along every list, and each list's first order is its bucket's, no order can be missing.
+        """
+        orders, newest = self.arrays.orders, self.arrays.traders["newest"]
+        older, newer, entries = (orders[name] for name in ("older", "newer", "entry"))
+        hashed = orders["trader_id"].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        buckets = (hashed >> np.uint64(32)) & np.uint64(len(newest) - 1)
+        has_older, has_newer = slots[older[slots] != 0], slots[newer[slots] != 0]
+        after, before = older[has_older], newer[has_newer]
+        first = slots[newer[slots] == 0]
+        require(bool(np.all(newest[buckets[first]] == first)), "a trader's newest order is not the first of its list")
+        require(bool(np.all(newer[after] == has_older)), "an order does not name the newer one of its trader")
+        require(bool(np.all(older[before] == has_newer)), "an order does not name the older one of its trader")
+        require(bool(np.all(entries[after] < entries[has_older])), "an older order of a trader is newer")
+        require(bool(np.all(buckets[after] == buckets[has_older])), "an order stands in another trader's list")
+        require(np.count_nonzero(newest) == len(first), "a bucket of traders names no open order")
+        require(bool(np.all(orders["level"][after] != 0)), "a trader's list holds an order that is gone")
+
+    def _check_ends(self, expected: dict[int, int]) -> None:
+        """The heap of ends: each order that has one, at the place it names; none ends before the one above it."""
+        used = int(self.arrays.state["end_used"][0])
+        slots, times = (self.arrays.ends[name][: used + 1].tolist() for name in ("slot", "expires_ns"))
+        require(dict(zip(slots[1:], times[1:], strict=True)) == expected, f"the orders that end are not {expected}")
+        require(used == len(expected), f"{used} orders end instead of {len(expected)}")
+        for place in range(1, used + 1):
+            named = int(self.arrays.terms["end_place"][slots[place]])
+            require(named == place, f"order slot {slots[place]} does not name its place {place} among the ends")
+            require(place == 1 or times[place >> 1] <= times[place], f"the end at {place} comes before the one above")
+
+    def _without_the_plain(self, slots: Slots) -> list[int]:
         """Return the orders that have something to check: nearly all are plain, with no mark and no wish."""
         orders = self.arrays.orders[slots]
         has_any = (orders["special"] | orders["flags"] | orders["stp"]) != 0

@@ -44,10 +44,9 @@ from matching_worker.protocol import EventKind
 
 _FILL = int(EventKind.FILL)
 _INSTRUMENT_MASK = np.uint64(0xFFFFFFFF)
-_KIND_SHIFT = np.uint64(32)
-_SIDE_SHIFT = np.uint64(40)
-_THIRD_SHIFT = np.uint64(48)
-_FOURTH_SHIFT = np.uint64(56)
+_WORD_SHIFT = np.uint64(32)
+_SIDE_SHIFT = np.uint64(8)
+_REASON_SHIFT = np.uint64(16)
 _SOURCE_SHIFT = np.uint64(8)
 _STP_SHIFT = np.uint64(16)
 
@@ -62,13 +61,7 @@ def fold_sum(state_hash: Any, total: Any) -> Any:
 @inlined
 def sum_command(command: Any, time_ns: int) -> Any:
     """Sum a command's words, with engine time in the place of its own timestamp."""
-    packed = (
-        (np.uint64(command["instrument_id"]) & _INSTRUMENT_MASK)
-        | (np.uint64(command["kind"]) << _KIND_SHIFT)
-        | (np.uint64(command["side"]) << _SIDE_SHIFT)
-        | (np.uint64(command["order_type"]) << _THIRD_SHIFT)
-        | (np.uint64(command["time_in_force"]) << _FOURTH_SHIFT)
-    )
+    packed = (np.uint64(command["instrument_id"]) & _INSTRUMENT_MASK) | (np.uint64(command["manner"]) << _WORD_SHIFT)
     return (
         np.uint64(command["sequence"]) * C0
         + np.uint64(time_ns) * C1
@@ -140,19 +133,11 @@ def emit(  # noqa: PLR0917 - Note [Plain arguments]
     event["level_lots"] = level_lots
     event["trade_id"] = 0
     event["trade_number"] = 0
-    event["instrument_id"] = command["instrument_id"]
-    event["index"] = np.uint32(number)
-    event["kind"] = np.uint8(kind)
-    event["side"] = np.uint8(side)
-    event["reason"] = np.uint8(reason)
-    event["reserved_byte"] = np.uint8(0)
-    event["reserved_word"] = np.uint32(0)
-    packed = (
-        np.uint64(number)
-        | (np.uint64(kind) << _KIND_SHIFT)
-        | (np.uint64(side) << _SIDE_SHIFT)
-        | (np.uint64(reason) << _THIRD_SHIFT)
-    )
+    place = np.uint64(number) << _WORD_SHIFT
+    what = np.uint64(kind) | (np.uint64(side) << _SIDE_SHIFT) | (np.uint64(reason) << _REASON_SHIFT)
+    event["where"] = (np.uint64(command["instrument_id"]) & _INSTRUMENT_MASK) | place
+    event["what"] = what
+    packed = np.uint64(number) | (what << _WORD_SHIFT)
     return (
         np.uint64(order_id) * E0
         + np.uint64(trader_id) * E1

@@ -17,6 +17,7 @@ _MIX_A = np.uint64(0xFF51AFD7ED558CCD)
 _MIX_B = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT = np.uint64(33)
 _HALF = np.uint64(32)
+_ONE = np.uint64(1)
 
 
 @inlined
@@ -29,47 +30,54 @@ def tag_of(order_id: int) -> Any:
 
 
 @inlined
-def find(index: Rows, orders: Rows, order_id: int) -> Any:
-    """Return the slot of a resting order, or NO_SLOT."""
-    mask = len(index) - 1
-    tag = tag_of(order_id)
-    place = np.int64(tag) & mask
-    slot = index[place]["slot"]
-    while slot != NO_SLOT:
-        if index[place]["tag"] == tag and orders[slot]["order_id"] == order_id:
-            return slot
-        place = (place + 1) & mask
-        slot = index[place]["slot"]
-    return slot
+def mask_of(index: Rows) -> Any:
+    """Return what makes a place of any number; unsigned, so that nothing is counted from the end."""
+    return np.uint64(len(index) - 1)
 
 
 @inlined
-def insert(index: Rows, order_id: int, slot: Any) -> None:
-    """Add an order that is not in the table; there must be a free entry."""
-    mask = len(index) - 1
-    tag = tag_of(order_id)
-    place = np.int64(tag) & mask
-    while index[place]["slot"] != NO_SLOT:
-        place = (place + 1) & mask
+def find(index: Rows, orders: Rows, tag: Any, order_id: int) -> Any:
+    """Return the place of an order, or the free one where it would go."""
+    mask = mask_of(index)
+    place = np.uint64(tag) & mask
+    slot = index[place]["slot"]
+    while slot != NO_SLOT:
+        if index[place]["tag"] == tag and orders[slot]["order_id"] == order_id:
+            return place
+        place = (place + _ONE) & mask
+        slot = index[place]["slot"]
+    return place
+
+
+@inlined
+def place_of(index: Rows, order_id: int, slot: Any) -> Any:
+    """Return the place of an order that is in the table."""
+    mask = mask_of(index)
+    place = np.uint64(tag_of(order_id)) & mask
+    while index[place]["slot"] != slot:
+        place = (place + _ONE) & mask
+    return place
+
+
+@inlined
+def put(index: Rows, place: Any, tag: Any, slot: Any) -> None:
+    """Add an order at the free place where `find` has looked for it; nothing has left the table since."""
     index[place]["slot"] = slot
     index[place]["tag"] = tag
 
 
 @inlined
-def remove(index: Rows, order_id: int, slot: Any) -> None:
-    """Take out an order that is in the table, and close the gap."""
-    mask = len(index) - 1
-    gap = np.int64(tag_of(order_id)) & mask
-    while index[gap]["slot"] != slot:
-        gap = (gap + 1) & mask
-    place = (gap + 1) & mask
+def remove(index: Rows, gap: Any) -> None:
+    """Take out the order at a place, and close the gap."""
+    mask = mask_of(index)
+    place = (gap + _ONE) & mask
     while index[place]["slot"] != NO_SLOT:
-        home = np.int64(index[place]["tag"]) & mask
+        home = np.uint64(index[place]["tag"]) & mask
         if ((place - home) & mask) >= ((place - gap) & mask):
             index[gap]["slot"] = index[place]["slot"]
             index[gap]["tag"] = index[place]["tag"]
             gap = place
-        place = (place + 1) & mask
+        place = (place + _ONE) & mask
     index[gap]["slot"] = NO_SLOT
 
 

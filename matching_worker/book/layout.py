@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from matching_worker.protocol import INSTRUMENT_ID_MAX
+from matching_worker.protocol import COMMAND_DTYPE, EVENT_DTYPE, INSTRUMENT_ID_MAX
 
 NO_SLOT: Final = np.uint32(0)
 
@@ -48,14 +48,17 @@ ORDER_DTYPE: Final = np.dtype(
             "stp",
             "flags",
             "special",
+            "older",
+            "newer",
         ],
-        "formats": ["<i8", "<i8", "<i8", "<u4", "<u4", "<u4", "<u4", "<i8", "u1", "u1", "u1"],
-        "offsets": [0, 8, 16, 24, 28, 32, 36, 40, 48, 49, 50],
+        "formats": ["<i8", "<i8", "<i8", "<u4", "<u4", "<u4", "<u4", "<i8", "u1", "u1", "u1", "<u4", "<u4"],
+        "offsets": [0, 8, 16, 24, 28, 32, 36, 40, 48, 49, 50, 52, 56],
         "itemsize": 64,
     }
 )
 """A resting or waiting order: one cache line. `open_lots` is what stands in the queue; `level` is 0 in a
-freed row; `entry` rises with arrivals in queues; `special` says HAS_TERMS where there is a row of terms, and
+freed row; `entry` rises with arrivals in queues; `older` and `newer` name the neighbours in the list of its
+trader's bucket (`traders.py`), and in row 0 are anything; `special` says HAS_TERMS where there is a row of terms, and
 HAS_WISHES where `flags` or `stp` are not 0."""
 HAS_TERMS: Final = 1
 HAS_WISHES: Final = 2
@@ -82,11 +85,14 @@ TERMS_DTYPE: Final = np.dtype(
         ("flags", "u1"),
         ("stp", "u1"),
         ("trigger_source", "u1"),
-        ("reserved", "u1", (18,)),
+        ("reserved", "u1", (2,)),
+        ("end_place", "<u4"),
+        ("reserved_words", "<u4", (3,)),
     ]
 )
 """What a special order remembers beside its order row, at the same slot: icebergs, orders that end by time, that
-wait for a trigger, or that follow a position. Row 0 describes the order that is coming in."""
+wait for a trigger, or that follow a position. Row 0 describes the order that is coming in. `end_place` is where an
+order stands among the `ends`."""
 
 LEVEL_DTYPE: Final = np.dtype(
     [
@@ -162,11 +168,37 @@ HAS_WAITING: Final = 2
 POSITION_DTYPE: Final = np.dtype([("trader_id", "<i8"), ("lots", "<i8"), ("instrument_id", "<u4"), ("is_used", "<u4")])
 """Entry of the open-addressing table of net positions. Entries are never removed."""
 
+TRADER_DTYPE: Final = np.dtype([("newest", "<u4")])
+"""A bucket of traders: the slot of the order that any of them placed last."""
+
+END_DTYPE: Final = np.dtype([("expires_ns", "<i8"), ("slot", "<u4"), ("reserved", "<u4")])
+"""An order that ends by time, in a heap from row 1 on: row n ends no later than rows 2n and 2n + 1."""
+
 FOUND_DTYPE: Final = np.dtype([("entry", "<i8"), ("slot", "<i8")])
 """An order found for a cancel of many; sorted by `entry`."""
 
 INDEX_DTYPE: Final = np.dtype([("slot", "<u4"), ("tag", "<u4")])
 """Entry of the open-addressing table from order id to slot; 0 is free. See `index.py`."""
+
+TAG_DTYPE: Final = np.dtype([("tag", "<u4")])
+"""What the table of ids keeps of a command's order id, made for some commands beforehand."""
+
+
+def _with_words(dtype: np.dtype[np.void], words: dict[str, tuple[str, int]]) -> np.dtype[np.void]:
+    """Return a dtype with more fields, which lie over some of its own."""
+    fields = {name: what[:2] for name, what in (dtype.fields or {}).items()} | {
+        name: (np.dtype(form), offset) for name, (form, offset) in words.items()
+    }
+    formats, offsets = zip(*fields.values(), strict=True)
+    return np.dtype({"names": list(fields), "formats": formats, "offsets": offsets, "itemsize": dtype.itemsize})
+
+
+COMMAND_WORDS: Final = _with_words(COMMAND_DTYPE, {"manner": ("<u8", 53)})
+"""A command as the loops read it. `manner` is kind | side << 8 | order type << 16 | time in force << 24, then what is
+read only where there are terms, and whether there are any << 56."""
+
+EVENT_WORDS: Final = _with_words(EVENT_DTYPE, {"where": ("<u8", 112), "what": ("<u8", 120)})
+"""An event as the loops write it. `where`: instrument | index << 32; `what`: kind | side << 8 | reason << 16."""
 
 STATE_DTYPE: Final = np.dtype(
     [
@@ -186,7 +218,7 @@ STATE_DTYPE: Final = np.dtype(
         ("node_used", "<u4"),
         ("events_wanted", "<i8"),
         ("position_count", "<i8"),
-        ("next_expiry_ns", "<i8"),
+        ("end_used", "<i8"),
         ("event_count", "<i8"),
         ("first_event", "<i8"),
         ("unfinished", "<i8"),
@@ -199,23 +231,30 @@ STATE_DTYPE: Final = np.dtype(
 )
 """One row: where the shard is. `*_used` is the highest slot ever handed out; `*_free` the free list.
 
-`next_expiry_ns` is at or before the first end of an order, 0 when none ends. The rest holds a special command's
+`end_used` is how many orders end by time. The rest holds a special command's
 work: where its events stand, how many it has written when it had to stop for room (plus 1; 0 otherwise), and how
 far its taker has come.
 """
 
-# Rows of the array of addresses; see Note [Addresses] in `machine.py`.
-STATE: Final = 0
-INSTRUMENTS: Final = 1
-SIDES: Final = 2
-ORDERS: Final = 3
-LEVELS: Final = 4
-NODES: Final = 5
-INDEX: Final = 6
-TERMS: Final = 7
-POSITIONS: Final = 8
-FOUND: Final = 9
-ARRAY_COUNT: Final = 10
+ADDRESS_DTYPE: Final = np.dtype([("address", "<i8"), ("length", "<i8")])
+"""Where an array is, and how many rows it has."""
+
+ARRAYS: Final = {
+    "state": STATE_DTYPE,
+    "instruments": INSTRUMENT_DTYPE,
+    "sides": SIDE_DTYPE,
+    "orders": ORDER_DTYPE,
+    "levels": LEVEL_DTYPE,
+    "nodes": NODE_DTYPE,
+    "index": INDEX_DTYPE,
+    "terms": TERMS_DTYPE,
+    "positions": POSITION_DTYPE,
+    "found": FOUND_DTYPE,
+    "traders": TRADER_DTYPE,
+    "ends": END_DTYPE,
+    "events": EVENT_WORDS,
+}
+"""All that the loops read and write, by name; in this order they stand among the addresses (Note [Addresses])."""
 
 # What a call asks of Python before it goes on.
 DONE: Final = 0
@@ -228,6 +267,7 @@ OUT_OF_SEQUENCE: Final = 6
 WANTS_POSITIONS: Final = 7
 WANTS_FOUND: Final = 8
 TOO_NEW: Final = 9
+WANTS_ENDS: Final = 10
 
 # A call's result is one integer, for a tuple would cost more than matching an order:
 # event count << COUNT_SHIFT | commands applied << POSITION_SHIFT | what is wanted.

@@ -8,6 +8,7 @@ from matching_worker.book import index as order_index
 from matching_worker.book.compiled import inlined
 from matching_worker.book.ladder import close_level, find_level, open_level
 from matching_worker.book.layout import NO_SLOT
+from matching_worker.book.traders import delist, enlist
 from matching_worker.protocol import Rows
 
 _PLAIN = np.uint8(0)
@@ -27,19 +28,25 @@ def join(  # noqa: PLR0917 - Note [Plain arguments]
     levels: Rows,
     nodes: Rows,
     index: Rows,
+    traders: Rows,
     state: Any,
     side: Any,
     side_row: Any,
     key: int,
+    place: Any,
+    tag: Any,
     order_id: int,
     trader_id: int,
     lots: int,
     entry: Any,
-) -> Any:
+) -> tuple[Any, Any]:
     """Rest an order at the back of the queue at `key`; there must be room for everything it takes.
 
+    Args:
+        place: The free place in the table of ids where it goes, and its `tag` there.
+
     Returns:
-        Its slot.
+        Its slot, and the lots that stand at its price.
     """
     level_slot = find_level(nodes, side, key)
     if level_slot == NO_SLOT:
@@ -73,10 +80,12 @@ def join(  # noqa: PLR0917 - Note [Plain arguments]
     else:
         orders[tail]["next_slot"] = slot
     level["tail"] = slot
-    level["open_lots"] += lots
+    level_lots = level["open_lots"] + lots
+    level["open_lots"] = level_lots
     level["order_count"] += 1
-    order_index.insert(index, order_id, slot)
-    return slot
+    order_index.put(index, place, tag, slot)
+    enlist(orders, traders, slot, trader_id)
+    return slot, level_lots
 
 
 @inlined
@@ -85,11 +94,16 @@ def leave(
     levels: Rows,
     nodes: Rows,
     index: Rows,
+    traders: Rows,
     state: Any,
     side: Any,
     slot: Any,
+    place: Any,
 ) -> Any:
     """Take an order with all its open lots out of its queue, and its level away if it was the last.
+
+    Args:
+        place: The order's place in the table of ids.
 
     Returns:
         Lots that stand at its price afterwards.
@@ -110,7 +124,8 @@ def leave(
     left = level["open_lots"] - order["open_lots"]
     level["open_lots"] = left
     level["order_count"] -= 1
-    order_index.remove(index, order["order_id"], slot)
+    order_index.remove(index, place)
+    delist(orders, traders, slot)
     order["next_slot"] = state["order_free"]
     order["level"] = NO_SLOT
     state["order_free"] = slot

@@ -100,4 +100,5 @@ def read_queue(
 @entry
 def locate(index: Rows, orders: Rows, order_id: int) -> int:
     """Return the slot of a resting order, or 0."""
-    return np.int64(order_index.find(index, orders, order_id))  # type: ignore[return-value]
+    place = order_index.find(index, orders, order_index.tag_of(order_id), order_id)
+    return np.int64(index[place]["slot"])  # type: ignore[return-value]

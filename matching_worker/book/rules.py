@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from matching_worker.book.books import Books, best_price, crosses, has_terms, is_waiting, side_of, total_lots
+from matching_worker.book.books import best_price, crosses, has_terms, is_waiting, side_of, total_lots
 from matching_worker.book.compiled import called
+from matching_worker.book.handle import Books
 from matching_worker.book.layout import NO_SLOT
 from matching_worker.book.positions import int64, place_of
 from matching_worker.book.trade import in_call, rests

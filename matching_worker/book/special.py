@@ -13,7 +13,6 @@ import numpy as np
 from matching_worker.book import index as order_index
 from matching_worker.book.auction import tell_auction, trade_at, uncrossing
 from matching_worker.book.books import (
-    Books,
     cancel,
     depart,
     has_terms,
@@ -29,11 +28,13 @@ from matching_worker.book.books import (
 )
 from matching_worker.book.compiled import called
 from matching_worker.book.emit import fold_sum, sum_command, sum_terms
+from matching_worker.book.handle import Books
 from matching_worker.book.layout import (
     DONE,
     NO_SLOT,
     NODES_PER_LEVEL_MAX,
     TOO_NEW,
+    WANTS_ENDS,
     WANTS_EVENTS,
     WANTS_FOUND,
     WANTS_INDEX,
@@ -42,7 +43,7 @@ from matching_worker.book.layout import (
     WANTS_ORDERS,
     WANTS_POSITIONS,
 )
-from matching_worker.book.many import BY_POSITION, BY_TIME, BY_TRADER, cancel_found, renew_next_end, search
+from matching_worker.book.many import cancel_found, find_all, find_expired, find_sized
 from matching_worker.book.positions import int64, move_position
 from matching_worker.book.rules import (
     amend_refusal,
@@ -122,10 +123,12 @@ def room_for(books: Books, events_wanted: int) -> Any:  # noqa: PLR0911 - one fo
         return WANTS_LEVELS
     if state["node_count"] + NODES_PER_LEVEL_MAX + 1 > len(books.nodes):
         return WANTS_NODES
-    if 2 * (state["order_count"] + 1) > len(books.ids):
+    if 2 * (state["order_count"] + 1) > len(books.index):
         return WANTS_INDEX
     if 2 * (state["position_count"] + 1) > len(books.positions):
         return WANTS_POSITIONS
+    if state["end_used"] + 2 > len(books.ends):
+        return WANTS_ENDS
     return DONE
 
 
@@ -134,12 +137,11 @@ def _search_for(books: Books, command: Any, time_ns: int) -> Any:
     """Find the orders that a CANCEL_ALL, TIME or UNCROSS cancels; returns how many."""
     kind, instrument_id = command["kind"], int64(command["instrument_id"])
     if kind == _CANCEL_ALL:
-        return search(books, BY_TRADER, command["trader_id"], instrument_id, 0)
+        return find_all(books, command["trader_id"], instrument_id)
     if kind == _TIME:
-        soonest = books.state[0]["next_expiry_ns"]
-        return search(books, BY_TIME, 0, 0, time_ns) if 0 < soonest <= time_ns else 0
+        return find_expired(books, time_ns)
     if kind == _UNCROSS and books.instruments[instrument_id]["is_contract"]:
-        return search(books, BY_POSITION, 0, instrument_id, 0)
+        return find_sized(books, instrument_id)
     return 0
 
 
@@ -286,8 +288,6 @@ def _system(books: Books, command: Any, found: int) -> None:
         tell_command(books, command, _APPLIED, 0, found, 0)
         cancel_found(books, command, found, _ALL if kind == _CANCEL_ALL else _EXPIRED)
         _tell_left_auctions(books, command)
-        if kind == _TIME and found > 0:
-            renew_next_end(books)
     else:
         if kind == _MARK_PRICE:
             instrument["mark_ticks"] = command["price_ticks"]
@@ -396,7 +396,9 @@ def apply_special(books: Books, command: Any) -> Any:
         state["unfinished"] = 0
         return go_on(books, command)
     time_ns = max(state["time_ns"], command["timestamp_ns"])
-    slot = int64(order_index.find(books.ids, books.orders, command["order_id"]))
+    order_id = command["order_id"]
+    place = order_index.find(books.index, books.orders, order_index.tag_of(order_id), order_id)
+    slot = int64(books.index[place]["slot"])
     reason = special_refusal(books, command, slot, time_ns)
     found = int64(0)
     outcome = room_for(books, EVENTS_BESIDE_MAKERS)

@@ -2,19 +2,10 @@
 
 from typing import Any
 
-from matching_worker.book.books import (
-    Books,
-    cancel,
-    crosses,
-    depart,
-    enter,
-    has_terms,
-    limit_key,
-    tell_resting,
-    tell_taker,
-)
+from matching_worker.book.books import cancel, crosses, depart, enter, has_terms, limit_key, tell_resting, tell_taker
 from matching_worker.book.compiled import called, inlined
 from matching_worker.book.emit import emit_fill, fold_sum
+from matching_worker.book.handle import Books
 from matching_worker.book.layout import KEY_FLIP, NO_SLOT
 from matching_worker.book.positions import int64, move_position, reducible
 from matching_worker.book.reading import next_level

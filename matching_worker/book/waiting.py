@@ -10,8 +10,9 @@ Note [Order of firing]
 
 from typing import Any
 
-from matching_worker.book.books import Books, depart, enter, tell_resting, tell_taker
+from matching_worker.book.books import depart, enter, tell_resting, tell_taker
 from matching_worker.book.compiled import called, inlined
+from matching_worker.book.handle import Books
 from matching_worker.book.layout import (
     KEY_FLIP,
     LAST_ABOVE,

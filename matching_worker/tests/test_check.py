@@ -7,6 +7,7 @@ import pytest
 from exchange.kernel.errors import InvariantViolationError
 from matching_worker import protocol
 from matching_worker.book.arrays import BookArrays
+from matching_worker.book.traders import bucket_of
 from matching_worker.engine import Engine
 from matching_worker.protocol import OrderType, TimeInForce
 from matching_worker.tests.strategies import commands_of
@@ -26,11 +27,11 @@ def book() -> Engine:
         trader_id=1,
         side=2,
         order_type=[1, OrderType.STOP],
-        time_in_force=[TimeInForce.GTD, 1],
+        time_in_force=[TimeInForce.GTD, TimeInForce.DAY],
         price_ticks=[300, 20],
         qty_lots=10,
         display_lots=[4, 0],
-        expires_ns=[99, 0],
+        expires_ns=[99, 100],
         trigger_ticks=[0, 30],
         stp=[0, 1],
         sequence=[7, 8],
@@ -101,6 +102,16 @@ def move_position_entry(arrays: BookArrays) -> None:
     arrays.positions["is_used"][place] = 0
 
 
+def newest_of(arrays: BookArrays, trader_id: int) -> int:
+    return int(bucket_of(arrays.traders, trader_id))
+
+
+def turn_ends_around(arrays: BookArrays) -> None:
+    one, other = arrays.ends[1].copy(), arrays.ends[2].copy()
+    arrays.ends[1], arrays.ends[2] = other, one
+    arrays.terms["end_place"][[one["slot"], other["slot"]]] = 2, 1
+
+
 def leave_best_behind(arrays: BookArrays) -> None:
     arrays.sides["best_level"][14] = level_of(arrays, 3)
 
@@ -142,7 +153,16 @@ BREAKS: dict[str, tuple[Callable[[BookArrays], None], str]] = {
     "trailing stops": (add("instruments", "trailing_count", lambda _: 7), "trailing_count is not"),
     "the road": (add("instruments", "road", lambda _: 7), "takes the wrong road"),
     "the wishes": (add("orders", "stp", lambda a: slot_of(a, 7)), "HAS_WISHES is wrong"),
-    "the first end": (add("state", "next_expiry_ns", lambda _: 0), "ends at 99, before 100"),
+    "an end": (add("ends", "expires_ns", lambda _: 1), "the orders that end are not"),
+    "the place of an end": (add("terms", "end_place", lambda a: slot_of(a, 7)), "does not name its place 1"),
+    "the number of ends": (add("state", "end_used", lambda _: 0, -1), "the orders that end are not"),
+    "the order of ends": (turn_ends_around, "the end at 2 comes before the one above"),
+    "the newest of a trader": (add("traders", "newest", lambda a: newest_of(a, 1)), "not the first of its list"),
+    "a trader that has none": (add("traders", "newest", lambda a: newest_of(a, 1) ^ 1), "names no open order"),
+    "the older one": (add("orders", "older", lambda a: slot_of(a, 3)), "does not name the"),
+    "the newer one": (add("orders", "newer", lambda a: slot_of(a, 3)), "does not name the"),
+    "an older entry": (add("orders", "entry", lambda a: slot_of(a, 2), 1 << 40), "an older order of a trader is newer"),
+    "a list of another trader": (add("orders", "trader_id", lambda a: slot_of(a, 3)), "another trader's list"),
     "an unfinished command": (add("state", "unfinished", lambda _: 0), "a command is unfinished"),
     "two entries": (same_entry_twice, "two orders entered as one"),
     "the number of positions": (add("state", "position_count", lambda _: 0), "position_count is not 1"),

@@ -4,7 +4,7 @@ import pytest
 from exchange.kernel.errors import InvariantViolationError
 from matching_worker import protocol
 from matching_worker.book.apply import apply
-from matching_worker.engine import Best, BestLevel, Engine, OpenOrder
+from matching_worker.engine import EVENTS_REUSED, Best, BestLevel, Engine, OpenOrder
 from matching_worker.protocol import CommandKind, OrderType, Side, TimeInForce
 from matching_worker.tests.factories import BTC, MAX_PRICE, Desk, numbered, same_bytes, told
 
@@ -356,6 +356,22 @@ def test_events_belong_to_the_caller() -> None:
 
     assert [events.tobytes() for events in results[: len(kept)]] == kept
     assert [int(events["sequence"][0]) for events in results] == list(range(1, 9_999))
+
+
+def test_events_that_nobody_kept_are_written_over_and_one_that_is_kept_in_any_form_is_not() -> None:
+    desk = Desk(checked=False)
+    addresses = set()
+    for order_id in range(1, 5_000):
+        addresses.add(desk.buy(order_id, 1, 100).ctypes.data)
+    assert len(addresses) <= 2 * EVENTS_REUSED
+
+    row = desk.buy(5_000, 1, 100)[0]
+    column = desk.buy(5_001, 1, 100)["order_id"]
+    memory = memoryview(desk.buy(5_002, 1, 100)["qty_lots"])  # type: ignore[arg-type]
+    for order_id in range(6_000, 9_000):
+        desk.buy(order_id, 7, 100)
+
+    assert (int(row["order_id"]), column.tolist(), memory[0]) == (5_000, [5_001], 1)
 
 
 def random_walk(count: int) -> protocol.Rows:

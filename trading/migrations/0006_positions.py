@@ -6,7 +6,7 @@ SCHEMA = Path(__file__).with_name("schema_0006.sql")
 
 
 class Migration(migrations.Migration):
-    dependencies = [("trading", "0004_notices_channel"), ("marketdata", "0007_contracts")]
+    dependencies = [("trading", "0005_suspense"), ("marketdata", "0007_contracts")]
 
     operations = [
         migrations.RunSQL(SCHEMA.read_text(), migrations.RunSQL.noop),

@@ -23,11 +23,17 @@ _HOLDS: Final = """, wallet AS MATERIALIZED (
     FROM wallet w LEFT JOIN orders o ON o.user_id = w.owner_id AND o.hold_asset = w.asset
          AND o.status IN ('new', 'partial_filled', 'pending_review', 'untriggered')
     GROUP BY w.id
+), suspended AS (
+    SELECT (h ->> 0)::bigint AS owner_id, h ->> 1 AS asset, sum((h ->> 2)::numeric) AS total
+    FROM suspended_entries s CROSS JOIN LATERAL jsonb_array_elements(s.held) AS h WHERE s.state = 'OPEN' GROUP BY 1, 2
 )
-SELECT 'user ' || w.owner_id || ', ' || w.asset, w.id, w.asset, w.balance - h.total, 'differs',
+SELECT 'user ' || w.owner_id || ', ' || w.asset, w.id, w.asset, w.balance - h.total - coalesce(s.total, 0),
+       'differs',
        json_build_object('user', w.owner_id, 'asset', w.asset, 'wallet', trim_scale(w.balance)::text,
-                         'orders', trim_scale(h.total)::text)
-FROM wallet w JOIN held h ON h.id = w.id WHERE w.balance <> h.total
+                         'orders', trim_scale(h.total + coalesce(s.total, 0))::text)
+FROM wallet w JOIN held h ON h.id = w.id
+LEFT JOIN suspended s ON s.owner_id = w.owner_id AND s.asset = w.asset
+WHERE w.balance <> h.total + coalesce(s.total, 0)
 """
 _TOLD_LATELY: Final = """
 WITH touched AS MATERIALIZED (
@@ -118,7 +124,9 @@ CHECKS: Final = (
     touched_check(
         "orders.holds",
         _HOLDS,
-        compares=gettext_noop("What open orders hold against the order_hold wallets of their traders."),
+        compares=gettext_noop(
+            "What open orders hold, and what suspended entries left there, against the order_hold wallets."
+        ),
         causes={
             "differs": gettext_noop(
                 "The order_hold wallet of user %(user)s has %(wallet)s %(asset)s; open orders hold %(orders)s."

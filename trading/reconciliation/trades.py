@@ -67,13 +67,13 @@ _OF_ENTRIES: Final = f"""
 WITH scope AS MATERIALIZED (
     SELECT * FROM unnest(%(after)s::bigint[], %(upto)s::bigint[]) AS r (after, upto)
 ), {ENTRIES}, match AS (
-    SELECT id, key, effective_at,
+    SELECT id, key, effective_at, late,
            substring(key FROM '^trade:([0-9]{{1,18}})(?::suspense|:cleared|:(?:buy|sell).*)?$')::bigint AS trade_id
     FROM entry WHERE kind IN ('SPOT_FILL', 'SUSPENSE_SPOT_FILL', 'OPEN_FILL', 'CLOSE_FILL', 'FLIP_OPEN', 'FLIP_CLOSE',
                               'CLOSE_TO_OPEN', 'OPEN_TO_CLOSE', 'SUSPENSE_FILL')
 )
 SELECT 'entry ' || e.id, e.id, NULL::text, NULL::numeric, 'no_trade', json_build_object('entry', e.id, 'key', e.key)
-FROM match e LEFT JOIN trades t ON t.id = e.trade_id AND t.executed_at = e.effective_at
+FROM match e LEFT JOIN trades t ON t.id = e.trade_id AND (e.late OR t.executed_at = e.effective_at)
 WHERE t.id IS NULL
 """
 _FILLS: Final = """, touched AS MATERIALIZED (

@@ -7,6 +7,7 @@ A refused item changes nothing and is that item's result. What is accepted is co
 import copy
 from collections.abc import Callable
 from decimal import Decimal
+from typing import NamedTuple
 
 from exchange.kernel import ids
 from exchange.kernel.clock import to_ns
@@ -16,10 +17,19 @@ from marketdata.selectors import SYMBOL_SHOWN_MAX, UnknownInstrumentError
 from marketdata.units import InstrumentSpec
 from risk.services import checks
 from trading import errors
+from trading.contract_terms import Sizing
 from trading.models import Order, OrderStatus, TriggerBy
 from trading.services import terms
 from trading.services.changes import Changes
 from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, PlaceOrder, ReduceOrder
+
+
+class Judged(NamedTuple):
+    """What a new order would be, and what it would take from available."""
+
+    order: Order
+    sizing: Sizing | None
+    hold: Decimal
 
 
 class Admission(Changes):
@@ -46,24 +56,17 @@ class Admission(Changes):
         spec = self.book.specs.get(request.symbol)
         if spec is None:
             raise UnknownInstrumentError(symbol=request.symbol[:SYMBOL_SHOWN_MAX])
-        checks.require_trading(spec)
-        terms.check(request, spec, now=self.now)
-        worth = self._worth(owner_id, spec, request)
-        sizing = self.size_contract(owner_id, request, spec, worth.worst_ticks) if spec.is_contract else None
+        judged = self.judge(owner_id, request, spec)
+        order, sizing, hold = judged.order, judged.sizing, judged.hold
         limits = self.book.limits[owner_id]
-        limits.count_order(self.now.date())
-        order = self._new_order(owner_id, request, spec, worth)
-        if sizing is not None:
-            self.describe_contract(order, spec, sizing)
         wallet = self.book.wallets[owner_id, order.hold_asset]
-        hold = from_quanta(worth.hold if sizing is None else sizing.hold, worth.hold_decimals)
         if wallet["available"] < hold:
             return self._reject_for_funds(order, spec, request, required=hold, available=wallet["available"])
         if hold:
             self.freeze(order, hold, key=f"order:{order.id}:freeze")
         if sizing is not None:
             self.open_parts(order, spec, sizing)
-        if limits.needs_review(spec.quote, self._costs(order, spec)):
+        if limits.needs_review(spec.quote, self.costs(order, spec)):
             order.status = OrderStatus.PENDING_REVIEW
         else:
             self.queue_place(order, spec)
@@ -71,8 +74,26 @@ class Admission(Changes):
         self.tell_balance(owner_id, order.hold_asset)
         return order
 
+    def judge(self, owner_id: int, request: PlaceOrder, spec: InstrumentSpec) -> Judged:
+        """Check a new order and say what it would be, reserve and hold; nothing has moved yet.
+
+        Raises:
+            DomainError: Why it may not be placed, in words. Too little available is not among them.
+        """
+        checks.require_trading(spec)
+        if request.of_position is not None:
+            request = self.sized_by_position(owner_id, request, spec)
+        terms.check(request, spec, now=self.now)
+        worth = self._worth(owner_id, spec, request)
+        sizing = self.size_contract(owner_id, request, spec, worth.worst_ticks) if spec.is_contract else None
+        self.book.limits[owner_id].count_order(self.now.date())
+        order = self._new_order(owner_id, request, spec, worth)
+        if sizing is not None:
+            self.describe_contract(order, spec, sizing)
+        return Judged(order, sizing, from_quanta(worth.hold if sizing is None else sizing.hold, worth.hold_decimals))
+
     @staticmethod
-    def _costs(order: Order, spec: InstrumentSpec) -> Decimal:
+    def costs(order: Order, spec: InstrumentSpec) -> Decimal:
         """Return what an order is worth at its worst price, or the amount that it names.
 
         Closing a whole position asks nobody: nothing could be less of a risk.

@@ -3,6 +3,7 @@
 What an order reserves and holds is reckoned by `trading.contract_terms`; here it is decided whether it may be placed.
 """
 
+from dataclasses import replace
 from decimal import Decimal
 
 from exchange.kernel.money import from_quanta, plain, to_quanta
@@ -11,11 +12,11 @@ from risk import contract_margin
 from trading import contract_terms, errors, order_state
 from trading.contract_fold import new_parts
 from trading.contract_terms import Sizing
-from trading.models import LIMIT_TYPES, Intent, Order
+from trading.models import LIMIT_TYPES, Intent, Order, Side
 from trading.order_parts import PartKind
 from trading.position_state import PositionState
 from trading.services.desk import Desk
-from trading.services.requests import PlaceOrder
+from trading.services.requests import OfPosition, PlaceOrder
 
 
 class ContractAdmission(Desk):
@@ -47,6 +48,22 @@ class ContractAdmission(Desk):
             self.require_free_of_debt(owner_id, spec)
             self.require_allowed_size(position, sizing.increase_lots, sizing.worst_ticks, is_buy=is_buy)
         return sizing
+
+    def sized_by_position(self, owner_id: int, request: PlaceOrder, spec: InstrumentSpec) -> PlaceOrder:
+        """Return the order that closes the position, or turns it round by trading twice what it is.
+
+        Raises:
+            NotAContractError, NoPositionError: There is nothing to close or to turn round.
+        """
+        if not spec.is_contract:
+            raise errors.NotAContractError(symbol=spec.symbol)
+        position = self.book.positions[owner_id, spec.id]
+        if not position.lots:
+            raise errors.NoPositionError(symbol=spec.symbol)
+        side = Side.SELL if position.lots > 0 else Side.BUY
+        if request.of_position == OfPosition.CLOSE:
+            return replace(request, side=side, close_position=True, of_position=None)
+        return replace(request, side=side, quantity=spec.lots_to_qty(2 * position.size), of_position=None)
 
     def mark_ticks(self, spec: InstrumentSpec) -> int:
         """Return the mark price of a contract in ticks.

@@ -15,7 +15,7 @@ from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from trading.order_parts import Part, PartKind, PartState
 from trading.order_state import OrderState
-from trading.position_state import PositionEvent, PositionState
+from trading.position_state import PositionEvent, PositionState, StoredPosition
 
 Pair = tuple[int, int]
 """(trader, instrument)."""
@@ -78,14 +78,6 @@ SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::text[], %s:
     %s::bigint[], %s::timestamptz[])
 """
 
-LEVERAGE_DEFAULT = 10
-"""The leverage of a position that nobody has chosen one for, or the most that the contract allows."""
-
-
-def default_leverage(spec: InstrumentSpec) -> int:
-    """Return the leverage that a trader begins with on a contract."""
-    return min(LEVERAGE_DEFAULT, spec.brackets[0].leverage_max) if spec.brackets else LEVERAGE_DEFAULT
-
 
 def positions_statement(pairs: Collection[Pair]) -> tuple[str, Sequence[Any]]:
     """Return the statement whose rows `positions_of` reads, for callers that gather statements."""
@@ -95,27 +87,13 @@ def positions_statement(pairs: Collection[Pair]) -> tuple[str, Sequence[Any]]:
 def positions_of(rows: Iterable[tuple[Any, ...]], pairs: Iterable[Pair]) -> dict[Pair, PositionState]:
     """Return positions of these traders in these contracts; those that there are not yet begin empty."""
     found: dict[Pair, PositionState] = {}
-    for user_id, instrument_id, quantity, cost, margin, missing, reserved, realised, leverage, version, locked in rows:
-        spec = instruments.instrument_by_id(instrument_id)
-        decimals = spec.quote_decimals
-        found[user_id, instrument_id] = PositionState(
-            user_id=user_id,
-            spec=spec,
-            lots=spec.signed_lots(quantity),
-            cost=to_quanta(cost, decimals),
-            margin=to_quanta(margin, decimals),
-            margin_missing=to_quanta(missing, decimals),
-            reserved=spec.signed_lots(reserved),
-            realised=to_quanta(realised, decimals),
-            leverage=leverage,
-            version=version,
-            stored_version=version,
-            is_locked=locked,
+    for row in map(StoredPosition._make, rows):
+        found[row.user_id, row.instrument_id] = PositionState.of_row(
+            row, instruments.instrument_by_id(row.instrument_id)
         )
     for pair in pairs:
         if pair not in found:
-            spec = instruments.instrument_by_id(pair[1])
-            found[pair] = PositionState(pair[0], spec, leverage=default_leverage(spec))
+            found[pair] = PositionState.flat(pair[0], instruments.instrument_by_id(pair[1]))
     return found
 
 

@@ -132,7 +132,12 @@ def _prepare(submissions: Sequence[Submission]) -> None:
     )
 
 
-def _load(submissions: Sequence[Submission]) -> AdmissionBook:
+def look(owner_id: int, request: PlaceOrder) -> AdmissionBook:
+    """Read what a decision about one order needs, without a lock: for those who only look."""
+    return _load([Submission(owner_id, request)], locks=False)
+
+
+def _load(submissions: Sequence[Submission], *, locks: bool = True) -> AdmissionBook:
     """Lock the gates, then read what the decisions need, in one round trip."""
     placing = [(item.owner_id, item.request) for item in submissions if isinstance(item.request, PlaceOrder)]
     specs = _known_specs(submissions)
@@ -152,6 +157,7 @@ def _load(submissions: Sequence[Submission]) -> AdmissionBook:
             for owner, request in placing
             if request.symbol in specs and specs[request.symbol].is_contract
         },
+        locks=locks,
     )
 
 
@@ -169,9 +175,11 @@ def _read(
     pairs: set[tuple[int, str]],
     specs: dict[str, InstrumentSpec],
     contracts: set[tuple[int, int]],
+    locks: bool = True,
 ) -> AdmissionBook:
     """Lock gates and read everything for a batch; what only contracts have takes one more round trip."""
-    accounts.lock(owners)
+    if locks:
+        accounts.lock(owners)
     key_rows, order_rows, limit_rows, id_rows = database.fetch(
         (_KEYS, database.columns(keyed, 2)),
         (_BY_ID, (list(order_ids),)),

@@ -3,6 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
+
+
+class OfPosition(StrEnum):
+    """What an order shall do to the position that there is."""
+
+    CLOSE = "close"
+    REVERSE = "reverse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,8 @@ class PlaceOrder:
         trigger_by: The price that a waiting order watches: last or mark; None is the usual one, last.
         reduce_only: Never open or enlarge a position: contracts only.
         close_position: Close the whole position, whatever it is then: contracts only.
+        of_position: What a market order shall do to the position, from which then follow side and size, read under the
+            trader's gate; the order itself names neither.
     """
 
     symbol: str
@@ -47,6 +57,7 @@ class PlaceOrder:
     trigger_by: str | None = None
     reduce_only: bool = False
     close_position: bool = False
+    of_position: OfPosition | None = None
 
 
 @dataclass(frozen=True, slots=True)

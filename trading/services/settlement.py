@@ -6,7 +6,7 @@ caller's lease epoch. A repeat, or a worker that lost its lease, changes no row 
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ from trading.services import command_log, contract_books, outbox, private_events
 from trading.services.command_log import CommandRow
 from trading.services.contract_books import TakenOff
 from trading.services.orders import ORDER_COLUMNS
+from trading.services.outbox import DomainEvent
 
 CONTRACT_CODES = (
     *wallets.WALLET_CODES.values(),
@@ -115,6 +116,7 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
             unhurried()
         folded = fold(shard, epoch, commands, events, now=now)
         door_at = write(folded, folded.outcome.entries, shard=shard, now=now)
+        finish(folded, now)
     metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
 
 
@@ -125,6 +127,9 @@ class Folded:
     fold: SettlementFold
     outcome: Outcome
     owned: wallets.Wallets
+    asked: dict[int, list[CommandRow]] = field(default_factory=dict)
+    """What the engine is asked to take off, by shard, and `told`, the domain events: once it is written."""
+    told: list[DomainEvent] = field(default_factory=list)
 
 
 def unhurried() -> None:
@@ -266,19 +271,24 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     contract_books.save_parts(folded.fold.orders.values(), now)
     moved = [position for position in contracts.positions.values() if position.changed]
     contract_books.save_positions(moved, now)
-    asked = _system_commands(contracts.outcome, now)
+    folded.asked = _system_commands(contracts.outcome, now)
     told = settled.private_facts(outcome, changed, folded.owned, moved, contracts.marks)
     before = private_events.append(told, now=now)
     door_at = time.perf_counter()
     for start in range(0, len(entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
         door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
         database.execute(door, *params)
-    for number, rows in sorted(asked.items()):
-        command_log.append(number, rows, now=now)
-    events = [settled.trade_executed(trade) for trade in outcome.trades] + contracts.outcome.outbox
-    outbox.store(events + [settled.position_updated(position, contracts.marks) for position in moved], now)
+    folded.told += [settled.trade_executed(trade) for trade in outcome.trades] + contracts.outcome.outbox
+    folded.told += [settled.position_updated(position, contracts.marks) for position in moved]
     private_events.push_on_commit(told, before)
     return door_at
+
+
+def finish(folded: Folded, now: datetime) -> None:
+    """Queue the statements that take the last locks of a settlement: the streams' heads, and that of the events."""
+    for number, rows in sorted(folded.asked.items()):
+        command_log.append(number, rows, now=now)
+    outbox.store(folded.told, now)
 
 
 def _system_commands(outcome: ContractOutcome, now: datetime) -> dict[int, list[CommandRow]]:

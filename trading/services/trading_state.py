@@ -1,5 +1,6 @@
 """Opens, halts, closes and auctions instruments: the table and the engine change by one transaction and one command."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from exchange import database
@@ -7,6 +8,7 @@ from exchange.kernel.clock import to_ns
 from marketdata import selectors as instruments
 from marketdata import states
 from marketdata.models import Instrument, InstrumentStatus
+from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind, OrderFlag
 from trading.services import command_log
 from trading.services.command_log import CommandRow
@@ -28,25 +30,54 @@ def change(symbol: str, status: InstrumentStatus, *, now: datetime) -> Instrumen
     """
     spec = instruments.instrument(symbol)
     with database.pipelined_transaction():
-        [[(before,)]] = database.fetch((_LOCK, (spec.id,)))
-        was = InstrumentStatus(before)
-        if was == status:
-            return was
-        database.execute(_SET, status.value, spec.id)
-        uncrosses = was in CALLS and status in {InstrumentStatus.TRADING, InstrumentStatus.CLOSED}
-        row = CommandRow(
-            kind=CommandKind.UNCROSS if uncrosses else CommandKind.SET_STATE,
-            instrument_id=spec.id,
-            order_id=0,
-            trader_id=0,
-            timestamp_ns=to_ns(now),
-            side=0,
-            order_type=0,
-            time_in_force=0,
-            price_ticks=spec.price_to_ticks(spec.reference_price),
-            qty_lots=states.ENGINE_STATES[status],
-            flags=OrderFlag.CONTRACT if spec.is_contract else 0,
-        )
-        command_log.append(spec.shard, [row], now=now)
+        [was] = change_within([spec], status, now=now)
     Instrument.revision += 1
     return was
+
+
+def change_within(
+    specs: Sequence[InstrumentSpec],
+    status: InstrumentStatus,
+    *,
+    now: datetime,
+    only_from: Collection[InstrumentStatus] = tuple(InstrumentStatus),
+) -> list[InstrumentStatus]:
+    """Do the same to instruments of one shard in the caller's transaction, whose last act it must be.
+
+    The instruments are locked by id, and then the stream's head. The caller lets processes read instruments anew.
+
+    Args:
+        only_from: Instruments in other states stay in them.
+
+    Returns:
+        The states before, in the order of `specs`.
+    """
+    before: dict[int, InstrumentStatus] = {}
+    rows = []
+    for spec in sorted(specs, key=lambda item: item.id):
+        [[(found,)]] = database.fetch((_LOCK, (spec.id,)))
+        was = before[spec.id] = InstrumentStatus(found)
+        if was != status and was in only_from:
+            database.execute(_SET, status.value, spec.id)
+            rows.append(_command(spec, was, status, now))
+    if rows:
+        command_log.append(specs[0].shard, rows, now=now)
+    return [before[spec.id] for spec in specs]
+
+
+def _command(spec: InstrumentSpec, was: InstrumentStatus, status: InstrumentStatus, now: datetime) -> CommandRow:
+    """Return what the engine is told; a call that ends in trading or in the close is uncrossed."""
+    uncrosses = was in CALLS and status in {InstrumentStatus.TRADING, InstrumentStatus.CLOSED}
+    return CommandRow(
+        kind=CommandKind.UNCROSS if uncrosses else CommandKind.SET_STATE,
+        instrument_id=spec.id,
+        order_id=0,
+        trader_id=0,
+        timestamp_ns=to_ns(now),
+        side=0,
+        order_type=0,
+        time_in_force=0,
+        price_ticks=spec.price_to_ticks(spec.reference_price),
+        qty_lots=states.ENGINE_STATES[status],
+        flags=OrderFlag.CONTRACT if spec.is_contract else 0,
+    )

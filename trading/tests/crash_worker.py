@@ -1,6 +1,6 @@
 """A matching worker that kills itself, as `kill -9` would, when it reaches a named step for the n-th time.
 
-Run by test_crash.py: `python -m trading.tests.crash_worker STEP N`.
+Run by test_crash.py and test_crash_suspense.py: `python -m trading.tests.crash_worker STEP N`.
 """
 
 import os
@@ -24,6 +24,18 @@ STEPS = {
     "before the push": ("trading.services.private_events", None, "_push", "before"),
     "in the lease": ("trading.services.lease", None, "renew", "before"),
 }
+SUSPENSE_STEPS = {
+    "between two halves": ("matching_worker.shard", "Shard", "_settle_part", "after"),
+    "before suspense": ("trading.services.suspense", None, "settle", "before"),
+    "after the cursor moved, before the books": ("trading.services.suspense", None, "_post", "before"),
+    "after what the books take": ("trading.services.suspense", None, "_post", "after"),
+    "after the refused entries are kept": ("trading.services.suspense", None, "_owed", "after"),
+    "after the freeze": ("ledger.transfers.profiles", None, "freeze", "after"),
+    "after the breaks": ("trading.services.suspense", None, "_tell", "after"),
+    "after cancel-only": ("trading.services.trading_state", None, "change_within", "after"),
+    "after suspense": ("trading.services.suspense", None, "settle", "after"),
+}
+"""The steps of a settlement that the books refuse: `trading/services/suspense.py`."""
 
 
 def _dying(function: Callable[..., Any], when: str, at: int) -> Callable[..., Any]:
@@ -33,10 +45,11 @@ def _dying(function: Callable[..., Any], when: str, at: int) -> Callable[..., An
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        if when == "before" and calls == at:
+        number = calls  # the function may call itself
+        if when == "before" and number == at:
             os.kill(os.getpid(), signal.SIGKILL)
         result = function(*args, **kwargs)
-        if when == "after" and calls == at:
+        if when == "after" and number == at:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
@@ -50,7 +63,7 @@ def main(step: str, at: int) -> None:
 
     from django.core.management import call_command
 
-    module_name, owner, name, when = STEPS[step]
+    module_name, owner, name, when = (STEPS | SUSPENSE_STEPS)[step]
     holder: Any = import_module(module_name)
     if owner is not None:
         holder = getattr(holder, owner)

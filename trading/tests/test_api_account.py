@@ -62,6 +62,7 @@ def test_holdings_show_quantity_and_average_cost(alice: Api, bob: Api) -> None:
     assert answer.data == [
         {
             "symbol": "BTCUSDT",
+            "kind": "SPOT",
             "quantity": "0.002",
             "available_quantity": "0.0015",
             "frozen_quantity": "0.0005",
@@ -139,6 +140,7 @@ def test_minor_units_show_as_integers_in_holdings(api: Api, customer: Any) -> No
 
     assert holding == {
         "symbol": "2330.TW",
+        "kind": "SPOT",
         "quantity": 10,
         "available_quantity": 10,
         "frozen_quantity": 0,

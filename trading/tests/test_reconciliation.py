@@ -90,6 +90,14 @@ class Case:
 
 
 CASES = {
+    "an entry that the books refused": Case(
+        "settlement.suspense",
+        "INSERT INTO suspended_entries (key, kind, effective_at, trace, lines, held, refusal, instrument_id, shard,"
+        " sequence, state, created_at) VALUES ('trade:{trade}', 'SPOT_FILL', now(), '', '[]', '[]', 'no', 1, 0, 1,"
+        " 'OPEN', now())",
+        "UPDATE suspended_entries SET state = 'POSTED'",
+        "trade:{trade}",
+    ),
     "a command with another content": Case(
         "log.chain",
         "UPDATE commands SET payload = set_byte(payload, 120, 1) WHERE sequence = 2",
@@ -211,15 +219,15 @@ CASES = {
     ),
     "a candle with another volume": Case(
         "candles.trades",
-        "UPDATE klines_1m SET volume = volume + 1",
-        "UPDATE klines_1m SET volume = volume - 1",
+        "UPDATE klines_1m SET volume = volume + 1 WHERE timestamp = '{minute}'",
+        "UPDATE klines_1m SET volume = volume - 1 WHERE timestamp = '{minute}'",
         "BTCUSDT {minute}",
     ),
     "a candle without trades": Case(
         "candles.trades",
         "INSERT INTO klines_1m SELECT symbol, timestamp - interval '1 hour', open, high, low, close, volume, turnover,"
         " trade_count FROM klines_1m",
-        "DELETE FROM klines_1m WHERE timestamp < (SELECT max(timestamp) FROM klines_1m)",
+        "DELETE FROM klines_1m WHERE timestamp < timestamp '{minute}' - interval '30 minutes'",
         "BTCUSDT, candles without trades",
         full_only=True,
     ),
