@@ -85,7 +85,7 @@ class Exchange(RuleBasedStateMachine):
         Instrument.revision += 1
         self.folder = TemporaryDirectory()
         odd, usdt = make_asset("ODD", 3), make_asset("USDT", 6)
-        fees = {"maker_fee_rate": Decimal("0.00012345"), "taker_fee_rate": Decimal("0.00077777")}
+        fees: dict[str, Any] = {"maker_fee_rate": Decimal("0.00012345"), "taker_fee_rate": Decimal("0.00077777")}
         make_contract(PERP, base=odd, quote=usdt, contract_size=Decimal("0.01"), min_notional=Decimal(0), **fees)
         market = {"base": odd, "quote": usdt, "reference_price": Decimal(100), "min_notional": Decimal(0)}
         make_instrument(
@@ -119,7 +119,7 @@ class Exchange(RuleBasedStateMachine):
             request = PlaceOrder(SPOT, side, "limit", lots / 1000, price, display_quantity=Decimal("0.001"))
         self._submit(who, request, f"spot {kind}")
 
-    @precondition(lambda self: getattr(self, "placed", []))
+    @precondition(lambda self: bool(getattr(self, "placed", [])))
     @rule(which=st.integers(0, 10), change=st.sampled_from(["cancel", "reduce", "amend"]), lots=LOTS, price=PRICES)
     def change(self, which: int, change: str, lots: Decimal, price: Decimal) -> None:
         owner, order_id = self.placed[-1 - which % len(self.placed)]
