@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--storm-seconds", type=int, default=10, help="how long threads fight for the same positions; in full 60"
     )
+    parser.addoption("--ledger-events", type=int, default=60, help="entries of random events a seed; in full 10000")
 
 
 def pytest_configure() -> None:

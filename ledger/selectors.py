@@ -60,6 +60,17 @@ CROSS JOIN LATERAL (
 WHERE {{whose}}
 ORDER BY j.entry_id DESC, j.n DESC LIMIT %s
 """
+_DEBTS_SINCE = """
+SELECT a.asset, e.recorded_at FROM ledger_account a
+CROSS JOIN LATERAL (
+    SELECT coalesce(max(entry_id), 0) AS entry_id FROM ledger_line WHERE account_id = a.id AND balance_after = 0
+) paid
+CROSS JOIN LATERAL (
+    SELECT min(entry_id) AS entry_id FROM ledger_line WHERE account_id = a.id AND entry_id > paid.entry_id
+) began
+JOIN ledger_entry e ON e.id = began.entry_id
+WHERE a.code = %s AND a.owner_id = %s AND a.balance < 0
+"""
 
 
 def _lines(statement: str, params: list[int | str | None]) -> list[JournalLine]:
@@ -118,6 +129,13 @@ def wallets(owner_id: int) -> dict[str, dict[AccountCode, Decimal]]:
         for asset, code, balance in cursor.fetchall():
             found[asset][AccountCode(code)] = balance
     return dict(found)
+
+
+def debts_since(owner_id: int) -> dict[str, datetime]:
+    """Return since when a user owes, by asset: the first line after the debt was last nothing. One statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DEBTS_SINCE, [AccountCode.DEBT, owner_id])
+        return dict(cursor.fetchall())
 
 
 def estimated_rows(table: str) -> int:

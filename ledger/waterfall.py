@@ -12,13 +12,17 @@ Note [Debt first]
 """
 
 from collections.abc import Iterable
+from datetime import timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from exchange.kernel.errors import require
 from exchange.kernel.money import EXACT, from_quanta
 from ledger.chart import AccountCode
 from ledger.entries import AccountKey
+
+DEBT_TERM: Final = timedelta(days=7)
+"""A debt is due so long after it began."""
 
 
 class OpenAmounts(NamedTuple):

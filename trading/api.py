@@ -352,7 +352,7 @@ class AccountView(APIView):
 
 
 def _balance(item: selectors.AssetBalance) -> dict[str, Any]:
-    """Return one asset's balances. Spot orders are paid for in advance, so what is owed has no due date yet."""
+    """Return one asset's balances; what is owed is flagged, with the day by which it is due."""
     return {
         "asset": item.asset,
         "balance": item.balance,
@@ -361,7 +361,7 @@ def _balance(item: selectors.AssetBalance) -> dict[str, Any]:
         "net_balance": item.net,
         "debt": item.debt,
         "debt_flagged": item.debt > 0,
-        "debt_due_at": None,
+        "debt_due_at": item.debt_due_at,
     }
 
 

@@ -16,7 +16,7 @@ class TradingConfig(AppConfig):
         from ledger.tracing import story
         from ledger.transfers import notices as ledger_notices
         from ledger.transfers import outside
-        from trading import sources
+        from trading import sources, valuation
         from trading.events import consumers
         from trading.events import notices as event_notices
         from trading.reconciliation import derived, log, orders, positions, replay, suspended, trades
@@ -26,6 +26,7 @@ class TradingConfig(AppConfig):
         checks.register(suspended.CHECK, *log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS)
         checks.register(*derived.CHECKS, *positions.CHECKS)
         sources.register()
+        valuation.register()
         tasks.WORK["margin_removals"] = margin_removals.carry_out
         story.register(road.TELLER)
         ledger_notices.KINDS.update(event_notices.WORDS)

@@ -86,7 +86,14 @@ CHECKS: dict[str, str] = {
                                        ('user:' || t.seller_id, i.quote_id, -t.notional),
                                        ('user:' || t.seller_id, i.base_id, t.quantity),
                                        ('user:' || t.buyer_id, i.base_id, -t.quantity)) AS o (sub, asset, amount)
-            WHERE e.state = 'OPEN' GROUP BY o.sub, o.asset HAVING sum(o.amount) <> 0
+            WHERE e.state = 'OPEN' AND i.kind = 'SPOT' GROUP BY o.sub, o.asset HAVING sum(o.amount) <> 0
+            UNION ALL
+            SELECT 'user:' || w.owner, w.asset, -sum(w.cleared)
+            FROM (SELECT max(l ->> 0) AS owner, max(l ->> 2) AS asset,
+                         sum((l ->> 4)::numeric) FILTER (WHERE l ->> 1 = '2110') AS cleared
+                  FROM suspended_entries e CROSS JOIN LATERAL jsonb_array_elements(e.lines) AS l
+                  WHERE e.state = 'OPEN' GROUP BY e.id) w
+            GROUP BY w.owner, w.asset HAVING sum(w.cleared) <> 0
         ) s ON s.sub = a.sub AND s.asset = a.asset
         WHERE coalesce(a.balance, 0) <> coalesce(s.total, 0)""",
     "trade numbers have no gap": """

@@ -24,10 +24,17 @@ CHECKS: dict[str, str] = {
         HAVING sum(p.realised_pnl + coalesce(s.settled_mark, 0) * i.contract_size * p.quantity - p.open_cost) <> 0""",
     "margin wallets equal the positions' margin": """
         SELECT 'user ' || coalesce(p.user_id, a.owner_id) || ' has ' || coalesce(a.balance, 0)
-               || ' in the margin wallet of ' || coalesce(p.symbol, a.sub) || ', the position ' || coalesce(p.margin, 0)
+               || ' in the margin wallet of ' || coalesce(p.symbol, a.sub) || '; the position, less suspended entries, '
+               || coalesce(p.margin, 0)
         FROM (SELECT owner_id, asset, sub, balance FROM ledger_account WHERE code = '1040' AND balance <> 0) a
-        FULL JOIN (SELECT p.user_id, p.symbol, i.quote_id, p.margin
-                   FROM positions p JOIN marketdata_instrument i ON i.id = p.instrument_id WHERE p.margin <> 0) p
+        FULL JOIN (SELECT user_id, symbol, quote_id, sum(margin) AS margin
+                   FROM (SELECT p.user_id, p.symbol, i.quote_id, p.margin
+                         FROM positions p JOIN marketdata_instrument i ON i.id = p.instrument_id
+                         UNION ALL
+                         SELECT (l ->> 0)::bigint, l ->> 3, l ->> 2, -(l ->> 4)::numeric
+                         FROM suspended_entries s CROSS JOIN LATERAL jsonb_array_elements(s.lines) AS l
+                         WHERE s.state = 'OPEN' AND l ->> 1 = '1040') m
+                   GROUP BY 1, 2, 3 HAVING sum(margin) <> 0) p
              ON p.user_id = a.owner_id AND p.symbol = a.sub AND p.quote_id = a.asset
         WHERE coalesce(a.balance, 0) <> coalesce(p.margin, 0)""",
     "positions are what their history adds up to": """

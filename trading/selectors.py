@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import IntEnum
 
@@ -12,8 +12,10 @@ from django.db.models import Q
 
 from exchange import database
 from exchange.kernel.money import EXACT
+from ledger import selectors as ledger
 from ledger.chart import AccountCode
 from ledger.models import Account, Asset
+from ledger.waterfall import DEBT_TERM
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from matching_worker import protocol
@@ -39,6 +41,7 @@ class AssetBalance:
     frozen: Decimal
     margin: Decimal
     debt: Decimal
+    debt_due_at: datetime | None = None
 
     @property
     def net(self) -> Decimal:
@@ -193,6 +196,8 @@ def account(owner_id: int, today: date) -> AccountSummary:
     rows = Account.objects.filter(owner_id=owner_id, code__in=codes).order_by("asset_id")
     for asset, code, balance in rows.values_list("asset_id", "code", "balance"):
         wallets[asset][code] += balance
+    owes = any(held[AccountCode.DEBT] for held in wallets.values())
+    since = ledger.debts_since(owner_id) if owes else {}
     profile = TraderProfile.objects.select_related("tier").filter(user_id=owner_id).first()
     counted = profile is not None and profile.counted_on == today
     return AccountSummary(
@@ -203,6 +208,7 @@ def account(owner_id: int, today: date) -> AccountSummary:
                 frozen=held[AccountCode.ORDER_HOLD] + held[AccountCode.WITHDRAW_HOLD],
                 margin=held[AccountCode.MARGIN],
                 debt=-held[AccountCode.DEBT],
+                debt_due_at=since[asset] + DEBT_TERM if asset in since else None,
             )
             for asset, held in wallets.items()
         ],

@@ -11,14 +11,16 @@ SECONDS_MAX: Final = 30
 
 @contextmanager
 def patiently() -> Iterator[None]:
-    """Read for up to half a minute. Nothing can be written, so nothing is locked that others wait for.
+    """Read as of one moment, for up to half a minute. Nothing can be written, so nothing is locked for others.
 
     The web's own limit is short because its transactions hold locks. Compiling queries would cost more than it saves.
     """
+    # Positions are valued beside the books' totals: both must be of one moment. An open transaction keeps its view.
+    mode = "READ ONLY" if connection.in_atomic_block else "ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     with transaction.atomic():
         with connection.cursor() as cursor:
             # The limit must be lifted before it can be set anew: a timer that runs is not moved. Source: PostgreSQL 18,
             # assign_transaction_timeout in src/backend/tcop/postgres.c.
-            cursor.execute("SET TRANSACTION READ ONLY; SET LOCAL transaction_timeout = 0")
+            cursor.execute(f"SET TRANSACTION {mode}; SET LOCAL transaction_timeout = 0")
             cursor.execute(f"SET LOCAL transaction_timeout = '{SECONDS_MAX}s'; SET LOCAL jit = off")
         yield

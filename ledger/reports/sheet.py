@@ -182,7 +182,7 @@ def balance_sheet(
 ) -> BalanceSheet:
     """Return the balance sheet as of some moments, one column each.
 
-    Two statements; one more when consolidated; two more when a period was closed.
+    Two statements; one more when consolidated; two more when a period was closed; one where positions are valued.
 
     Args:
         at: The moments; None is the latest. Unrealised profit is told for the first.

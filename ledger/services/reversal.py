@@ -33,13 +33,18 @@ MIRRORED: Final = frozenset(
         EventKind.OPEN_TO_CLOSE,
         EventKind.MARGIN_ADD,
         EventKind.MARGIN_REMOVE,
+        EventKind.FUNDING_PAID,
+        EventKind.FUNDING_RECEIVED,
+        EventKind.FUNDING_ROUNDING,
         EventKind.LIQUIDATION_TAKE_OVER,
         EventKind.ENGINE_CLOSE,
         EventKind.ADL_CLOSE,
+        EventKind.DEBT_CHARGE,
     }
 )
-"""Kinds that other tables mirror: holds, withdrawals, positions. Reversing the entry alone would part them; they are
-undone by their own workflow, and an amount in dispute is settled by a manual entry."""
+"""Kinds that other tables mirror: holds, withdrawals, positions with their margin and open cost; and those of a funding
+run, which clears only as a whole. Reversing the entry alone would part them; they are undone by their own workflow, and
+an amount in dispute is settled by a manual entry."""
 
 
 class NotReversibleError(DomainError):

@@ -8,6 +8,9 @@ from ledger.access import Role
 from ledger.services import roles
 from ledger.tests import history
 
+for name in ("market", "market_books", "market_run"):
+    pytest.register_assert_rewrite(f"ledger.tests.{name}")  # so that they say what differs
+
 
 @pytest.fixture
 def people(customer):

@@ -1,5 +1,6 @@
 """Balance sheets of a history worked out by hand: every figure, both identities, every moment."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
@@ -19,6 +20,15 @@ from ledger.tests.factories import event, freeze
 from ledger.tests.history import just_before, march
 
 pytestmark = pytest.mark.usefixtures("books")
+
+
+@pytest.fixture(autouse=True)
+def _positions_are_not_valued() -> Iterator[None]:
+    """Begin with nobody who values positions: an app above the ledger does, as soon as it is there."""
+    before = unrealised.valuer()
+    unrealised.provide(None)
+    yield
+    unrealised.provide(before)
 
 
 def usdt(sheet: BalanceSheet) -> AssetSheet:

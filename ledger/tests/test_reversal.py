@@ -60,11 +60,14 @@ def test_a_reversal_is_not_reversed(customer) -> None:
         propose(undone.pk)
 
 
-def test_what_other_tables_mirror_is_not_reversed(customer) -> None:
+@pytest.mark.parametrize(
+    ("kind", "held"), [(EventKind.ORDER_FREEZE, 95), (EventKind.FUNDING_RECEIVED, 100), (EventKind.DEBT_CHARGE, 100)]
+)
+def test_what_other_tables_mirror_is_not_reversed(customer, kind, held) -> None:
     alice = customer("alice", USDT=100)
-    [entry] = journal.post([freeze("f", alice.id, 5)], NOW)
+    [_, entry] = journal.post([freeze("f", alice.id, held), event(kind, "e", alice.id, 5)], NOW)
 
-    with pytest.raises(NotReversibleError, match="ORDER_FREEZE"):
+    with pytest.raises(NotReversibleError, match=kind):
         propose(entry.id)
 
     assert set(RULES) > MIRRORED

@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -7,8 +8,10 @@ from exchange.kernel.errors import InvariantViolationError
 from ledger import selectors
 from ledger.chart import AccountCode
 from ledger.entries import AccountKey
+from ledger.models import JournalEntry
+from ledger.posting_rules import EventKind
 from ledger.services import accounts, journal
-from ledger.tests.factories import NOW, freeze, unfreeze
+from ledger.tests.factories import NOW, event, freeze, unfreeze
 
 pytestmark = pytest.mark.usefixtures("books")
 
@@ -98,3 +101,21 @@ def test_rows_are_estimated_from_statistics(db) -> None:
         cursor.execute("ANALYZE ledger_line")
 
     assert selectors.estimated_rows("ledger_line") == 0
+
+
+def test_a_debt_began_with_its_first_line_since_it_was_last_nothing(customer, django_assert_num_queries) -> None:
+    alice = customer("alice", USDT=20)
+    customer("bob", USDT=20)
+    journal.post([freeze("f", alice.id, 20), event(EventKind.DEBT_CHARGE, "first", alice.id, 10)], NOW)
+    alice.deposit(USDT=10)
+    again = journal.post(
+        [event(EventKind.DEBT_CHARGE, key, alice.id, 5) for key in ("again", "and again")],
+        datetime(2999, 1, 1, tzinfo=UTC),
+    )
+    began = JournalEntry.objects.get(pk=again[0].id).recorded_at
+
+    with django_assert_num_queries(1):
+        assert selectors.debts_since(alice.id) == {"USDT": began}
+
+    alice.deposit(USDT=10)
+    assert selectors.debts_since(alice.id) == {}

@@ -36,14 +36,21 @@ FROM clearing c JOIN cost o ON o.id = c.id WHERE c.balance <> o.total
 _MARGIN: Final = """, wallet AS MATERIALIZED (
     SELECT a.id, a.owner_id, a.asset, a.sub, a.balance
     FROM touched t JOIN ledger_account a ON a.id = t.id WHERE a.code = '1040'
+), suspended AS (
+    SELECT (l ->> 0)::bigint AS owner_id, l ->> 2 AS asset, l ->> 3 AS sub, sum((l ->> 4)::numeric) AS margin
+    FROM suspended_entries s CROSS JOIN LATERAL jsonb_array_elements(s.lines) AS l
+    WHERE s.state = 'OPEN' AND l ->> 1 = '1040' GROUP BY 1, 2, 3
+), expected AS (
+    SELECT w.*, coalesce(p.margin, 0) - coalesce(s.margin, 0) AS margin
+    FROM wallet w
+    LEFT JOIN marketdata_instrument i ON i.symbol = w.sub
+    LEFT JOIN positions p ON p.user_id = w.owner_id AND p.instrument_id = i.id
+    LEFT JOIN suspended s ON s.owner_id = w.owner_id AND s.asset = w.asset AND s.sub = w.sub
 )
-SELECT 'user ' || w.owner_id || ', ' || w.sub, w.id, w.asset, w.balance - coalesce(p.margin, 0), 'differs',
-       json_build_object('user', w.owner_id, 'symbol', w.sub, 'asset', w.asset,
-                         'wallet', trim_scale(w.balance)::text, 'margin', trim_scale(coalesce(p.margin, 0))::text)
-FROM wallet w
-LEFT JOIN marketdata_instrument i ON i.symbol = w.sub
-LEFT JOIN positions p ON p.user_id = w.owner_id AND p.instrument_id = i.id
-WHERE w.balance <> coalesce(p.margin, 0)
+SELECT 'user ' || e.owner_id || ', ' || e.sub, e.id, e.asset, e.balance - e.margin, 'differs',
+       json_build_object('user', e.owner_id, 'symbol', e.sub, 'asset', e.asset,
+                         'wallet', trim_scale(e.balance)::text, 'margin', trim_scale(e.margin)::text)
+FROM expected e WHERE e.balance <> e.margin
 """
 
 # One entry for a side that only opens or only closes; two, FLIP_CLOSE before FLIP_OPEN, for one that turns around.

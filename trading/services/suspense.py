@@ -4,7 +4,8 @@ Note [Suspense]
     A batch that the database refuses is halved, by commands (`matching_worker/shard.py`). What is left is one command;
     here its events are settled as always, but for the entries that the books refuse, which are found by halving as
     well. A fill is a fact: its trade, its orders and holdings stand. What its entry would have moved does not: the
-    wallets stay as they are, and what the traders owe each other goes to suspense (account 1190), in the part of each.
+    wallets stay as they are, and what the traders owe each other goes to suspense (account 1190), in the part of each:
+    of a spot match both assets, of one side of a contract its realised result, so that clearing is what positions cost.
     Of an entry that only gives back a hold, the hold stays where it is.
 
     In the same transaction the refused entry is kept (`SuspendedEntry`), a break says so and stops withdrawals, the
@@ -110,7 +111,7 @@ def _suspend(
     """Keep what was refused, tell people, freeze the traders and stop the instruments; the stream's head is last."""
     if not refused:
         return
-    trades = {f"trade:{trade.id}": trade for trade in folded.outcome.trades}
+    trades = {trade.id: trade for trade in folded.outcome.trades}
     specs = {draft.key: _instrument(draft.key, trades, folded, events) for draft, _ in refused}
     rows = [
         SuspendedEntry(
@@ -121,7 +122,7 @@ def _suspend(
             lines=[[*key, plain(amount)] for key, amount in draft.lines],
             held=_held(draft),
             refusal=refusal,
-            trade_id=trades[draft.key].id if draft.key in trades else None,
+            trade_id=_trade_id(draft.key),
             instrument_id=specs[draft.key].id,
             shard=shard,
             sequence=int(events[0]["sequence"]),
@@ -131,7 +132,8 @@ def _suspend(
     ]
     SuspendedEntry.objects.bulk_create(rows)
     made = Trade.objects.in_bulk([row.trade_id for row in rows if row.trade_id is not None], field_name="id")
-    journal.post([_owed(row, made[row.trade_id]) for row in rows if row.trade_id is not None], now)
+    owed = [_owed(row, made[row.trade_id]) for row in rows if row.trade_id is not None]
+    journal.post([draft for draft in owed if draft.lines], now)
     owners = sorted({key.owner_id for draft, _ in refused for key, _ in draft.lines if key.owner_id is not None})
     profiles.freeze(owners, reason=f"{REASON}: {', '.join(draft.key for draft, _ in refused[:5])}", now=now)
     _tell(rows, now)
@@ -139,11 +141,17 @@ def _suspend(
     trading_state.change_within(stopped, InstrumentStatus.CANCEL_ONLY, now=now, only_from=STOPS_TRADING)
 
 
-def _instrument(key: str, trades: Mapping[str, TradeFact], folded: settlement.Folded, events: Rows) -> InstrumentSpec:
+def _trade_id(key: str) -> int | None:
+    """Return the trade of an entry's key, `trade:ID` or one side of a contract's, `trade:ID:SIDE...`; else None."""
+    word, number, *_ = key.split(":")
+    return int(number) if word == "trade" else None
+
+
+def _instrument(key: str, trades: Mapping[int, TradeFact], folded: settlement.Folded, events: Rows) -> InstrumentSpec:
     """Return the instrument of a refused entry, which its key tells: one command may end orders of several."""
-    if key in trades:
-        return trades[key].spec
     word, number, *rest = key.split(":")  # order:ID:..., command:SEQUENCE:INDEX:..., command:SEQUENCE:INDEX:ID:amend
+    if word == "trade":
+        return trades[int(number)].spec
     if word == "order":
         order_id = int(number)
     elif len(rest) > RELEASE_PARTS:
@@ -163,8 +171,13 @@ def _held(draft: EntryDraft) -> list[list[Any]]:
 
 
 def _owed(row: SuspendedEntry, trade: Trade, *, cleared: bool = False) -> EntryDraft:
-    """Return the entry that says what the two sides of a match owe each other, or the one that takes it back."""
+    """Return the entry that says what the two sides of a match owe each other, or the one that takes it back.
+
+    Of a contract it is one side's realised result, which clearing must have all the same; opening realises nothing.
+    """
     spec = instruments.instrument_by_id(trade.instrument_id)
+    if spec.is_contract:
+        return _result_owed(row, spec.symbol, spec.quote, cleared=cleared)
     sides = [f"user:{trade.buyer_id}", f"user:{trade.seller_id}"]
     buyer, seller = reversed(sides) if cleared else sides
     return posting_rules.draft(
@@ -176,6 +189,23 @@ def _owed(row: SuspendedEntry, trade: Trade, *, cleared: bool = False) -> EntryD
         assets={"base": spec.base, "quote": spec.quote},
         amounts={"notional": trade.notional, "quantity": trade.quantity},
         parts={"buyer": buyer, "seller": seller},
+    )
+
+
+def _result_owed(row: SuspendedEntry, contract: str, asset: str, *, cleared: bool) -> EntryDraft:
+    """Return the entry that puts a refused side's result into clearing, against suspense; or the one that undoes it."""
+    result = sum((Decimal(line[4]) for line in row.lines if line[1] == AccountCode.CLEARING), Decimal(0))
+    [owner_id] = {line[0] for line in row.lines if line[0] is not None}
+    gain, loss = max(result, Decimal(0)), max(result.copy_negate(), Decimal(0))
+    return posting_rules.draft(
+        EventKind.SUSPENSE_FILL,
+        key=f"{row.key}:{'cleared' if cleared else 'suspense'}",
+        effective_at=row.effective_at,
+        trace=row.trace,
+        roles={},
+        assets={"asset": asset},
+        amounts={"profit": loss, "loss": gain} if cleared else {"profit": gain, "loss": loss},
+        parts={"contract": contract, "suspense": f"user:{owner_id}"},
     )
 
 
@@ -249,7 +279,8 @@ def _repost(row: SuspendedEntry, now: datetime) -> None:
         )
     ]
     if row.trade_id is not None:
-        entries.append(_owed(row, Trade.objects.get(id=row.trade_id), cleared=True))
+        owed_back = _owed(row, Trade.objects.get(id=row.trade_id), cleared=True)
+        entries += [owed_back] if owed_back.lines else []
     owned, _debts = wallets.read({(key.owner_id, key.asset) for key, _ in lines if key.owner_id is not None})
     journal.post(entries, now)
     changed = wallets.follow(entries, owned)

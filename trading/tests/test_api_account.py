@@ -1,11 +1,16 @@
 """What a trader has, by REST: account, holdings, fills; and the public tape."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from exchange.api.tests.fixtures import Api
+from ledger.models import JournalEntry
+from ledger.posting_rules import EventKind
+from ledger.services import journal
+from ledger.tests.factories import NOW, event, freeze
 from trading.models import Trade
 from trading.tests.road import make_asset, make_instrument, run_worker_once
 
@@ -148,3 +153,23 @@ def test_minor_units_show_as_integers_in_holdings(api: Api, customer: Any) -> No
         "total_cost": 600000,
     }
     assert api.get("/trades/2330.TW").data[0]["price"] == 60000
+
+
+def test_a_debt_is_flagged_and_due_a_week_after_it_began(api: Api, customer: Any) -> None:
+    alice = customer("alice", USDT=50)
+    alice_id = alice.id
+    journal.post([freeze("f", alice_id, 50), event(EventKind.DEBT_CHARGE, "c", alice_id, 30)], NOW)
+    began = JournalEntry.objects.latest("id").recorded_at
+
+    [usdt] = api.as_user(alice.user).get("/account").data["balances"]
+
+    assert usdt == {
+        "asset": "USDT",
+        "balance": "0",
+        "frozen_balance": "50",
+        "margin": "0",
+        "net_balance": "20",
+        "debt": "30",
+        "debt_flagged": True,
+        "debt_due_at": f"{began + timedelta(days=7):%Y-%m-%dT%H:%M:%S.%fZ}",
+    }

@@ -72,6 +72,7 @@ def test_every_invariant_holds_where_everything_has_happened(story) -> None:
 
 ZERO = "positions of each contract add up to zero"
 CLEARING = "clearing accounts equal the positions' signed open cost"
+RESULTS = "realised and unrealised results of each contract add up to zero"
 MARGIN = "margin wallets equal the positions' margin"
 HISTORY = "positions are what their history adds up to"
 RESERVED = "live reservations are the positions' and never exceed them"
@@ -89,11 +90,11 @@ OF_ALICE = "WHERE user_id = {alice} AND instrument_id = {contract}"
 DAMAGES: dict[str, tuple[str, set[str]]] = {
     "a position of another size": (
         f"UPDATE positions SET quantity = quantity + 1 {OF_ALICE}",
-        {ZERO, HISTORY, REPLAY},
+        {ZERO, RESULTS, HISTORY, REPLAY},
     ),
     "a position that cost another amount": (
         f"UPDATE positions SET open_cost = open_cost + 0.000001 {OF_ALICE}",
-        {CLEARING, HISTORY},
+        {CLEARING, RESULTS, HISTORY},
     ),
     "a margin that is not in the wallet": (
         f"UPDATE positions SET margin = margin + 0.000001 {OF_ALICE}",
@@ -107,7 +108,7 @@ DAMAGES: dict[str, tuple[str, set[str]]] = {
         "UPDATE ledger_account SET balance = balance - 1 WHERE code = '2110'",
         {CLEARING, BALANCES, OWED},
     ),
-    "another realised profit": (f"UPDATE positions SET realised_pnl = realised_pnl + 1 {OF_ALICE}", {HISTORY}),
+    "another realised profit": (f"UPDATE positions SET realised_pnl = realised_pnl + 1 {OF_ALICE}", {HISTORY, RESULTS}),
     "another leverage": (f"UPDATE positions SET leverage = leverage + 1 {OF_ALICE}", {HISTORY}),
     "a step that is gone": (
         "DELETE FROM position_events WHERE user_id = {alice} AND version = {step}",

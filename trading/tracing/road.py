@@ -87,8 +87,17 @@ def _belonging(refs: Refs, *, is_first: bool) -> Refs:
         if len(trades) <= FOUND_MAX and not (orders & set(pair)):
             found[Kind.ORDER].update(pair)
     for trade in trades | found[Kind.TRADE]:
-        found[Kind.KEY] |= {f"trade:{trade}", f"trade:{trade}:suspense", f"trade:{trade}:cleared"}
+        found[Kind.KEY] |= _trade_keys(trade)
     return found
+
+
+def _trade_keys(trade_id: int) -> set[str]:
+    """Return the keys of a trade's entries: the one of a spot match, and one or two of each side of a contract's."""
+    whole = f"trade:{trade_id}"
+    entries = {whole} | {
+        f"{whole}:{side}{ending}" for side in ("buy", "sell") for ending in ("", ":FLIP_CLOSE", ":FLIP_OPEN")
+    }
+    return entries | {f"{key}:{ending}" for key in entries for ending in ("suspense", "cleared")}
 
 
 def _order_keys(order: Order) -> list[str]:
