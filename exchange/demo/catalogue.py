@@ -20,8 +20,21 @@ class DemoAsset(NamedTuple):
     kind: str
 
 
+class DemoBracket(NamedTuple):
+    """What a contract asks of positions worth `notional_floor` or more: `marketdata.models.LeverageBracket`."""
+
+    notional_floor: Decimal
+    leverage_max: int
+    maintenance_rate: Decimal
+    maintenance_amount: Decimal
+
+
 class DemoInstrument(NamedTuple):
-    """A spot market. Fees, band and slippage keep the model's defaults: 0.02 %, 20 %, 5 %."""
+    """A spot market, or with brackets a perpetual contract.
+
+    Fees, band, slippage and contract size keep the model's defaults: 0.02 %, 20 %, 5 %, 1. The mark price of a contract
+    follows the market `underlying`.
+    """
 
     symbol: str
     name: str
@@ -32,6 +45,8 @@ class DemoInstrument(NamedTuple):
     min_notional: Decimal
     reference_price: Decimal
     minor_unit_decimals: int | None = None
+    underlying: str = ""
+    brackets: tuple[DemoBracket, ...] = ()
 
 
 class DemoRoute(NamedTuple):
@@ -71,12 +86,33 @@ ASSETS = (
     DemoAsset("AAPL", "Apple share", 0, "STOCK"),
 )
 
+BTC_BRACKETS = (
+    DemoBracket(Decimal(0), 100, Decimal("0.005"), Decimal(0)),
+    DemoBracket(Decimal(100_000), 50, Decimal("0.01"), Decimal(500)),
+    DemoBracket(Decimal(500_000), 20, Decimal("0.025"), Decimal(8_000)),
+    DemoBracket(Decimal(2_000_000), 10, Decimal("0.05"), Decimal(58_000)),
+    DemoBracket(Decimal(10_000_000), 5, Decimal("0.1"), Decimal(558_000)),
+)
+"""Each amount lets the maintenance margin go on where the bracket before it ends."""
+
 INSTRUMENTS = (
     DemoInstrument(
         "2330.TW", "TSMC", "2330", "TWD", Decimal(1), Decimal(1), Decimal(100), Decimal(600), minor_unit_decimals=2
     ),
     DemoInstrument(
         "BTCUSDT", "Bitcoin", "BTC", "USDT", Decimal("0.01"), Decimal("0.0001"), Decimal(5), Decimal(65_000)
+    ),
+    DemoInstrument(
+        "BTC-PERP",
+        "Bitcoin perpetual",
+        "BTC",
+        "USDT",
+        Decimal("0.1"),
+        Decimal("0.001"),
+        Decimal(5),
+        Decimal(65_000),
+        underlying="BTCUSDT",
+        brackets=BTC_BRACKETS,
     ),
     DemoInstrument("AAPL", "Apple", "AAPL", "USD", Decimal("0.01"), Decimal(1), Decimal(1), Decimal(230)),
 )

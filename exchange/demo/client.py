@@ -52,6 +52,10 @@ class ApiClient:
         """Ask for something."""
         return self._call("POST", path, json=body)
 
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        """Change something."""
+        return self._call("PUT", path, json=body)
+
     def delete(self, path: str) -> Any:
         """Take something back."""
         return self._call("DELETE", path)

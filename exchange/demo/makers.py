@@ -1,13 +1,17 @@
 """Two demo market makers, trading with each other and with visitors through the public API only.
 
+A contract's prices follow the market that it is on, and its mark price is the middle of that market's book.
+
 They are programs with accounts of their own, `demo-maker-1` and `demo-maker-2`, whose orders carry a
 `client_order_id` that begins with `demo-`. The prices are a random walk: they mean nothing.
 """
 
+import contextlib
 import random
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 from exchange.demo import catalogue
@@ -22,8 +26,14 @@ CANCELS_PER_ROUND_MAX = 20
 OPEN_ORDERS_MAX = 100
 TAKE_CHANCE_PERCENT = 60
 REPORT_SECONDS = 60.0
-USUAL_LOTS = {"2330.TW": 1000, "BTCUSDT": 1000, "AAPL": 40}
+USUAL_LOTS = {"2330.TW": 1000, "BTCUSDT": 1000, "BTC-PERP": 100, "AAPL": 40}
 USUAL_LOTS_ELSEWHERE = 10
+UNDERLYING = {item.symbol: item.underlying for item in catalogue.INSTRUMENTS if item.underlying}
+LEVERAGE = 5
+"""Of the makers in contracts: with so little of it no bracket bounds how much they may hold."""
+
+Marks = list[tuple[str, Decimal]]
+"""Symbol and mark price."""
 
 
 class Maker:
@@ -34,6 +44,12 @@ class Maker:
         self._run = secrets.token_hex(4)
         self._counter = 0
         self.placed = self.refused = 0
+
+    def set_leverage(self, symbols: Iterable[str]) -> None:
+        """Take little leverage in contracts; where orders are open from an earlier run it is set already."""
+        for symbol in symbols:
+            with contextlib.suppress(RefusedError):
+                self._client.put(f"/positions/{symbol}/leverage", {"leverage": LEVERAGE})
 
     def play(self, markets: Iterable[tuple[Market, int]]) -> None:
         """Do one round: cancel what is off the ladder, place what is missing, perhaps take something.
@@ -98,7 +114,7 @@ class Fair:
 
     def step(self) -> list[tuple[Market, int]]:
         """Move every price a step; each begins at the last trade. Markets come and go with the API's list."""
-        markets = []
+        markets: list[Market] = []
         for data in self._client.get("/instruments"):
             if not data["is_demo"] or data["status"] != "TRADING":
                 continue
@@ -107,14 +123,36 @@ class Fair:
                 trades = self._client.get(f"/trades/{market.symbol}", limit=1)
                 self._prices[market.symbol] = market.ticks(trades[0]["price"]) if trades else market.reference_ticks
             self._prices[market.symbol] = wander(market, self._prices[market.symbol], self._chance)
-            markets.append((market, self._prices[market.symbol]))
-        return markets
+            markets.append(market)
+        known = {market.symbol: market for market in markets}
+        for market in markets:
+            underlying = known.get(UNDERLYING.get(market.symbol, ""))
+            if underlying is not None:
+                price = self._prices[underlying.symbol] * underlying.tick_size
+                self._prices[market.symbol] = int(price / market.tick_size)
+        return [(market, self._prices[market.symbol]) for market in markets]
+
+    def marks(self, markets: Iterable[tuple[Market, int]]) -> Marks:
+        """Return what contracts are worth: the middle of the book of what they are on, down to a tick.
+
+        One whose underlying market has no two sides keeps the mark it has.
+        """
+        found = []
+        for market, _ in markets:
+            if market.symbol not in UNDERLYING:
+                continue
+            depth = self._client.get(f"/depth/{UNDERLYING[market.symbol]}", limit=1)
+            if depth["bids"] and depth["asks"]:
+                twice = Decimal(depth["bids"][0][0]) + Decimal(depth["asks"][0][0])
+                found.append((market.symbol, int(twice / 2 / market.tick_size) * market.tick_size))
+        return found
 
 
 def run(
     clients: tuple[ApiClient, ApiClient],
     *,
     say: Callable[[str], None],
+    mark: Callable[[Marks], None],
     sleep: Callable[[float], None] = time.sleep,
     rounds: int | None = None,
 ) -> None:
@@ -123,6 +161,7 @@ def run(
     Args:
         clients: One signed-in user each.
         say: Called with a line for the log.
+        mark: Called every round with the mark prices of contracts.
         sleep: Waits.
         rounds: How many rounds to play; None for ever.
     """
@@ -134,7 +173,12 @@ def run(
         began = time.monotonic()
         pause = ROUND_SECONDS / len(makers)
         try:
-            makers[turn % len(makers)].play(fair.step())
+            markets = fair.step()
+            maker = makers[turn % len(makers)]
+            if turn < len(makers):
+                maker.set_leverage(market.symbol for market, _ in markets if market.symbol in UNDERLYING)
+            mark(fair.marks(markets))
+            maker.play(markets)
             if failures:
                 say("the exchange answers again")
             failures = 0

@@ -20,8 +20,10 @@ from ledger.reserves import publishing
 from ledger.reserves.models import Publication
 from ledger.services import accounts, roles, transfers
 from ledger.transfers import custody
-from marketdata.models import Instrument
+from marketdata.models import Instrument, InstrumentKind, InstrumentStatus, LeverageBracket
 from risk.models import DEFAULT_TIER, RiskTier, TraderProfile
+from trading.services import mark_price, trading_state
+from trading.services.mark_price import MarkPrice
 
 CUSTODY = "demo"
 DAYS_IN_LIMIT = 10
@@ -55,7 +57,7 @@ def seed(*, now: datetime) -> list[Login]:
     """
     require(settings.DEMO, "the demo is seeded in demo mode only")
     seed_assets()
-    seed_instruments(catalogue.INSTRUMENTS)
+    seed_instruments(catalogue.INSTRUMENTS, now=now)
     owner_ids = _seed_users(catalogue.USERS, now=now)
     _seed_makers(owner_ids, now=now)
     _seed_transfers(owner_ids, now=now)
@@ -87,12 +89,25 @@ def seed_assets() -> None:
     Asset.objects.bulk_create([Asset(**asset._asdict()) for asset in catalogue.ASSETS], ignore_conflicts=True)
 
 
-def seed_instruments(wanted: Sequence[DemoInstrument]) -> None:
+def seed_instruments(wanted: Sequence[DemoInstrument], *, now: datetime) -> None:
     """Make the instruments that are missing, labelled as demo; their assets exist."""
     for instrument in wanted:
         fields = instrument._asdict()
         fields |= {"base_id": fields.pop("base"), "quote_id": fields.pop("quote"), "is_demo": True}
-        Instrument.objects.get_or_create(symbol=fields.pop("symbol"), defaults=fields)
+        del fields["underlying"], fields["brackets"]
+        if instrument.brackets:
+            fields |= {"kind": InstrumentKind.PERPETUAL, "status": InstrumentStatus.CLOSED}
+        made, is_new = Instrument.objects.get_or_create(symbol=fields.pop("symbol"), defaults=fields)
+        if is_new and instrument.brackets:
+            _open_contract(made, instrument, now=now)
+
+
+def _open_contract(made: Instrument, instrument: DemoInstrument, *, now: datetime) -> None:
+    """Give a contract its brackets, and open it by command: the engine learns by it that it is one. Mark it."""
+    for bracket in instrument.brackets:
+        LeverageBracket.objects.create(instrument=made, **bracket._asdict())
+    trading_state.change(made.symbol, InstrumentStatus.TRADING, now=now)
+    mark_price.publish([MarkPrice(made.symbol, instrument.reference_price)], now=now)
 
 
 def _seed_users(wanted: Sequence[DemoUser], *, now: datetime) -> dict[str, int]:

@@ -1,6 +1,8 @@
 import json
+import random
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -44,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_DELETE = respond  # noqa: N815 -- names that http.server asks for
+    do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815 -- names that http.server asks for
 
     def log_message(self, *_: object) -> None:
         """Keep the test's output clean."""
@@ -121,7 +123,7 @@ def test_makers_wait_ever_longer_while_nobody_answers() -> None:
     closed = "http://127.0.0.1:9"
 
     with ApiClient(closed, "one", "") as one, ApiClient(closed, "two", "") as two:
-        makers.run((one, two), say=lines.append, sleep=waits.append, rounds=6)
+        makers.run((one, two), say=lines.append, mark=[].append, sleep=waits.append, rounds=6)
 
     assert [round(wait) for wait in waits] == [2, 4, 8, 16, 30, 30]
     assert lines == [f"waiting {pause} s: ConnectError" for pause in (2, 4, 8, 16, 30, 30)]
@@ -145,7 +147,7 @@ def test_a_round_cancels_what_is_off_the_ladder_and_places_what_is_missing(excha
 
     with one, two, pytest.MonkeyPatch.context() as patch:
         patch.setattr(makers, "TAKE_CHANCE_PERCENT", 100)
-        makers.run((one, two), say=pytest.fail, sleep=waits.append, rounds=1)
+        makers.run((one, two), say=pytest.fail, mark=[].append, sleep=waits.append, rounds=1)
 
     assert [f"{method} {path}" for method, path, _ in exchange.asked] == [
         "GET /api/v1/instruments",
@@ -156,3 +158,33 @@ def test_a_round_cancels_what_is_off_the_ladder_and_places_what_is_missing(excha
         "POST /api/v1/orders/batch",
     ]
     assert len(waits) == 1
+
+
+def test_a_contract_follows_its_market_and_is_marked_at_the_middle_of_that_markets_book(exchange: Exchange) -> None:
+    spot = {
+        "symbol": "BTCUSDT", "tick_size": "0.01", "lot_size": "0.0001", "minor_unit_decimals": None,
+        "reference_price": "65000", "band_rate": "0.2", "is_demo": True, "status": "TRADING",
+    }  # fmt: skip
+    contract = spot | {"symbol": "BTC-PERP", "tick_size": "0.1", "lot_size": "0.001"}
+    refused: tuple[int, dict[str, str], object] = (409, {}, {"code": 3038, "message": "orders are open", "data": {}})
+    exchange.answers = [
+        good([contract, spot]), good([]), good([{"price": "61000"}]),
+        refused, good({"bids": [["61000.03", "1"]], "asks": [["61000.36", "1"]]}),
+        good({"items": []}), good({"results": [{"code": 0}] * 32}),
+    ]  # fmt: skip
+    marked: list[makers.Marks] = []
+    one = ApiClient(exchange.url, "demo-maker-1", "password")
+
+    with one, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(makers, "TAKE_CHANCE_PERCENT", 0)
+        fair = makers.Fair(one, random.Random(1))
+        maker = makers.Maker(0, one, random.Random(1))
+        markets = fair.step()
+        maker.set_leverage(["BTC-PERP"])
+        marked.append(fair.marks(markets))
+        maker.play(markets)
+
+    assert marked == [[("BTC-PERP", Decimal("61000.1"))]]
+    prices = {market.symbol: ticks * market.tick_size for market, ticks in markets}
+    assert 0 <= prices["BTCUSDT"] - prices["BTC-PERP"] < Decimal("0.1")
+    assert ("PUT", "/api/v1/positions/BTC-PERP/leverage", "Bearer token-1") in exchange.asked

@@ -1,3 +1,4 @@
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -7,6 +8,7 @@ from exchange.demo import catalogue, seed
 from exchange.demo.seed import DemoNameTakenError
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import InvariantViolationError
+from exchange.management.commands import run_demo_makers
 from ledger import access
 from ledger.access import RIGHTS, Right, Role
 from ledger.models import Asset, DepositNotice
@@ -15,8 +17,13 @@ from ledger.reserves.models import Publication
 from ledger.services import accounts
 from ledger.services.accounts import AccountKey
 from ledger.transfers import addresses, custody, terms
+from marketdata import selectors as instruments
 from marketdata.models import Instrument
+from matching_worker import protocol
+from matching_worker.protocol import CommandKind, OrderFlag
+from risk import contract_margin
 from risk.models import TraderProfile
+from trading.models import Command
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +56,7 @@ def test_the_demo_has_its_assets_instruments_and_logins() -> None:
     assert dict(Instrument.objects.filter(is_demo=True).values_list("symbol", "reference_price")) == {
         "2330.TW": Decimal(600),
         "BTCUSDT": Decimal(65_000),
+        "BTC-PERP": Decimal(65_000),
         "AAPL": Decimal(230),
     }
     for login in logins:
@@ -147,3 +155,39 @@ def test_the_demo_begins_with_one_proof_of_reserves_that_its_traders_can_check()
     publication = Publication.objects.get()
     said = list(verify.steps(proofs.proof(publication.pk, user_id("alice"))))
     assert said[-1].startswith("USDT: your 500000.000000 are in the ")
+
+
+def test_the_demos_contract_is_open_marked_and_known_to_the_engine_as_one() -> None:
+    seed.seed(now=utc_now())
+    seed.seed(now=utc_now())
+
+    spec = instruments.instrument("BTC-PERP")
+    assert (spec.is_contract, spec.status, spec.leverage_max, len(spec.brackets)) == (True, "TRADING", 100, 5)
+    assert instruments.states([spec.id])[spec.id].mark_price == Decimal(65_000)
+    rows = Command.objects.order_by("sequence").values_list("sequence", "payload")
+    read = protocol.decode([row[0] for row in rows], [bytes(row[1]) for row in rows])
+    assert [int(kind) for kind in read["kind"]] == [CommandKind.SET_STATE, CommandKind.MARK_PRICE]
+    assert int(read["flags"][0]) == OrderFlag.CONTRACT
+
+
+def test_the_maintenance_margin_of_the_demos_contract_has_no_step_between_its_brackets() -> None:
+    seed.seed(now=utc_now())
+    brackets = instruments.instrument("BTC-PERP").brackets
+
+    for below, above in itertools.pairwise(brackets):
+        value = above.notional_floor
+        assert contract_margin.maintenance_margin(value, brackets[: brackets.index(above)]) == (
+            contract_margin.maintenance_margin(value, brackets)
+        )
+        assert below.leverage_max > above.leverage_max
+
+
+def test_marks_are_published_when_they_move() -> None:
+    seed.seed(now=utc_now())
+    run_demo_makers.publish_marks([("BTC-PERP", Decimal(65_000))])
+    run_demo_makers.publish_marks([("BTC-PERP", Decimal("65000.1"))])
+    run_demo_makers.publish_marks([])
+
+    assert Command.objects.count() == 3
+    spec = instruments.instrument("BTC-PERP")
+    assert instruments.states([spec.id])[spec.id].mark_price == Decimal("65000.1")
