@@ -46,7 +46,7 @@ def people(customer) -> tuple[Any, Any, Any]:
     """Three traders and an open contract."""
     found = tuple(customer(name, USDT=1_000) for name in ("alice", "bob", "carol"))
     make_contract()
-    return found  # type: ignore[return-value]
+    return found
 
 
 def test_the_refused_close_of_a_reversal_stands_in_suspense_and_the_opening_is_booked(people, tmp_path: Path) -> None:
