@@ -34,7 +34,7 @@ FIXED = (
 """What resting orders, trades and books rest upon: decided once, when the instrument is made."""
 
 
-class BracketFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # Django's class takes no arguments at run time
+class BracketFormSet(BaseInlineFormSet):
     """The brackets of one contract, which must fit together."""
 
     def clean(self) -> None:
