@@ -4,6 +4,7 @@ In full `--machine-examples 100`.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,8 +22,10 @@ from ledger.services import accounts
 from marketdata.models import Instrument
 from matching_worker.shard import Batch, Shard
 from trading import audit
+from trading.margin_models import MarginDirection
 from trading.models import OPEN_STATUSES, Order, OrderPart, Position, Trade
-from trading.services import cancel_all, lease, orders, settlement
+from trading.services import cancel_all, lease, orders, position_changes, settlement
+from trading.services.position_changes import MarginChange
 from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, PlaceOrder, ReduceOrder, Submission
 from trading.tests.contracts import make_contract, set_mark
 from trading.tests.road import make_asset, make_instrument
@@ -136,6 +139,15 @@ class Exchange(RuleBasedStateMachine):
     def cancel_everything(self, who: int) -> None:
         SEEN["cancelled all"] += cancel_all.of_trader(self.traders[who], now=utc_now())
 
+    @rule(who=WHO, leverage=st.integers(1, 40))
+    def choose_leverage(self, who: int, leverage: int) -> None:
+        self._move("leverage", lambda: position_changes.set_leverage(self.traders[who], PERP, leverage, now=utc_now()))
+
+    @rule(who=WHO, direction=st.sampled_from(list(MarginDirection)), amount=LOTS)
+    def move_margin(self, who: int, direction: str, amount: Decimal) -> None:
+        wanted = MarginChange(PERP, direction, amount / 10)
+        self._move("margin", lambda: position_changes.change_margin(self.traders[who], wanted, now=utc_now()))
+
     @rule(price=PRICES)
     def mark(self, price: Decimal) -> None:
         set_mark(str(price), PERP)
@@ -207,6 +219,15 @@ class Exchange(RuleBasedStateMachine):
         SEEN[name] += 1
         if isinstance(request, PlaceOrder):
             self.placed.append((self.traders[who], result.id))
+
+    @staticmethod
+    def _move(name: str, change: Callable[[], object]) -> None:
+        try:
+            change()
+        except DomainError:
+            SEEN["refused"] += 1
+        else:
+            SEEN[name] += 1
 
     def _worker(self) -> Shard:
         """Start a worker, which first catches up with WAL and log."""
