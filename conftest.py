@@ -30,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="some",
         help="which small scenes of contracts are tried in every order",
     )
+    parser.addoption(
+        "--machine-examples", type=int, default=8, help="random histories of traders and workers; in full 100"
+    )
+    parser.addoption(
+        "--storm-seconds", type=int, default=10, help="how long threads fight for the same positions; in full 60"
+    )
     parser.addoption("--ledger-events", type=int, default=60, help="entries of random events a seed; in full 10000")
 
 

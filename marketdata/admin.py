@@ -1,17 +1,20 @@
 """Instruments and candles in the admin."""
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin, TabularInline
 
 from exchange.kernel.clock import utc_now
 from ledger.admin import ReadOnly
-from marketdata.models import CandleRow, Instrument
+from marketdata.models import CandleRow, Instrument, InstrumentKind, LeverageBracket
 
 DAYS_SHOWN = 7
 FIXED = (
@@ -21,6 +24,7 @@ FIXED = (
     "quote",
     "tick_size",
     "lot_size",
+    "contract_size",
     "minor_unit_decimals",
     "maker_fee_rate",
     "taker_fee_rate",
@@ -30,6 +34,46 @@ FIXED = (
 """What resting orders, trades and books rest upon: decided once, when the instrument is made."""
 
 
+class BracketFormSet(BaseInlineFormSet):
+    """The brackets of one contract, which must fit together."""
+
+    def clean(self) -> None:
+        """Say in words what margin could not be reckoned by.
+
+        Raises:
+            ValidationError: A spot market has brackets, a contract has none from 0 on, or larger positions are asked
+                for less than smaller ones.
+        """
+        super().clean()
+        rows = sorted(
+            (
+                form.cleaned_data["notional_floor"],
+                -form.cleaned_data["leverage_max"],
+                form.cleaned_data["maintenance_rate"],
+            )
+            for form in self.forms
+            if form.is_valid() and form.cleaned_data and not form.cleaned_data.get("DELETE")
+        )
+        if self.instance.kind != InstrumentKind.PERPETUAL:
+            if rows:
+                raise ValidationError(_("Only contracts have leverage brackets."))
+            return
+        if not rows or rows[0][0] != 0:
+            raise ValidationError(_("A contract needs a leverage bracket that begins at 0."))
+        if any(above[1] < below[1] or above[2] < below[2] for below, above in pairwise(rows)):
+            raise ValidationError(_("A bracket of larger positions must not ask for less than the one below it."))
+
+
+class BracketInline(TabularInline):
+    """What a contract asks of positions by their size; it takes effect within a second."""
+
+    model = LeverageBracket
+    formset = BracketFormSet
+    fields = ("notional_floor", "leverage_max", "maintenance_rate", "maintenance_amount")
+    ordering = ("notional_floor",)
+    extra = 0
+
+
 @admin.register(Instrument)
 class InstrumentAdmin(ModelAdmin):
     """Markets. Halting one, or moving its limits, takes effect within a second; its steps and fees stay."""
@@ -37,6 +81,7 @@ class InstrumentAdmin(ModelAdmin):
     list_display = (
         "symbol",
         "name",
+        "kind",
         "status",
         "tick_size",
         "lot_size",
@@ -47,11 +92,15 @@ class InstrumentAdmin(ModelAdmin):
         "is_demo",
     )
     list_filter = ("status", "kind", "is_demo")
+    inlines = (BracketInline,)
     search_fields = ("symbol", "name")
     ordering = ("symbol",)
     fieldsets = (
         (_("What is traded"), {"fields": ("symbol", "name", "kind", "base", "quote", "status", "is_demo")}),
-        (_("Steps"), {"fields": ("tick_size", "lot_size", "minor_unit_decimals", "min_notional", "shard")}),
+        (
+            _("Steps"),
+            {"fields": ("tick_size", "lot_size", "contract_size", "minor_unit_decimals", "min_notional", "shard")},
+        ),
         (_("Prices"), {"fields": ("reference_price", "band_rate", "market_slippage_rate")}),
         (_("Fees"), {"fields": ("maker_fee_rate", "taker_fee_rate")}),
     )

@@ -18,8 +18,9 @@ from unfold.decorators import action
 from exchange.kernel.clock import utc_now
 from ledger.admin import EstimatedPaginator, ReadOnly, SeenByFinance
 from marketdata.admin import InstrumentAdmin
-from marketdata.models import Instrument, InstrumentStatus
+from marketdata.models import Instrument, InstrumentKind, InstrumentStatus
 from trading import selectors
+from trading.margin_models import MarginRequest, PositionRow
 from trading.models import OPEN_STATUSES, Order, OrderStatus, SuspendedEntry, Trade
 from trading.services import cancel_all, review, trading_state
 
@@ -159,6 +160,45 @@ class SuspendedEntryAdmin(SeenByFinance, ReadOnly, ModelAdmin):
         return format_html('<a href="{}?id=key:{}">{}</a>', reverse("finance:trace"), row.key, row.key)
 
 
+@admin.register(PositionRow)
+class PositionAdmin(SeenByFinance, ReadOnly, ModelAdmin):
+    """Positions in contracts, to read: settlement and their traders move them."""
+
+    list_display = (
+        "user_id",
+        "symbol",
+        "quantity",
+        "open_cost",
+        "margin",
+        "margin_missing",
+        "reserved",
+        "realised_pnl",
+        "leverage",
+        "is_locked",
+        "version",
+        "updated_at",
+    )
+    list_filter = ("symbol", "is_locked")
+    search_fields = ("=user_id",)
+    ordering = ("symbol", "user_id")
+    paginator = EstimatedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+
+@admin.register(MarginRequest)
+class MarginRequestAdmin(SeenByFinance, ReadOnly, ModelAdmin):
+    """What traders asked of their margin, newest first, to read: the back office carries it out by itself."""
+
+    list_display = ("id", "requested_at", "user_id", "symbol", "direction", "amount", "state", "reason", "ended_at")
+    list_filter = ("state", "direction", "symbol")
+    search_fields = ("=id", "=user_id", "=trace")
+    ordering = ("-id",)
+    paginator = EstimatedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+
 def _with_order(user_id: int, order_id: int) -> SafeString:
     """Name a user, and lead to an order of theirs."""
     url = reverse("admin:trading_order_change", args=[order_id])
@@ -177,7 +217,8 @@ class MarketAdmin(InstrumentAdmin):
     def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:  # noqa: FBT001
         """Save all but the state; that changes as operators change it, so that the engine hears of it."""
         wanted = InstrumentStatus(obj.status)
-        obj.status = form.initial["status"] if change else InstrumentStatus.TRADING
+        begins = InstrumentStatus.CLOSED if obj.kind == InstrumentKind.PERPETUAL else InstrumentStatus.TRADING
+        obj.status = form.initial["status"] if change else begins  # a contract is told to the engine by its opening
         super().save_model(request, obj, form, change)
         trading_state.change(obj.symbol, wanted, now=utc_now())
         obj.status = wanted

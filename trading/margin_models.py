@@ -1,9 +1,10 @@
-"""What traders asked of the margin of their positions. The table is made by SQL in migration 0008.
+"""What traders asked of the margin of their positions, and positions as the admin lists them: SQL of 0008 and 0009.
 
 Imported by `models.py`, so that Django finds it.
 """
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class MarginDirection(models.TextChoices):
@@ -41,6 +42,36 @@ class MarginRequest(models.Model):
     class Meta:
         managed = False
         db_table = "margin_requests"
+        verbose_name = _("change of margin")
+        verbose_name_plural = _("changes of margin")
 
     def __str__(self) -> str:
         return f"{self.id} {self.direction} {self.amount} {self.symbol}"
+
+
+class PositionRow(models.Model):
+    """The rows of `positions` as a view with one key, for the admin: quantity and open cost are negative when short."""
+
+    id = models.CharField(max_length=48, primary_key=True)
+    user_id = models.BigIntegerField()
+    instrument_id = models.SmallIntegerField()
+    symbol = models.CharField(max_length=24)
+    quantity = models.DecimalField(max_digits=38, decimal_places=18)
+    open_cost = models.DecimalField(max_digits=38, decimal_places=18)
+    margin = models.DecimalField(max_digits=38, decimal_places=18)
+    margin_missing = models.DecimalField(max_digits=38, decimal_places=18)
+    reserved = models.DecimalField(max_digits=38, decimal_places=18)
+    realised_pnl = models.DecimalField(max_digits=38, decimal_places=18)
+    leverage = models.SmallIntegerField()
+    is_locked = models.BooleanField()
+    version = models.BigIntegerField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "position_list"
+        verbose_name = _("position")
+        verbose_name_plural = _("positions")
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.symbol} {self.quantity}"

@@ -38,6 +38,15 @@ LABELS: Final[dict[str, Promise]] = {
     "seller_fee": _("seller's fee"),
     "taker_side": _("taker's side"),
     "shard": _("shard"),
+    # contracts
+    "part": _("part"),
+    "left": _("left"),
+    "step": _("step"),
+    "change": _("change"),
+    "cost": _("open cost"),
+    "margin": _("margin"),
+    "result": _("result"),
+    "leverage": _("leverage"),
     # commands and what the engine said
     "kind": _("kind"),
     "order_id": _("order"),

@@ -26,6 +26,8 @@ TITLES: Final = {
     "commands": _("Commands"),
     "engine_events": _("Engine events"),
     "trades": _("Trades"),
+    "order_parts": _("Parts of orders"),
+    "position_steps": _("Steps of positions"),
     "suspended": _("Suspended entries"),
     "entries": _("Journal entries"),
     "comments": _("Comments"),

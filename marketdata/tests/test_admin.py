@@ -10,6 +10,9 @@ from marketdata.admin import FIXED
 from marketdata.models import CandleRow, Instrument
 from marketdata.services import candles
 from marketdata.tests import factories
+from matching_worker import protocol
+from matching_worker.protocol import CommandKind, OrderFlag
+from trading.models import Command
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +26,56 @@ def staff(client):
 def form_of(instrument: Instrument, **changes: object) -> dict:
     names = [field.name for field in Instrument._meta.fields if field.name not in ("id", "is_demo")]
     values = {name: getattr(instrument, f"{name}_id", None) or getattr(instrument, name) for name in names}
-    return {name: "" if value is None else value for name, value in (values | changes).items()}
+    rows = {"brackets-TOTAL_FORMS": 0, "brackets-INITIAL_FORMS": 0}
+    return {name: "" if value is None else value for name, value in (values | rows | changes).items()}
+
+
+def brackets(*rows: tuple[int, int, str]) -> dict[str, object]:
+    """Return the inline's part of the form: where each begins, its highest leverage, its maintenance rate."""
+    form: dict[str, object] = {"brackets-TOTAL_FORMS": len(rows), "brackets-INITIAL_FORMS": 0}
+    for number, values in enumerate(rows):
+        names = ("notional_floor", "leverage_max", "maintenance_rate")
+        form |= {f"brackets-{number}-{name}": value for name, value in zip(names, values, strict=True)}
+        form[f"brackets-{number}-maintenance_amount"] = 0
+    return form
+
+
+def test_a_contract_is_made_with_its_brackets_and_the_engine_learns_that_it_is_one(staff) -> None:
+    draft = factories.bitcoin()
+    Instrument.objects.all().delete()
+    form = form_of(draft, kind="PERP", contract_size="0.01", lot_size="0.01")
+
+    response = staff.post(
+        reverse("admin:marketdata_instrument_add"), form | brackets((0, 100, "0.005"), (1000, 20, "0.02"))
+    )
+
+    assert response.status_code == 302
+    made = Instrument.objects.get()
+    assert (made.contract_size, made.brackets.count(), made.status) == (Decimal("0.01"), 2, "TRADING")
+    [command] = Command.objects.all()
+    read = protocol.decode([command.sequence], [bytes(command.payload)])[0]
+    assert (int(read["kind"]), int(read["flags"])) == (CommandKind.SET_STATE, OrderFlag.CONTRACT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "words"),
+    [
+        ("SPOT", [(0, 10, "0.01")], "Only contracts have"),
+        ("PERP", [], "begins at 0"),
+        ("PERP", [(10, 10, "0.01")], "begins at 0"),
+        ("PERP", [(0, 10, "0.01"), (10, 20, "0.01")], "must not ask for less"),
+        ("PERP", [(0, 10, "0.02"), (10, 10, "0.01")], "must not ask for less"),
+    ],
+)
+def test_brackets_that_do_not_fit_together_are_refused_in_words(staff, kind, rows, words) -> None:
+    draft = factories.bitcoin()
+    Instrument.objects.all().delete()
+
+    response = staff.post(reverse("admin:marketdata_instrument_add"), form_of(draft, kind=kind) | brackets(*rows))
+
+    assert response.status_code == 200
+    assert words in response.content.decode()
+    assert Instrument.objects.exists() is False
 
 
 def test_an_instrument_is_made_in_the_admin(staff) -> None:

@@ -53,7 +53,7 @@ SELECT 'user ' || e.owner_id || ', ' || e.sub, e.id, e.asset, e.balance - e.marg
 FROM expected e WHERE e.balance <> e.margin
 """
 
-# One entry for a side that only opens or only closes; two, FLIP_CLOSE before FLIP_OPEN, for one that turns around.
+# One entry for a side that only opens or only closes; two, FLIP_CLOSE and FLIP_OPEN, for one that turns around.
 _ENTRIES: Final = """, side AS MATERIALIZED (
     SELECT t.id AS trade_id, t.instrument_id, t.number, t.quote, t.symbol, s.* FROM trade t
     CROSS JOIN LATERAL (VALUES ('buy', t.buyer_id, t.buyer_fee), ('sell', t.seller_id, t.seller_fee))
@@ -64,7 +64,7 @@ _ENTRIES: Final = """, side AS MATERIALIZED (
     CROSS JOIN LATERAL (VALUES (''), (':FLIP_CLOSE'), (':FLIP_OPEN')) AS k (ending)
     JOIN ledger_entry e ON e.key = 'trade:' || s.trade_id || ':' || s.side || k.ending
 ), shape AS (
-    SELECT s.trade_id, s.side, coalesce(array_agg(p.ending ORDER BY p.entry_id) FILTER (WHERE p.entry_id IS NOT NULL),
+    SELECT s.trade_id, s.side, coalesce(array_agg(p.ending ORDER BY p.ending) FILTER (WHERE p.entry_id IS NOT NULL),
                                         ARRAY[]::text[]) AS endings
     FROM side s LEFT JOIN posted p ON p.trade_id = s.trade_id AND p.side = s.side GROUP BY 1, 2
 ), moved AS (

@@ -42,7 +42,8 @@ def resting(customer: Any) -> list[Order]:
 def _form(instrument: Instrument, **changes: Any) -> dict[str, Any]:
     names = [field.name for field in Instrument._meta.fields if field.name not in {"id", "is_demo"}]
     values = {name: getattr(instrument, f"{name}_id", None) or getattr(instrument, name) for name in names}
-    return {name: "" if value is None else value for name, value in (values | changes).items()}
+    brackets = {"brackets-TOTAL_FORMS": 0, "brackets-INITIAL_FORMS": 0}
+    return {name: "" if value is None else value for name, value in (values | brackets | changes).items()}
 
 
 def _ask(client: Client, **more: str) -> Any:

@@ -19,7 +19,10 @@ from marketdata.tests.events import fill, rested
 from marketdata.tests.feed_client import SECONDS, Client, run
 from matching_worker.protocol import Side
 from trading.consumers import TYPES, ExchangeFeed
+from trading.position_state import PositionState
 from trading.services.private_events import group
+from trading.tests.contracts import SYMBOL, make_contract
+from trading.wire import position_fields
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DOCUMENT = yaml.safe_load((Path(settings.BASE_DIR) / "exchange" / "api" / "asyncapi.yaml").read_text())
@@ -70,3 +73,16 @@ def test_every_message_of_a_session_is_as_the_document_says(make) -> None:
     run(road())
     publisher.close()
     assert seen == set(MESSAGES) - set(ExchangeFeed.actions)
+
+
+def test_a_position_is_told_as_the_document_says() -> None:
+    make_contract()
+    spec = selectors.instrument(SYMBOL)
+    flat, long_10 = PositionState.flat(1, spec), PositionState(1, spec, leverage=10)
+    long_10.open(10, 10 * 100 * spec.unit_quanta, is_buy=True, margin=100 * 10**6, missing=0)
+
+    for position, ticks in ((flat, None), (long_10, None), (long_10, 105)):
+        data = position_fields(position, ticks)
+        assert conforms({"type": "position", "sequence": 1, "data": data}) == "private"
+        with pytest.raises(jsonschema.ValidationError):
+            conforms({"type": "position", "sequence": 1, "data": data | {"leverage": "10"}})

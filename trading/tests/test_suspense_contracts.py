@@ -8,7 +8,7 @@ import pytest
 
 from exchange.kernel.clock import utc_now
 from ledger.models import Account, JournalEntry
-from ledger.tests.reconciling import damage, look
+from ledger.tests.reconciling import damage, full, look
 from ledger.transfers.models import AccountProfile
 from marketdata.models import Instrument
 from trading.models import SuspendedEntry
@@ -46,7 +46,7 @@ def people(customer) -> tuple[Any, Any, Any]:
     """Three traders and an open contract."""
     found = tuple(customer(name, USDT=1_000) for name in ("alice", "bob", "carol"))
     make_contract()
-    return found  # type: ignore[return-value]
+    return found
 
 
 def test_the_refused_close_of_a_reversal_stands_in_suspense_and_the_opening_is_booked(people, tmp_path: Path) -> None:
@@ -83,6 +83,7 @@ def test_what_is_posted_again_clears_suspense_and_every_invariant_holds(people, 
     assert alice.balances("USDT")["available"] == 1_000 + 100 - 55
     # the opening was posted onto a wallet that was damaged then, and says so for ever
     assert broken() == {"running balances follow from their lines"}
+    assert full("settlement.suspense", "log.replay", "contracts.entries", "positions.margin") == set()
 
 
 def test_an_opening_that_is_refused_owes_nothing_and_its_margin_waits(people, tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def test_the_clearing_account_is_shown_as_what_losers_owe_and_winners_are_owed(t
 
     [usdt] = [item for item in sheet.sheets if item.asset == "USDT"]
     [mark] = usdt.at_mark
-    assert (mark.contract, mark.winning, mark.losing, mark.cleared) == (SYMBOL, 26, 30, -4)
+    assert mark.contract == SYMBOL
+    assert [mark.winning, mark.losing, mark.cleared] == [Decimal(26), Decimal(30), Decimal(-4)]
     assert mark.difference == 0
     assert sheet.marked
     assert sheet.holds
@@ -46,7 +47,7 @@ def test_a_users_statement_tells_the_gain_or_loss_of_each_position(traders) -> N
         [usdt] = [item for item in sheet.sheets if item.asset == "USDT"]
         found += [(mark.winning, mark.losing) for mark in usdt.at_mark]
 
-    assert found == [(18, 0), (0, 30)]
+    assert found == [(Decimal(18), Decimal(0)), (Decimal(0), Decimal(30))]
 
 
 def test_of_the_past_nothing_is_said(traders) -> None:

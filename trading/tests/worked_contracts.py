@@ -78,6 +78,7 @@ def _key(key: str) -> str:
 
 def _positions(names: Mapping[int, str]) -> Iterator[str]:
     mark = InstrumentState.objects.get(instrument__symbol=SYMBOL).settled_mark
+    assert mark is not None
     heads = ("quantity", "open cost", "entry", "margin", "reserved", "realised", f"at {plain(mark)}")
     yield f"{SYMBOL:<10}" + "".join(f"{head:>11}" for head in heads)
     totals = [Decimal(0)] * 4
@@ -96,8 +97,8 @@ def _positions(names: Mapping[int, str]) -> Iterator[str]:
     key = AccountKey(None, "2110", "USDT", SYMBOL)
     clearing = accounts.balances([key])[key]
     assert clearing == totals[1] == totals[2] == -totals[3]
-    quantity, cost, realised, unrealised = (plain(total) for total in totals)
-    yield f"{'sum':<10}{quantity:>11}{cost:>11}{'':>33}{realised:>11}{unrealised:>11}"
+    quantity, cost, *results = (plain(total) for total in totals)
+    yield f"{'sum':<10}{quantity:>11}{cost:>11}{'':>33}{results[0]:>11}{results[1]:>11}"
     yield f"{'clearing':<10}{'':>11}{plain(clearing):>11}"
 
 

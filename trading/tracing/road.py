@@ -13,7 +13,7 @@ from exchange.kernel.money import plain
 from ledger.tracing.story import FACTS_MAX, FOUND_MAX, Fact, Kind, Refs, Section, Teller, Term, Words, merge
 from marketdata import selectors as instruments
 from trading.models import Order, SuspendedEntry, Trade
-from trading.tracing import commands, told
+from trading.tracing import commands, positions, told
 
 TRACE_TIME_HEX: Final = 12
 """Hex digits of a trace id that are its moment in milliseconds: `exchange.kernel.ids`."""
@@ -122,11 +122,13 @@ def _tell(refs: Refs, *, thorough: bool) -> list[Section]:
     of_log = commands.of_story(orders, trades, refs)
     return [
         Section(10, "orders", "Orders", [_order_fact(order) for order in orders]),
+        Section(15, "order_parts", "Parts of orders", positions.parts(orders)),
         Section(20, "commands", "Commands", [commands.fact(*row) for row in of_log]),
         Section(
             30, "engine_events", "Engine events", commands.engine_events(orders, trades, of_log) if thorough else []
         ),
         Section(40, "trades", "Trades", [_trade_fact(trade) for trade in trades]),
+        Section(42, "position_steps", "Steps of positions", positions.steps(orders, trades)),
         Section(45, "suspended", "Suspended entries", _suspended(orders, trades, of_log, refs)),
         Section(60, "private_events", "Private events", told.private_events(orders, trades)),
         Section(70, "outbox", "Domain events", told.outbox(orders, trades)),

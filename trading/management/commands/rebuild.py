@@ -1,4 +1,4 @@
-"""`manage.py rebuild balances|candles|holdings`: derived tables from lines and trades, which never change."""
+"""`manage.py rebuild balances|candles|holdings|positions`: derived tables from what never changes."""
 
 import json
 import time
@@ -14,11 +14,13 @@ from exchange.embedded import session
 from ledger.services import rebuild as of_lines
 from ledger.services.rebuild import Rebuilt
 from trading import rebuild as of_trades
+from trading import rebuild_positions
 
 TABLES: Final[dict[str, Callable[..., Rebuilt]]] = {
     "balances": of_lines.balances,
     "candles": of_trades.candles,
     "holdings": of_trades.holdings,
+    "positions": rebuild_positions.positions,
 }
 DIFFERENT: Final = 1
 
@@ -26,7 +28,7 @@ DIFFERENT: Final = 1
 class Command(BaseCommand):
     """Exit codes: 0 the table is right now; 1 with --check it is not, or what it is derived from is damaged."""
 
-    help = "Rebuild balances, candles or holdings from lines and trades; with --check only compare."
+    help = "Rebuild balances, candles, holdings or positions from lines, trades and history; with --check only compare."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
