@@ -37,7 +37,8 @@ def market_of_three_minutes(customer, monkeypatch):
     run_worker_once()
     # let the trades and their candles lie in three minutes
     damage(
-        "UPDATE trades SET executed_at = date_trunc('minute', executed_at) + (number / 3) * interval '1 minute'",
+        "UPDATE trades SET executed_at = first.minute + (number / 3) * interval '1 minute'"
+        " FROM (SELECT date_trunc('minute', min(executed_at)) AS minute FROM trades) first",
         "DELETE FROM klines_1m",
     )
     rebuild.candles(write=True, show=_silent)
