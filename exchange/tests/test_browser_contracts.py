@@ -100,6 +100,10 @@ def test_a_long_is_previewed_opened_watched_secured_turned_round_and_closed(page
     page.get_by_role("button", name="Confirm").click()
     expect(cells).to_have_count(0)
     expect(page.locator("#positions-count")).to_have_text("0")
+    page.get_by_role("tab", name="Order history").click()
+    closing = page.locator("#pane-history tbody tr").first
+    expect(closing).to_contain_text("0.050 / all")
+    expect(closing).to_contain_text("Closes the position")
 
 
 def test_the_leverage_is_refused_beside_its_figure_while_orders_are_open_and_changed_after(page, open_context) -> None:

@@ -23,7 +23,7 @@ function axisText(price, decimals) {
 export class Chart {
   /** @param onInterval called with (new interval, the one before) so that the live channel can follow */
   constructor(instrument, onInterval) {
-    Object.assign(this, { instrument, onInterval, candles: [], pointed: null, lines: new Map(), orders: [] });
+    Object.assign(this, { instrument, onInterval, candles: [], pointed: null, lines: new Map(), orders: [], levels: new Map(), position: null });
     this.area = document.getElementById("chart");
     this.legend = document.getElementById("chart-legend");
     this.chart = createChart(this.area, {
@@ -110,7 +110,8 @@ export class Chart {
     }
     for (const [id, order] of wanted) {
       const words = order.side === "buy" ? gettext("Buy %s") : gettext("Sell %s");
-      const title = interpolate(words, [this.instrument.quantity(order.quantity)]);
+      const size = order.close_position ? gettext("all") : this.instrument.quantity(order.quantity);
+      const title = interpolate(words, [size]);
       const waits = order.status === "untriggered";
       const look = {
         price: this.instrument.drawn(drawnAt(order)),
@@ -120,6 +121,26 @@ export class Chart {
       };
       if (this.lines.has(id)) this.lines.get(id).applyOptions(look);
       else this.lines.set(id, this.series.createPriceLine(look));
+    }
+  }
+
+  /** Draw where a position was entered and where it would be liquidated; null when there is none. */
+  markPosition(position) {
+    this.position = position;
+    const wanted = {
+      entry: [position?.entry_price, "--accent", gettext("Entry")],
+      liquidation: [position?.liquidation_price, "--warning", gettext("Liquidation")],
+    };
+    for (const [name, [price, tone, title]] of Object.entries(wanted)) {
+      const line = this.levels.get(name);
+      if (price === null || price === undefined) {
+        if (line) this.series.removePriceLine(line);
+        this.levels.delete(name);
+        continue;
+      }
+      const look = { price: this.instrument.drawn(price), color: colour(tone), lineStyle: LineStyle.Solid, title };
+      if (line) line.applyOptions(look);
+      else this.levels.set(name, this.series.createPriceLine(look));
     }
   }
 
@@ -191,5 +212,6 @@ export class Chart {
     });
     this.volume.setData(this.candles.map((candle) => this.#bar(candle)));
     this.markOrders(this.orders);
+    this.markPosition(this.position);
   }
 }

@@ -113,7 +113,9 @@ function ownChanged(kind) {
 function positionsChanged() {
   tables.paint();
   ticket.refresh();
-  feed.subscribe(positions.rows().filter(({ kind }) => kind === "PERP").map((row) => `ticker.${row.symbol}`));
+  const held = positions.rows().filter(({ kind }) => kind === "PERP");
+  chart.markPosition(held.find((row) => row.symbol === symbol) ?? null);
+  feed.subscribe(held.map((row) => `ticker.${row.symbol}`));
 }
 
 function opened({ again }) {

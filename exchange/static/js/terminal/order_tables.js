@@ -188,8 +188,9 @@ export class OrderTables {
     return `${this.#quantity(row, row.filled_quantity)} / ${this.#size(row)}`;
   }
 
-  /** A buy by amount has no quantity: it is as large as what it may cost. */
+  /** A buy by amount has no quantity: it is as large as what it may cost; what closes a position, as large as that is then. */
   #size(row) {
+    if (row.quantity === null && row.close_position) return gettext("all");
     if (row.quantity !== null) return this.#quantity(row, row.quantity);
     const market = this.markets.get(row.symbol);
     return market ? amount(trimmed(market.amount(row.quote_quantity)), market.quote) : String(row.quote_quantity);

@@ -99,7 +99,7 @@ export function termsText(order, { quantity, price }) {
   if (order.expires_at) parts.push(interpolate(gettext("until %s"), [moment.format(new Date(order.expires_at))]));
   if (order.activation_price) parts.push(interpolate(gettext("from %s"), [grouped(price(order.activation_price))]));
   if (order.trigger_by === "mark") parts.push(gettext("by mark price"));
-  if (order.intent) parts.push(intentWord(order.intent));
+  if (order.intent && !order.close_position) parts.push(intentWord(order.intent));
   if (order.reduce_only) parts.push(gettext("Reduce-only"));
   if (order.close_position) parts.push(gettext("Closes the position"));
   if (order.post_only) parts.push(gettext("Post-only"));
