@@ -222,6 +222,18 @@ def test_each_role_posts_its_own_kinds_only(customer, role) -> None:
     assert alice.balances("USDT") == {"available": 90, "order_hold": 10}
 
 
+def test_a_batch_with_one_kind_that_is_not_of_the_role_is_refused_whole(customer, role) -> None:
+    alice = customer("alice", USDT=100)
+    batch = [_freeze(alice.id, "freeze-1"), _capital("capital-1"), _freeze(alice.id, "freeze-2")]
+    role("exchange_web")
+
+    with pytest.raises(DatabaseError, match="exchange_web may not post CAPITAL") as caught, transaction.atomic():
+        journal.post(batch, NOW)
+
+    assert isinstance(caught.value.__cause__, psycopg.errors.InsufficientPrivilege)
+    assert alice.balances("USDT") == {"available": 100, "order_hold": 0}
+
+
 def test_a_role_can_work_on_ordinary_tables(customer, role) -> None:
     alice = customer("alice", USDT=100)
     role("exchange_web")
