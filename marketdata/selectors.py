@@ -259,7 +259,7 @@ def _specs() -> Specs:
 
 
 def _load() -> Specs:
-    """Read all instruments in one statement."""
+    """Read all instruments and their brackets, a statement each."""
     loaded_at, revision = time.monotonic(), Instrument.revision
     found = [
         spec_of(row)

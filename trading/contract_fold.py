@@ -228,8 +228,10 @@ class ContractFold:
         closing = min(extra, self._missing_to_close(order))
         if closing:
             order.reduce.grow(0, closing)
-        if extra - closing or added > 0:
+        if added > 0 or (extra > closing and order.increase.left):
             order.increase.grow(max(0, added), extra - closing)
+        else:
+            given_back += extra - closing
         needed = self.needed(order, order.increase.left)
         return given_back + (order.increase.trim(needed) if needed < order.increase.funds else 0)
 

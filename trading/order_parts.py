@@ -16,7 +16,7 @@ Note [Flip states]
       ├──cancel, expiry, refusal──▶ CANCELLED
       └──the position is gone──▶ STOLEN
 
-    An INCREASE part that was CONFIRMED is TRIED again when an amend, or lots stolen from the other part, add to it.
+    An INCREASE part that has ended is TRIED again when an amend, or lots stolen from the other part, add to it.
 """
 
 from dataclasses import dataclass
@@ -100,7 +100,8 @@ class Part:
         share -= kept
         self.lots -= lots
         self.going, self.stolen = going, stolen
-        self._step(PartState.CONFIRMED if self.lots and not self.left else self.state)
+        done = PartState.CONFIRMED if self.lots else PartState.CANCELLED
+        self._step(self.state if self.left else done)
         return share
 
     def trim(self, funds: int) -> int:

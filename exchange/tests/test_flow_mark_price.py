@@ -142,7 +142,7 @@ def test_a_batch_is_one_statement_and_one_append_and_a_refused_price_stops_no_ot
     now = utc_now()
     head = command_log.stream_head(0)[1]
 
-    with django_assert_num_queries(4):  # two of them are the savepoint inside this test's transaction
+    with django_assert_num_queries(5):  # the savepoint of this test's transaction, the prices, the log, the events
         results = mark_price.publish(
             [
                 MarkPrice("BTCUSDT", Decimal(50010)),

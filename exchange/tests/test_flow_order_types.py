@@ -1,7 +1,7 @@
 """Every order type down the whole road: what it holds, what it does, what is left, to the last quantum."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -182,10 +182,15 @@ def test_a_taker_that_meets_its_own_order(traders, mode: str, resting, taking) -
         assert (order.status, order.quantity, order.filled_quantity) == (status, Decimal(quantity), Decimal(filled))
 
 
+def _midnight_after(now: datetime) -> datetime:
+    """Return when the UTC day ends."""
+    return (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def test_a_gtd_order_ends_when_it_says_and_a_day_order_with_the_day(traders) -> None:
     alice, _ = traders
     before, now = alice.balances("USDT"), utc_now()
-    ends = now + timedelta(hours=1)
+    ends = now + (_midnight_after(now) - now) / 2  # before the day order's end, whatever time it is
     [gtd] = place(alice.id, _order("limit", "buy", "0.0100", price="49000", time_in_force="gtd", expires_at=ends))
     [day] = place(alice.id, _order("limit", "buy", "0.0100", price="49000", time_in_force="day"))
     run_worker_once()

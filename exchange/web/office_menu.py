@@ -98,6 +98,8 @@ MENU: Final[tuple[tuple[Text, tuple[Page | Listing, ...]], ...]] = (
         (
             Listing(_("Orders"), "list_alt", "trading.Order"),
             Listing(_("Trades"), "swap_horiz", "trading.Trade"),
+            Listing(_("Positions"), "trending_up", "trading.PositionRow"),
+            Listing(_("Margin requests"), "savings", "trading.MarginRequest"),
             Listing(_("Suspended entries"), "pause_circle", "trading.SuspendedEntry"),
             Listing(_("Instruments"), "candlestick_chart", "marketdata.Instrument"),
             Listing(_("Candles"), "waterfall_chart", "marketdata.CandleRow"),

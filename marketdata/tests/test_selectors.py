@@ -12,10 +12,10 @@ pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
-def test_an_instrument_is_found_by_symbol_and_by_id_with_one_statement(django_assert_num_queries) -> None:
+def test_an_instrument_is_found_by_symbol_and_by_id_with_two_statements(django_assert_num_queries) -> None:
     row = factories.bitcoin()
 
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):  # instruments, and the brackets of contracts
         spec = selectors.instrument("BTCUSDT")
         assert selectors.instrument_by_id(row.pk) is spec
 
