@@ -5,6 +5,8 @@ process, however it ends: exchange.embedded.process, Note [No orphans].
 """
 
 import contextlib
+import gc
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +64,16 @@ def _empty_redis() -> None:
     """
     if settings.EMBEDDED_REDIS:
         redis.empty(settings.DATA_DIR)
+
+
+_DONE = itertools.count(1)
+COLLECTED_EVERY = 100
+
+
+def pytest_runtest_teardown() -> None:
+    """Collect garbage now and then: workers' books lie in cycles, and beside so many objects Python rarely looks."""
+    if next(_DONE) % COLLECTED_EVERY == 0:
+        gc.collect()
 
 
 def _compile_engine() -> None:
