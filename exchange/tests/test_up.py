@@ -142,11 +142,10 @@ def _reconciled(instance: Instance) -> bool:
 
 def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_anything(instance: Instance) -> None:
     instance.wait_ready()
-    text = instance.text()
 
     assert instance.answers()
     for expected in (f"http://127.0.0.1:{instance.port}/trade/BTCUSDT", "/admin/", "/api/docs", "alice /", "bob /"):
-        assert expected in text
+        assert wait(lambda expected=expected: expected in instance.text(), 10), expected
 
     same_folder = command("up", "--data-dir", str(instance.data_dir), "--port", str(free_port()))
     assert (same_folder.code, same_folder.err.count("\n")) == (1, 1)
