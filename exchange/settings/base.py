@@ -285,4 +285,8 @@ SNAPSHOTS_KEPT = int(os.environ.get("EXCHANGE_SNAPSHOTS_KEPT", "4"))
 SNAPSHOT_COMMANDS = int(os.environ.get("EXCHANGE_SNAPSHOT_COMMANDS", "1000000"))
 SNAPSHOT_SECONDS = int(os.environ.get("EXCHANGE_SNAPSHOT_SECONDS", "600"))
 """A snapshot is due after so many commands, or after so long if there was any command."""
+SHARD_LAG_MAX = int(os.environ.get("EXCHANGE_SHARD_LAG_MAX", "20000"))
+"""Commands of a shard that may be in the log and not in the books, before new orders are refused for a while."""
+TRADER_LAG_MAX = int(os.environ.get("EXCHANGE_TRADER_LAG_MAX", "2000"))
+"""Orders of one trader that may wait so."""
 WORKER_HTTP_PORT = int(os.environ.get("EXCHANGE_WORKER_PORT", "8080"))
