@@ -179,6 +179,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "exchange.api.authentication.JwtAuthentication",
         "exchange.api.authentication.PageSessionAuthentication",
     ],
+    "DEFAULT_THROTTLE_CLASSES": ["exchange.api.throttling.UserThrottle"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["exchange.api.requests.StrictJsonParser"],
     "DEFAULT_RENDERER_CLASSES": ["exchange.api.requests.EnvelopeRenderer"],
@@ -206,6 +207,7 @@ SIMPLE_JWT: dict[str, Any] = {
     "CHECK_REVOKE_TOKEN": True,  # a changed password ends every token
 }
 REQUESTS_PER_SECOND_AND_IP = 100
+REQUESTS_PER_SECOND_AND_USER = 100
 LOGINS_FAILED_PER_MINUTE_AND_IP = 10
 LOGINS_FAILED_PER_QUARTER_HOUR_AND_USER = 20
 REGISTRATIONS_PER_MINUTE_AND_IP = 60
