@@ -22,6 +22,7 @@ from trading.tests.road import fresh, limit, make_instrument, place, run_worker_
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
 
 BUY = limit("BTCUSDT", "buy", "0.0010", "50000.00")
+HALF, HIGHER = Decimal("0.0005"), Decimal(50001)
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def test_a_full_shard_takes_cancels_and_reductions_and_refuses_amends(alice: Any
     results = orders.submit(
         [
             Submission(alice.id, CancelOrder(placed[0].id)),
-            Submission(alice.id, ReduceOrder(placed[1].id, BUY.quantity / 2)),  # type: ignore[operator]
-            Submission(alice.id, AmendOrder(placed[2].id, price=BUY.price + 1)),  # type: ignore[operator]
+            Submission(alice.id, ReduceOrder(placed[1].id, HALF)),
+            Submission(alice.id, AmendOrder(placed[2].id, price=HIGHER)),
         ],
         now=utc_now(),
     )
