@@ -175,7 +175,8 @@ def test_kill_9_of_up_leaves_no_orphan_and_the_next_up_starts_over_it(instance: 
     instance.process.send_signal(signal.SIGKILL)
     instance.process.wait()
 
-    assert wait(lambda: not any(process.alive(pid) for pid in pids), SHOWN_SECONDS_MAX)
+    left = lambda: [process.program(pid) for pid in pids if process.alive(pid)]  # noqa: E731
+    assert wait(lambda: not left(), SHOWN_SECONDS_MAX), left()
     second = Instance(instance.data_dir, "--no-demo")
     try:
         assert wait(second.answers, RESTART_SECONDS_MAX), second.text()
