@@ -15,7 +15,7 @@ from marketdata.units import InstrumentSpec
 from risk.services import limits
 from trading.models import Order
 from trading.position_state import PositionState
-from trading.services import command_log, contract_books, outbox, private_events, settled, wallets
+from trading.services import command_log, contract_books, outbox, pressure, private_events, settled, wallets
 from trading.services.admission import Admission
 from trading.services.contract_books import Pair, Parts
 from trading.services.desk import AdmissionBook, Decisions
@@ -181,11 +181,12 @@ def _read(
     """Lock gates and read everything for a batch; what only contracts have takes one more round trip."""
     if locks:
         accounts.lock(owners)
-    key_rows, order_rows, limit_rows, id_rows = database.fetch(
+    key_rows, order_rows, limit_rows, id_rows, lag_rows, waiting_rows = database.fetch(
         (_KEYS, database.columns(keyed, 2)),
         (_BY_ID, (list(order_ids),)),
         limits.load_statement(owners),
         (_IDS, (fresh,)),
+        *pressure.statements(owners),
     )
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
     held = {(order.user_id, order.hold_asset) for order in orders.values() if order.hold_remaining}
@@ -204,6 +205,7 @@ def _read(
         positions=positions,
         opening=opening,
         parts=parts,
+        pressure=pressure.from_rows(lag_rows, waiting_rows),
     )
 
 

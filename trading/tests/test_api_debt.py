@@ -57,7 +57,7 @@ def usdt(client: Api) -> Any:
 def test_a_lost_position_leaves_a_debt_that_is_flagged_and_due_in_a_week(alice: Api, people: Any, at: Desk) -> None:
     resting = lose(at, *people)
 
-    began = JournalEntry.objects.filter(lines__account__code="2010").order_by("id").first().recorded_at
+    began = JournalEntry.objects.filter(lines__account__code="2010").earliest("id").recorded_at
     assert usdt(alice) == {
         "asset": "USDT",
         "balance": "0",
