@@ -58,9 +58,13 @@ def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:
     Args:
         rows: At least one, in the order in which they shall be matched.
     """
+    database.execute("SELECT append_commands(%s::smallint, %s, %s)", shard, encoded(rows), now)
+
+
+def encoded(rows: Sequence[CommandRow]) -> list[bytes]:
+    """Return commands as the payloads that `append_commands` takes."""
     columns = dict(zip(CommandRow._fields, zip(*rows, strict=True), strict=True))
-    payloads = protocol.payloads(protocol.encode(**columns))
-    database.execute("SELECT append_commands(%s::smallint, %s, %s)", shard, payloads, now)
+    return protocol.payloads(protocol.encode(**columns))
 
 
 def read(shard: int, after: int, limit: int) -> tuple[protocol.Rows, list[bytes]]:
