@@ -3,6 +3,7 @@
 import pytest
 from django.db import connection
 
+from ledger import journal_text
 from ledger.posting_rules import EventKind
 from ledger.services import grants
 from ledger.tests import worked
@@ -27,7 +28,7 @@ def test_every_worked_example_posts_as_written(people) -> None:
             entry_id = worked.post(event, people, f"example:{number}")
         if is_printed:
             head, _, _ = text.partition("\n\n")
-            assert f"{head}\n{worked.printed(entry_id, people)}\n" == text
+            assert f"{head}\n{journal_text.printed(entry_id, people)}\n" == text
     assert worked.CLOSING.findall(worked.POSTING.read_text()) == [worked.closing_balances() + "\n"]
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from django.db import connection
 
 from exchange.kernel.clock import utc_now
-from exchange.kernel.money import plain, to_quanta
-from ledger import posting_rules, waterfall
+from exchange.kernel.money import to_quanta
+from ledger import journal_text, posting_rules, waterfall
 from ledger.access import Role
 from ledger.entries import AccountKey, EntryDraft
 from ledger.models import JournalEntry
@@ -132,30 +132,6 @@ def assert_waterfall(event: Event, owner_id: int) -> None:
         assert closed._asdict() == quanta
 
 
-def printed(entry_id: int, people: Mapping[str, int]) -> str:
-    """Print an entry as each user's journal and the platform's journal show it."""
-    names = {owner_id: name for name, owner_id in people.items()}
-    text: list[str] = []
-    for view in ("user_journal", "platform_journal"):
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT owner_id, account, sub, asset, amount FROM {view} WHERE entry_id = %s ORDER BY n", [entry_id]
-            )
-            rows = cursor.fetchall()
-        whose = [names[row[0]] for row in rows] if view == "user_journal" else ["platform"] * len(rows)
-        for name in dict.fromkeys(whose):
-            heading = f"{name}'s journal"
-            text += ["", f"{heading:<34}{'debit':>14}{'credit':>14}"]
-            text += [_line(*row[1:]) for row, of in zip(rows, whose, strict=True) if of == name]
-    return "\n".join(text)
-
-
-def _line(account: str, sub: str, asset: str, amount: Decimal) -> str:
-    label = f"  {account}{'/' if sub else ''}{sub}"
-    number = f"{plain(abs(amount)):>14}" if amount > 0 else f"{'':>14}{plain(abs(amount)):>14}"
-    return f"{label:<34}{number:<28} {asset}"
-
-
 def closing_balances() -> str:
     """Print the platform's balances, as the last block of the page has them."""
     with connection.cursor() as cursor:
@@ -169,4 +145,4 @@ def closing_balances() -> str:
         )
         rows = cursor.fetchall()
     head = f"{'platform, at the end':<34}{'debit':>14}{'credit':>14}"
-    return "\n".join([head, *(_line(name, "", asset, amount) for name, asset, amount in rows)])
+    return "\n".join([head, *(journal_text.line(name, "", asset, amount) for name, asset, amount in rows)])

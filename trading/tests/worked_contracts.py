@@ -9,10 +9,10 @@ from typing import Any, Final
 from django.db.models import Q
 
 from exchange.kernel.money import plain
+from ledger import journal_text
 from ledger.models import JournalEntry
 from ledger.services import accounts
 from ledger.services.accounts import AccountKey
-from ledger.tests import worked
 from marketdata.models import InstrumentState
 from risk import contract_margin
 from trading.models import Order, OrderPart, Position, Trade
@@ -60,7 +60,7 @@ def shown(people: Mapping[str, Any], after: int) -> tuple[str, int]:
             )
             continue
         owners = {name: owner.id for name, owner in people.items()}
-        text += [f"{entry.kind} {_key(entry.key)}", worked.printed(entry.id, owners).removeprefix("\n"), ""]
+        text += [f"{entry.kind} {_key(entry.key)}", journal_text.printed(entry.id, owners).removeprefix("\n"), ""]
     if text and text[-1]:
         text.append("")
     return "\n".join([*text, *_positions(names), *_orders(names)]) + "\n", after

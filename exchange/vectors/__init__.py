@@ -1,0 +1,1 @@
+"""The vectors of contracts: `trading/VECTORS.md` traded as written, through services and through REST."""
