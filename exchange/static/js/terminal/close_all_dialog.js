@@ -42,6 +42,7 @@ export class CloseAllDialog {
     element.dataset.symbol = symbol;
     part(element, "strong", "", symbol);
     const [what, result, outcome] = ["close-all-what", "number", "close-all-outcome"].map((name) => part(element, "span", name));
+    outcome.setAttribute("role", "status"); // only what becomes of a position is said aloud, not its results meanwhile
     return { element, what, result, outcome };
   }
 
