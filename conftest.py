@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 
@@ -20,6 +21,13 @@ from exchange.embedded import folder, postgres, redis
 pytest_plugins = ["ledger.tests.fixtures", "exchange.api.tests.fixtures"]
 
 _STARTED = contextlib.ExitStack()
+
+# The same examples in every run, and no limit of time on one: what fails here fails everywhere, however busy the
+# machine. `--hypothesis-profile searching` looks for others.
+_PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("same", parent=_PATIENT, derandomize=True)
+hypothesis.settings.register_profile("searching", parent=_PATIENT)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -27,7 +27,7 @@ from trading.models import OrderStatus
 from trading.order_parts import PartState
 from trading.order_state import OrderState
 from trading.position_state import PositionState
-from trading.reasons import BY_OPERATOR, STOLEN
+from trading.reasons import BY_OPERATOR, IN_DEBT, STOLEN
 from trading.services.wallets import Wallets, follow
 
 OF_NO_ORDER = {EngineEvent.STATE_CHANGED, EngineEvent.AUCTION_PRICE, EngineEvent.APPLIED, EngineEvent.LEVEL}
@@ -336,7 +336,9 @@ class SettlementFold:
             return reason.name
         if order.reduce is not None and order.reduce.state == PartState.STOLEN:
             return STOLEN
-        return Reason.USER.name if self._command(event)["trader_id"] else BY_OPERATOR
+        if self._command(event)["trader_id"]:
+            return Reason.USER.name
+        return IN_DEBT if order.increase is not None and order.increase.going else BY_OPERATOR
 
     def _follow_marks(self, sequence: int) -> None:
         """Take over the mark prices that the log told up to a command."""

@@ -8,11 +8,13 @@ from matching_worker.protocol import Reason
 
 BY_OPERATOR = "OPERATOR"
 STOLEN = "RESERVATION_STOLEN"
+IN_DEBT = "IN_DEBT"
 
 ENDED = {
     Reason.USER.name: "its owner cancelled it",
     BY_OPERATOR: "an operator of the exchange cancelled it",
     STOLEN: "another fill took away the position that it was to reduce, and the wallet did not cover a hold instead",
+    IN_DEBT: "its owner owed the exchange something, and it would have opened or enlarged a position",
     Reason.IOC_REMAINDER.name: "what could not trade at once was cancelled",
     Reason.FOK_UNFILLED.name: "it could not trade whole at once",
     Reason.EXPIRED.name: "its time was over",

@@ -11,8 +11,6 @@ from exchange.api.envelope import as_refusal, internal_error, is_api, refusal_ou
 from exchange.api.errors import BadRequestError, BodyTooLargeError, LengthRequiredError
 from exchange.kernel.errors import DomainError
 
-SECOND = 1
-
 
 class ApiGuard:
     """Refuses too many and too large requests under /api/ before anything is read or looked up.
@@ -38,11 +36,13 @@ class ApiGuard:
         else:
             response = self.get_response(request)
         response.headers.setdefault("Cache-Control", "no-store")  # balances and tokens stay in no cache
+        for name, value in throttling.headers(throttling.told_of(request)).items():
+            response.headers[name] = value
         return response
 
     def _check(self, request: HttpRequest) -> None:
-        limit = throttling.Limit("ip", settings.REQUESTS_PER_SECOND_AND_IP, SECOND)
-        throttling.take(limit, throttling.site_of(client_address(request.META)))
+        limit = throttling.Limit("ip", settings.REQUESTS_PER_SECOND_AND_IP, throttling.SECOND)
+        throttling.take(limit, throttling.site_of(client_address(request.META)), throttling.told_of(request))
         if "HTTP_TRANSFER_ENCODING" in request.META:
             raise LengthRequiredError
         declared = request.META.get("CONTENT_LENGTH") or "0"

@@ -93,8 +93,7 @@ class Supervisor:
         """Take over a child that was started before the loop."""
         child = self._by_name[name]
         child.process, child.state, child.started_at = running, RUNNING, time.monotonic()
-        if child.log is not None and child.log.exists():
-            child.log_offset = child.log.stat().st_size
+        child.log_offset = _size(child.log)
 
     def request_stop(self, *_: Any) -> None:
         """Make `run` return, or, asked again while it stops, kill what still runs. A signal handler."""
@@ -175,6 +174,7 @@ class Supervisor:
 
     def _begin(self, child: Child) -> None:
         reader, writer = os.pipe()
+        child.log_offset = _size(child.log)  # before it can write
         try:
             child.process = child.launch(writer)
         except (OSError, EmbeddedServerError) as error:
@@ -186,8 +186,6 @@ class Supervisor:
         os.set_blocking(reader, False)
         child.output, child.started_at = reader, time.monotonic()
         child.state = RUNNING if child.is_ready is None else STARTING
-        if child.log is not None and child.log.exists():
-            child.log_offset = child.log.stat().st_size
         self._selector.register(reader, selectors.EVENT_READ, child)
         self._changed()
 
@@ -278,3 +276,8 @@ class Supervisor:
             self._selector.unregister(child.output)
             os.close(child.output)
             child.output = -1
+
+
+def _size(log: Path | None) -> int:
+    """Return where a log ends now; 0 while there is none."""
+    return log.stat().st_size if log is not None and log.exists() else 0

@@ -78,6 +78,12 @@ DOOR_SECONDS = Histogram(
     buckets=STAGE_BUCKETS_S,
     registry=REGISTRY,
 )
+ORDERS_HELD_OFF = Counter(
+    "exchange_orders_held_off_total",
+    "Orders and amends refused for a while because too much waited: of the shard, or of the trader.",
+    ["limit"],
+    registry=REGISTRY,
+)
 SETTLEMENT_LAG = Gauge(
     "exchange_settlement_lag_commands",
     "Commands in the log that are not in the books yet.",

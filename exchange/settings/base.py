@@ -179,6 +179,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "exchange.api.authentication.JwtAuthentication",
         "exchange.api.authentication.PageSessionAuthentication",
     ],
+    "DEFAULT_THROTTLE_CLASSES": ["exchange.api.throttling.UserThrottle"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["exchange.api.requests.StrictJsonParser"],
     "DEFAULT_RENDERER_CLASSES": ["exchange.api.requests.EnvelopeRenderer"],
@@ -206,6 +207,7 @@ SIMPLE_JWT: dict[str, Any] = {
     "CHECK_REVOKE_TOKEN": True,  # a changed password ends every token
 }
 REQUESTS_PER_SECOND_AND_IP = 100
+REQUESTS_PER_SECOND_AND_USER = 100
 LOGINS_FAILED_PER_MINUTE_AND_IP = 10
 LOGINS_FAILED_PER_QUARTER_HOUR_AND_USER = 20
 REGISTRATIONS_PER_MINUTE_AND_IP = 60
@@ -285,4 +287,8 @@ SNAPSHOTS_KEPT = int(os.environ.get("EXCHANGE_SNAPSHOTS_KEPT", "4"))
 SNAPSHOT_COMMANDS = int(os.environ.get("EXCHANGE_SNAPSHOT_COMMANDS", "1000000"))
 SNAPSHOT_SECONDS = int(os.environ.get("EXCHANGE_SNAPSHOT_SECONDS", "600"))
 """A snapshot is due after so many commands, or after so long if there was any command."""
+SHARD_LAG_MAX = int(os.environ.get("EXCHANGE_SHARD_LAG_MAX", "20000"))
+"""Commands of a shard that may be in the log and not in the books, before new orders are refused for a while."""
+TRADER_LAG_MAX = int(os.environ.get("EXCHANGE_TRADER_LAG_MAX", "2000"))
+"""Orders of one trader that may wait so."""
 WORKER_HTTP_PORT = int(os.environ.get("EXCHANGE_WORKER_PORT", "8080"))

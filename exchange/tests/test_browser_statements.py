@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from exchange.demo.catalogue import DEMO_PASSWORD
+from exchange.tests.terminal_page import fill_with_wide_content, wait_until, wider_than_the_window
 from exchange.web.browser import find_chromium
 
 DESK = {"width": 1440, "height": 900}
@@ -21,7 +22,14 @@ PAGES = (
     "fee-report",
     "account-statement?owner=alice",
     "trace?id=entry:1",
+    "customers",
+    "custody",
+    "deposits",
+    "withdrawals",
+    "reconciliation",
+    "reserves",
 )
+ACCOUNT_PAGES = ("", "/statement", "/deposit", "/withdraw", "/addresses", "/notices", "/security")
 
 pytestmark = pytest.mark.skipif(
     find_chromium() is None, reason="no Chromium on this machine: install it (Debian: apt-get install chromium)"
@@ -81,17 +89,21 @@ def test_terms_explain_themselves_to_the_mouse_and_to_the_keyboard(open_context)
     expect(meaning).to_be_hidden()
 
 
+def _is_in_a_past_sheet(page: Page, row: Locator) -> bool:
+    """Open the sheet as of a second before the last entry; tell whether the row is there."""
+    open_sheet(page)
+    page.locator("#slider-at").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url("**at=20*")
+    expect(page.locator("#slider-now")).to_have_text(re.compile("As of"))
+    return row.count() > 0
+
+
 def test_a_figure_is_followed_to_its_lines_its_entry_and_its_trade(open_context) -> None:
     page = open_context(viewport=DESK)
     sign_in(page, "auditor", "/admin/finance/statements")
     traded = page.locator(".t-form tr", has_text="4110")
-    while not traded.count():
-        page.wait_for_timeout(500)
-        open_sheet(page)
-    page.locator("#slider-at").focus()
-    page.keyboard.press("ArrowLeft")
-    page.wait_for_url("**at=20*")  # the market goes on; this moment stays
-    expect(page.locator("#slider-now")).to_have_text(re.compile("As of"))
+    wait_until(page, lambda: _is_in_a_past_sheet(page, traded))  # the market goes on; that moment stays
     figure = traded.first.locator("a")
     shown = figure.inner_text()
 
@@ -132,13 +144,26 @@ def test_without_script_the_date_field_does_what_the_slider_does(open_context) -
     expect(page.locator("#statement")).to_contain_text("There were no books at that moment.")
 
 
-def test_no_statement_scrolls_the_page_sideways_on_a_phone(open_context) -> None:
+def test_no_statement_scrolls_the_page_sideways_on_a_phone_however_wide_its_content(open_context) -> None:
     page = open_context(viewport=PHONE)
     sign_in(page, "accountant", "/admin/finance/statements")
 
     for name in PAGES:
         page.goto(f"/admin/finance/{name}")
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        assert wider_than_the_window(page) == [], name
+        assert fill_with_wide_content(page) > 0
+        assert wider_than_the_window(page) == [], f"{name}, filled"
+
+
+def test_no_page_of_an_account_scrolls_sideways_on_a_phone_however_wide_its_content(open_context) -> None:
+    page = open_context(viewport=PHONE)
+    sign_in(page, "alice", "/account")
+
+    for part in ACCOUNT_PAGES:
+        page.goto(f"/account{part}")
+        assert wider_than_the_window(page) == [], part
+        assert fill_with_wide_content(page) > 0
+        assert wider_than_the_window(page) == [], f"{part}, filled"
 
 
 def test_a_trader_takes_the_own_statement_and_sees_no_books(open_context) -> None:
@@ -147,7 +172,7 @@ def test_a_trader_takes_the_own_statement_and_sees_no_books(open_context) -> Non
     page.get_by_role("link", name="Account statement").click()
 
     expect(page.locator("table")).to_contain_text("Closing balance")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert wider_than_the_window(page) == []
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV").click()
     assert "alice" in download.value.path().read_text(encoding="utf-8-sig")

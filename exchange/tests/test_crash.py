@@ -98,7 +98,7 @@ def test_a_worker_killed_at_any_step_leaves_the_books_that_an_undisturbed_one_ma
 
 def _feed_until_dead(dying: subprocess.Popen[bytes], owner: int) -> None:
     """Give the worker a little more to do until it has killed itself."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while dying.poll() is None:
         assert time.monotonic() < deadline, "the worker did not reach the step"
         place(owner, PlaceOrder("BTCUSDT", "buy", "limit", Decimal("0.0010"), Decimal(40_001)))
@@ -176,7 +176,7 @@ def test_a_worker_that_was_stopped_and_replaced_writes_nothing_when_it_wakes(scr
     scratch.wait_settled()
     trade()
     stopped.send_signal(signal.SIGCONT)
-    assert stopped.wait(timeout=20) == 1
+    assert stopped.wait(timeout=60) == 1
     scratch.wait_settled()
     scratch.workers[-1].kill()
     scratch.workers[-1].wait()

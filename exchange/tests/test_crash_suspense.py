@@ -44,7 +44,7 @@ def test_a_worker_killed_at_any_step_of_suspense_suspends_once_and_loses_nothing
     damage(f"UPDATE ledger_account SET balance = 0 WHERE id = {hold.pk}")
 
     dying = scratch.start_worker("-m", "trading.tests.crash_worker", step, str(BETWEEN.get(step, 1)))
-    assert dying.wait(timeout=60) == -9, (scratch.folder / "worker.log").read_text()
+    assert dying.wait(timeout=180) == -9, (scratch.folder / "worker.log").read_text()
     scratch.start_worker()
     scratch.wait_settled()
 

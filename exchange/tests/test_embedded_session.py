@@ -57,7 +57,7 @@ class Session:
         self.process.stdin.flush()
 
     def close(self) -> int:
-        return self.process.wait(timeout=30) if self.process.communicate() else 1
+        return self.process.wait(timeout=60) if self.process.communicate() else 1
 
 
 def test_a_second_command_uses_the_firsts_servers_which_stay_until_it_is_done(data_dir: Path) -> None:

@@ -191,8 +191,8 @@ def test_a_gtd_order_ends_when_it_says_and_a_day_order_with_the_day(traders) -> 
     alice, _ = traders
     before, now = alice.balances("USDT"), utc_now()
     ends = now + (_midnight_after(now) - now) / 2  # before the day order's end, whatever time it is
-    [gtd] = place(alice.id, _order("limit", "buy", "0.0100", price="49000", time_in_force="gtd", expires_at=ends))
-    [day] = place(alice.id, _order("limit", "buy", "0.0100", price="49000", time_in_force="day"))
+    terms = ({"time_in_force": "gtd", "expires_at": ends}, {"time_in_force": "day"})
+    gtd, day = place(alice.id, *(_order("limit", "buy", "0.0100", price="49000", **words) for words in terms), now=now)
     run_worker_once()
 
     assert not expiry.tell_time(0, now=ends - timedelta(seconds=1))

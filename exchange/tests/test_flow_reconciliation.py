@@ -26,7 +26,7 @@ from trading.tests.road import limit, make_instrument, place
 
 pytestmark = pytest.mark.django_db
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 
 
 @pytest.fixture(name="_django_db_helper")
@@ -49,7 +49,7 @@ def reconciler(scratch: Scratch) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def wait(condition, seconds: float = WAIT_SECONDS) -> float:
@@ -79,7 +79,7 @@ def reconcile(scratch: Scratch, *arguments: str) -> tuple[int, dict]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     return done.returncode, json.loads(done.stdout) if done.stdout else {"error": done.stderr}
 
@@ -144,7 +144,7 @@ def test_a_second_reconciler_stands_by_and_takes_over(scratch: Scratch, market) 
         wait(lambda: ReconciliationRun.objects.count() == 2)
         wait(looked_at_everything)
         first.send_signal(signal.SIGTERM)
-        assert first.wait(timeout=20) == 0
+        assert first.wait(timeout=60) == 0
         moment = utc_now()
 
         wait(lambda: CheckMark.objects.filter(looked_at__gt=moment).exists())

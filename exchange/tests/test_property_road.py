@@ -199,7 +199,11 @@ def _state() -> tuple[list[tuple[object, ...]], list[tuple[object, ...]], list[t
     )
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(actions=ACTIONS, cut=st.integers(1, 12))
 def test_every_invariant_holds_after_random_flow(customer, actions: list[Action], cut: int) -> None:
     with transaction.atomic(), TemporaryDirectory() as folder:
@@ -218,7 +222,11 @@ def test_every_invariant_holds_after_random_flow(customer, actions: list[Action]
         transaction.set_rollback(True)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(actions=ACTIONS, cut=st.integers(1, 5))
 def test_books_do_not_depend_on_how_events_are_cut_into_settlements(
     customer, monkeypatch: pytest.MonkeyPatch, actions: list[Action], cut: int

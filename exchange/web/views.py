@@ -222,14 +222,17 @@ def _shown(amount: Decimal) -> str:
 
 
 def _balances(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return the user's balances as text."""
+    """Return the user's balances as text; a debt, where there is one, with the day by which it is due."""
     now = utc_now()
     return [
         {
             "asset": held.asset,
             "available": _shown(held.balance),
             "frozen": _shown(held.frozen),
-            "total": _shown(held.balance + held.frozen),
+            "margin": _shown(held.margin),
+            "net": _shown(held.net),
+            "debt": _shown(held.debt) if held.debt else "",
+            "debt_due_at": held.debt_due_at,
         }
         for held in selectors.account(_user_id(request), now.date()).balances
     ]

@@ -131,7 +131,7 @@ def test_a_poster_in_a_stale_snapshot_is_told_to_repeat_and_nothing_is_lost(cust
 
     def work(number: int) -> str:
         if number == 0:
-            has_snapshot.wait(10)
+            has_snapshot.wait(60)
             journal.post([freeze("first", alice.id, 60)], NOW)
             has_posted.set()
             return "posted"
@@ -141,7 +141,7 @@ def test_a_poster_in_a_stale_snapshot_is_told_to_repeat_and_nothing_is_lost(cust
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                     cursor.execute("SELECT count(*) FROM ledger_entry")
                 has_snapshot.set()
-                has_posted.wait(10)
+                has_posted.wait(60)
                 journal.post([freeze("second", alice.id, 60)], NOW)
         except DatabaseError as error:
             return type(error.__cause__).__name__

@@ -80,7 +80,9 @@ class Model:
 
 
 @pytest.mark.django_db
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(batches=st.lists(st.lists(single_events | fills(), min_size=1, max_size=8), min_size=1, max_size=6))
 def test_any_batches_give_what_the_model_gives_and_keep_every_invariant(batches) -> None:
     with transaction.atomic():

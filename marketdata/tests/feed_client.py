@@ -9,7 +9,7 @@ from channels.testing import WebsocketCommunicator
 
 from exchange.asgi import application
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 class Client:

@@ -63,7 +63,7 @@ def test_an_empty_batch_is_no_statement(django_assert_num_queries) -> None:
         candles.fold([])
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     made=st.lists(st.tuples(st.integers(1, 500), st.integers(1, 9), st.integers(0, 40)), min_size=1),
     cut=st.integers(1, 7),

@@ -329,7 +329,9 @@ def test_one_connection_has_a_named_limit_of_channels(monkeypatch) -> None:
     run(road())
 
 
-def test_a_client_that_asks_too_fast_is_told_so() -> None:
+def test_a_client_that_asks_too_fast_is_told_so(monkeypatch) -> None:
+    monkeypatch.setattr(consumers, "ACTIONS_PER_SECOND_MAX", 5)  # so few that a second is long
+
     async def road() -> None:
         async with Client() as client:
             for _ in range(consumers.ACTIONS_PER_SECOND_MAX + 1):
@@ -344,12 +346,13 @@ def test_a_client_that_asks_too_fast_is_told_so() -> None:
 
 def test_a_client_that_does_not_read_is_closed_with_a_code_and_its_queue_is_bounded(market, monkeypatch) -> None:
     monkeypatch.setattr(consumers, "OUTBOX_MESSAGES_MAX", 10)
-    reading = asyncio.Event()
+    reading, answered = asyncio.Event(), asyncio.Event()
     closed: list[dict] = []
 
     async def slow(scope, receive, send) -> None:
         async def blocked(message) -> None:
             if message["type"] == "websocket.send" and not reading.is_set():
+                answered.set()
                 await asyncio.sleep(3600)
             if message["type"] == "websocket.close":
                 closed.append(message)
@@ -361,7 +364,7 @@ def test_a_client_that_does_not_read_is_closed_with_a_code_and_its_queue_is_boun
     async def road() -> None:
         async with Client(app=slow) as client:
             await client.wire.send_to(text_data=json.dumps({"action": "subscribe", "channels": ["trade.BTCUSDT"]}))
-            await asyncio.sleep(0.2)
+            await asyncio.wait_for(answered.wait(), SECONDS)  # it has joined then
             rows = [fill(n, n, Side.SELL, 100, 3, -1, instrument_id=market.spec.id) for n in range(1, 31)]
             market.publish(np.concatenate(rows))
             await asyncio.wait_for(reading.wait(), SECONDS)

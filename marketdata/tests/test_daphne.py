@@ -24,7 +24,7 @@ from marketdata.tests.events import auction_price, fill, state_changed
 from matching_worker.protocol import Side, TradingState
 
 pytestmark = pytest.mark.django_db(transaction=True)
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def server(request):
 
 def raw_client(port: int) -> socket.socket:
     """Open a WebSocket by hand, so that nothing answers pings or reads for us."""
-    client = socket.create_connection(("127.0.0.1", port), timeout=20)
+    client = socket.create_connection(("127.0.0.1", port), timeout=60)
     key = base64.b64encode(os.urandom(16)).decode()
     client.sendall(
         f"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -84,7 +84,7 @@ def rest_of(client: socket.socket) -> bytes:
     return seen
 
 
-@pytest.mark.parametrize("server", ["1"], indirect=True)
+@pytest.mark.parametrize("server", ["2"], indirect=True)
 def test_a_silent_connection_is_pinged_and_then_closed_and_an_answering_one_lives(server) -> None:
     began = time.monotonic()
     with raw_client(server.port) as silent, connect(f"ws://127.0.0.1:{server.port}/ws") as answering:
@@ -93,9 +93,9 @@ def test_a_silent_connection_is_pinged_and_then_closed_and_an_answering_one_live
         seconds = time.monotonic() - began
 
         assert first[0] == 0x89  # FIN and opcode 9: ping
-        assert 1 <= seconds < 12
+        assert 2 <= seconds < 20
         answering.send('{"action": "ping"}')
-        assert json.loads(answering.recv(timeout=5)) == {"type": "pong"}
+        assert json.loads(answering.recv(timeout=20)) == {"type": "pong"}
 
 
 @pytest.mark.parametrize("server", ["600"], indirect=True)
@@ -104,7 +104,7 @@ def test_an_auction_is_told_to_who_is_there_and_to_who_comes_later(server) -> No
     ids = {"instrument_id": spec.id}
     publisher = Publisher(settings.REDIS_URL)
     publisher.reset([spec], {}, 1, auctions={spec.id: feed.Auction(TradingState.PRE_OPEN)})
-    assert publisher.flush(10)
+    assert publisher.flush(30)
     request = json.dumps({"action": "subscribe", "channels": ["auction.2330.TW"]})
 
     with connect(f"ws://127.0.0.1:{server.port}/ws") as early, connect(f"ws://127.0.0.1:{server.port}/ws") as late:
@@ -114,7 +114,7 @@ def test_an_auction_is_told_to_who_is_there_and_to_who_comes_later(server) -> No
             np.concatenate([state_changed(2, TradingState.AUCTION, **ids), auction_price(3, 1200, 40, 7, **ids)])
         )
         told.append(json.loads(early.recv(timeout=10)))
-        assert publisher.flush(10)
+        assert publisher.flush(30)
         late.send(request)
         first = [json.loads(late.recv(timeout=10)) for _ in range(2)][1]
     publisher.close()
@@ -131,7 +131,7 @@ def test_a_client_that_stops_reading_is_dropped_and_costs_the_server_a_bounded_q
     spec = selectors.spec_of(factories.bitcoin())
     publisher = Publisher(settings.REDIS_URL)
     publisher.reset([spec], {}, 0)
-    assert publisher.flush(10)
+    assert publisher.flush(30)
     process = psutil.Process(server.pid)
     with raw_client(server.port) as lazy, connect(f"ws://127.0.0.1:{server.port}/ws") as reader:
         request = b'{"action":"subscribe","channels":["trade.BTCUSDT"]}'

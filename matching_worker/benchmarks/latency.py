@@ -10,9 +10,17 @@ Note [Two clocks]
     events of its call. "Durable": read by the journal stage's thread when the fdatasync has returned. All three are
     the same clock. "Due" is stricter than entry: it begins when the command should have entered, and so counts
     what the generator itself was late, on a processor that it shares with the journal.
+
+Note [The generator gives way]
+    A worker's receive stage sleeps in the database. The generator never sleeps, so that on two processors it looks on
+    where the journal wants to run. At the journal's own priority it kept the journal waiting for whole time slices of
+    the system, some milliseconds, now and then while the journal held the GIL that the match stage wanted: then the
+    load was measured, not the worker. On Linux it therefore runs at the lowest priority. What it is late by that is in
+    "due", and the rate that was really offered is told.
 """
 
 import gc
+import os
 import sys
 import threading
 from pathlib import Path
@@ -36,6 +44,7 @@ SECONDS: Final = 2.0
 WARM_SECONDS: Final = 0.2
 """Offered before the measurement, and not counted."""
 LEAD_NS: Final = 20_000_000
+LOWEST_PRIORITY: Final = 19
 SEED: Final = 7
 PATIENT: Final = 1 << 30
 """Looks of a stage that shall never sleep."""
@@ -226,8 +235,10 @@ def _as_words(commands: Rows) -> Times:
 
 
 def _generate(ring: Ring, offered: Rows, due: Times, entered: Times, cores: dict[str, int]) -> None:
-    """Run the generator to its end, waking sleepers when it asks for that."""
+    """Run the generator to its end, waking sleepers when it asks for that: Note [The generator gives way]."""
     pin(RECEIVE, cores)
+    if sys.platform == "linux":  # elsewhere a priority is the whole process's
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
     rows, source = ring.commands.view(np.int64), _as_words(offered)
     position, first = 0, int(offered["sequence"][0])
     while position < len(due):

@@ -182,7 +182,7 @@ class Child:
         )
 
     def chain_hash_at(self, sequence: int) -> bytes:
-        return self.log.hash_when_durable(sequence, wait_seconds=5) or self.world.hashes[sequence]
+        return self.log.hash_when_durable(sequence, wait_seconds=60) or self.world.hashes[sequence]
 
     def recover(self) -> Engine:
         """Return the engine as files and log give it, handing over again what was not settled."""

@@ -20,7 +20,7 @@ def test_a_worker_killed_at_random_points_loses_and_repeats_no_command_and_reach
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
 
     assert result.returncode == 0, result.stderr

@@ -22,7 +22,7 @@ def server(state: dict[str, object]) -> Iterator[HealthServer]:
 
 
 def _get(server: HealthServer, path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

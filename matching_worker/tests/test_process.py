@@ -82,7 +82,7 @@ def test_a_stage_that_fails_ends_the_process_and_the_next_worker_does_what_was_l
 
 def _until(condition: Callable[[], Any]) -> Any:
     """Wait for something that another process does; return what came."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (found := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.02)

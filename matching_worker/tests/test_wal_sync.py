@@ -133,7 +133,8 @@ def test_a_disk_that_refuses_an_interval_s_sync_stops_the_next_call(
     while not refused:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    time.sleep(0.05)
+    assert log._syncer is not None
+    log._syncer.join(20)  # it has kept the error then
 
     with pytest.raises(OSError, match="Input/output"):
         appended(log, 1)

@@ -21,7 +21,7 @@ from trading.contract_terms import Sizing
 from trading.models import Order, OrderStatus, TriggerBy
 from trading.services import terms
 from trading.services.changes import Changes
-from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, PlaceOrder, ReduceOrder
+from trading.services.requests import AmendOrder, CancelOrder, OfPosition, OrderRequest, PlaceOrder, ReduceOrder
 
 
 class Judged(NamedTuple):
@@ -56,6 +56,8 @@ class Admission(Changes):
         spec = self.book.specs.get(request.symbol)
         if spec is None:
             raise UnknownInstrumentError(symbol=request.symbol[:SYMBOL_SHOWN_MAX])
+        if not (request.reduce_only or request.close_position or request.of_position is OfPosition.CLOSE):
+            self.book.pressure.require_room(owner_id, spec.shard)
         judged = self.judge(owner_id, request, spec)
         order, sizing, hold = judged.order, judged.sizing, judged.hold
         limits = self.book.limits[owner_id]

@@ -68,6 +68,7 @@ class Changes(ContractAdmission):
         if order.amend_requested_at is not None:
             raise errors.AmendPendingError(order_id=order.id)
         spec = instruments.instrument_by_id(order.instrument_id)
+        self.book.pressure.require_room(owner_id, spec.shard)
         wanted = terms.amended(order, request)
         checks.require_trading(spec)
         lots = spec.qty_to_lots(wanted.quantity)

@@ -24,6 +24,7 @@ from trading.order_state import OrderState
 from trading.position_state import PositionState
 from trading.services import wallets
 from trading.services.command_log import CommandRow
+from trading.services.pressure import Pressure
 from trading.wire import balance_fields, order_fields, position_fields
 
 PPM_DECIMALS = 6
@@ -50,6 +51,7 @@ class AdmissionBook:
         positions: Of each trader and contract that the batch places or releases orders in.
         opening: (trader, contract, side) -> lots that open orders would add.
         parts: Of the contract orders among `orders`.
+        pressure: What waits to be matched and settled.
     """
 
     specs: dict[str, InstrumentSpec]
@@ -63,6 +65,7 @@ class AdmissionBook:
     positions: dict[tuple[int, int], PositionState] = field(default_factory=dict)
     opening: dict[tuple[int, int, str], int] = field(default_factory=dict)
     parts: dict[int, dict[PartKind, Part]] = field(default_factory=dict)
+    pressure: Pressure = field(default_factory=Pressure)
 
 
 @dataclass(slots=True)
@@ -179,6 +182,7 @@ class Desk:
         **numbers: int,
     ) -> None:
         """Add a command about an order to its shard's part of the batch."""
+        self.book.pressure.add(order.user_id, spec.shard)
         self.decisions.commands.setdefault(spec.shard, []).append(
             CommandRow(
                 kind=kind,

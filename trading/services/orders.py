@@ -15,10 +15,11 @@ from marketdata.units import InstrumentSpec
 from risk.services import limits
 from trading.models import Order
 from trading.position_state import PositionState
-from trading.services import command_log, contract_books, outbox, private_events, wallets
+from trading.services import command_log, contract_books, outbox, pressure, private_events, settled, wallets
 from trading.services.admission import Admission
 from trading.services.contract_books import Pair, Parts
 from trading.services.desk import AdmissionBook, Decisions
+from trading.services.outbox import DomainEvent
 from trading.services.requests import CancelOrder, PlaceOrder, Submission
 
 BATCH_MAX = 1000
@@ -180,11 +181,12 @@ def _read(
     """Lock gates and read everything for a batch; what only contracts have takes one more round trip."""
     if locks:
         accounts.lock(owners)
-    key_rows, order_rows, limit_rows, id_rows = database.fetch(
+    key_rows, order_rows, limit_rows, id_rows, lag_rows, waiting_rows = database.fetch(
         (_KEYS, database.columns(keyed, 2)),
         (_BY_ID, (list(order_ids),)),
         limits.load_statement(owners),
         (_IDS, (fresh,)),
+        *pressure.statements(owners),
     )
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
     held = {(order.user_id, order.hold_asset) for order in orders.values() if order.hold_remaining}
@@ -203,6 +205,7 @@ def _read(
         positions=positions,
         opening=opening,
         parts=parts,
+        pressure=pressure.from_rows(lag_rows, waiting_rows),
     )
 
 
@@ -254,6 +257,7 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
         ]
         database.execute(_RELEASED, now, *database.columns(released, 6))
     contract_books.save_parts(decisions.contract_orders, now)
+    reserved = _positions_updated(book)
     contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
     before = private_events.append(decisions.private, now=now)
@@ -263,9 +267,20 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
         database.execute(door, *params)
     for shard, rows in sorted(decisions.commands.items()):
         command_log.append(shard, rows, now=now)
-    outbox.store(decisions.outbox, now)
+    outbox.store([*decisions.outbox, *reserved], now)
     private_events.push_on_commit(decisions.private, before)
     return door_at
+
+
+def _positions_updated(book: AdmissionBook) -> list[DomainEvent]:
+    """Return the domain events of positions of which the batch has reserved lots, or given them back."""
+    moved = [position for position in book.positions.values() if position.changed]
+    marks = {
+        position.spec.id: position.spec.price_to_ticks(mark)
+        for position in moved
+        if (mark := book.states[position.spec.id].mark_price) is not None
+    }
+    return [settled.position_updated(position, marks) for position in moved]
 
 
 def _row(order: Order) -> tuple[Any, ...]:

@@ -19,8 +19,7 @@ from ledger.services import accounts
 from marketdata.models import Instrument
 from trading import selectors
 
-READY_SECONDS = 60.0
-SETTLED_SECONDS = 60.0
+SETTLED_SECONDS = 180.0
 
 
 @dataclass
@@ -60,7 +59,7 @@ class Scratch:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
         for process in self.workers:
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,9 +64,9 @@ def market(symbol: str, side: str, quantity: str) -> PlaceOrder:
     return PlaceOrder(symbol, side, "market", Decimal(quantity), None, "ioc")
 
 
-def place(owner_id: int, *requests: PlaceOrder) -> list[Any]:
+def place(owner_id: int, *requests: PlaceOrder, now: datetime | None = None) -> list[Any]:
     """Place orders and return the results."""
-    return orders.place(owner_id, requests, now=utc_now())
+    return orders.place(owner_id, requests, now=now or utc_now())
 
 
 def fresh(order: Order) -> Order:

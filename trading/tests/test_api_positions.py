@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exchange.api.tests.fixtures import Api
-from trading.models import Command, Order
+from trading.models import Command, Order, Outbox, PrivateEvent
 from trading.tests.contracts import SYMBOL, Desk, desk, make_contract, position, set_mark
 from trading.tests.road import make_instrument
 
@@ -79,6 +79,34 @@ def test_a_retry_with_reduce_only_changed_is_another_order(alice: Api, people: A
 
     assert alice.post("/orders", {**order, "reduce_only": False}).status == 200
     assert alice.post("/orders", {**order, "reduce_only": True}).code == 3003
+
+
+def test_what_an_order_reserves_is_told_as_a_domain_event_of_the_position(alice: Api, people: Any, at: Desk) -> None:
+    long_10(people, at)
+    before = Outbox.objects.latest("id").id
+
+    order = {"symbol": SYMBOL, "side": "sell", "type": "limit", "quantity": "4", "price": "110"}
+    number = alice.post("/orders", order).data["order_id"]
+    alice.post("/orders", {**order, "side": "buy", "price": "90"})
+    reserved = told_of_position(before)
+    alice.delete(f"/orders/{number}")
+    at.settle()
+
+    assert [event["reserved_quantity"] for event in reserved] == ["4"]
+    assert reserved == [{"user_id": people[0].id} | private_before_the_cancel(people[0])]
+    assert [event["reserved_quantity"] for event in told_of_position(before)] == ["4", "0"]
+
+
+def told_of_position(after: int) -> list[dict[str, Any]]:
+    """Return what was told of positions after an event."""
+    events = Outbox.objects.filter(id__gt=after, type="PositionUpdated").order_by("id")
+    return [event.payload for event in events]
+
+
+def private_before_the_cancel(owner: Any) -> dict[str, Any]:
+    """Return what the owner's screen was told when the order reserved: the last but one of its position."""
+    facts = PrivateEvent.objects.filter(user_id=owner.id, channel="positions").order_by("-sequence")
+    return dict(facts[1].payload)
 
 
 # --- what is held -------------------------------------------------------------------------------------

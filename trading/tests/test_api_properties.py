@@ -34,7 +34,9 @@ def trader(api: Api, customer: Any, settings: Any) -> Api:
     return api.as_user(customer("alice", USDT=1000).user)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(changes=CHANGES)
 def test_an_order_of_any_form_is_placed_or_refused_without_a_trace(trader: Api, changes: dict[str, Any]) -> None:
     before = contents()
@@ -57,7 +59,9 @@ def test_an_order_of_any_form_is_placed_or_refused_without_a_trace(trader: Api, 
         assert contents() == before
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(body=st.binary(max_size=200) | ANYTHING.map(lambda value: repr(value).encode("utf-8", "surrogatepass")))
 def test_a_body_of_any_bytes_is_refused_without_a_trace(trader: Api, body: bytes) -> None:
     before = contents()

@@ -1,5 +1,5 @@
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 
 import pytest
@@ -35,6 +35,33 @@ def token(user, *, lifetime: timedelta | None = None) -> str:
     if lifetime is not None:
         made.set_exp(lifetime=lifetime)
     return str(made)
+
+
+SOON_SECONDS = 2.0
+
+
+@pytest.fixture
+def expiring(monkeypatch):
+    """Return a function that makes a token that expires soon after it is sent, wherever in its second that is."""
+
+    def make(user) -> str:
+        made = AccessToken.for_user(user)
+        expires_at = datetime.fromtimestamp(made["exp"], tz=UTC)
+        monkeypatch.setattr(consumers, "utc_now", lambda: expires_at - timedelta(seconds=SOON_SECONDS))
+        return str(made)
+
+    return make
+
+
+@pytest.fixture
+def lasting(monkeypatch):
+    """Return a function that makes a token which expires when it says."""
+
+    def make(user) -> str:
+        monkeypatch.setattr(consumers, "utc_now", utc_now)
+        return token(user)
+
+    return make
 
 
 def store(user, *rows: tuple[int, str]) -> list[dict]:
@@ -266,12 +293,12 @@ def test_bad_expired_refresh_and_inactive_tokens_are_refused(alice, bob) -> None
     run(road())
 
 
-def test_when_a_token_expires_private_channels_stop_and_public_ones_go_on(alice) -> None:
+def test_when_a_token_expires_private_channels_stop_and_public_ones_go_on(alice, expiring, lasting) -> None:
     factories.bitcoin()
 
     async def road() -> None:
         async with Client() as client:
-            await client.ask(action="auth", token=token(alice, lifetime=timedelta(seconds=2)))
+            await client.ask(action="auth", token=expiring(alice))
             await client.ask(action="subscribe", channels=["orders", "trade.BTCUSDT"])
 
             refused, stopped = await client.next(), await client.next()
@@ -282,7 +309,7 @@ def test_when_a_token_expires_private_channels_stop_and_public_ones_go_on(alice)
             await get_channel_layer().group_send("trade.BTCUSDT", public_trade())
             assert (await client.next()) == {"n": 1}
 
-            await client.ask(action="auth", token=token(alice))
+            await client.ask(action="auth", token=lasting(alice))
             await client.ask(action="resume", sequence=0)
             await client.ask(action="subscribe", channels=["orders"])
             assert await sequences(client, 1) == [1]
@@ -302,13 +329,13 @@ def public_trade() -> dict:
     }
 
 
-def test_a_new_token_of_the_same_user_goes_on_without_a_break(alice) -> None:
+def test_a_new_token_of_the_same_user_goes_on_without_a_break(alice, expiring, lasting) -> None:
     async def road() -> None:
         async with Client() as client:
-            await client.ask(action="auth", token=token(alice, lifetime=timedelta(seconds=1)))
-            await client.ask(action="subscribe", channels=["orders"])
-            await client.ask(action="auth", token=token(alice))
-            await asyncio.sleep(1.1)
+            await client.ask(action="auth", token=expiring(alice))
+            assert (await client.ask(action="subscribe", channels=["orders"]))["type"] == "subscribed"
+            await client.ask(action="auth", token=lasting(alice))
+            await asyncio.sleep(SOON_SECONDS + 0.1)
             await happen(alice, (1, "orders"))
 
             assert await sequences(client, 1) == [1]
@@ -366,14 +393,14 @@ def test_a_session_and_another_users_token_do_not_mix(alice, bob) -> None:
     run(road())
 
 
-def test_a_session_goes_on_when_a_token_expires(alice) -> None:
+def test_a_session_goes_on_when_a_token_expires(alice, expiring) -> None:
     headers = session_headers(alice)
 
     async def road() -> None:
         async with Client(headers=headers) as client:
-            await client.ask(action="auth", token=token(alice, lifetime=timedelta(seconds=1)))
+            await client.ask(action="auth", token=expiring(alice))
             await client.ask(action="subscribe", channels=["orders"])
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(SOON_SECONDS + 0.1)
             await happen(alice, (1, "orders"))
 
             assert await sequences(client, 1) == [1]

@@ -12,7 +12,7 @@ NEVER_AN_ENDING = {"NONE", "LOST_PLACE", "WAITING", "AUCTION", "REFILLED", "CANC
 def test_every_way_in_which_the_engine_ends_an_order_has_its_word() -> None:
     ways = {reason.name for reason in Reason if reason < Reason.DUPLICATE_ORDER_ID} - NEVER_AN_ENDING
 
-    assert set(reasons.ENDED) == ways | {reasons.BY_OPERATOR, reasons.STOLEN}
+    assert set(reasons.ENDED) == ways | {reasons.BY_OPERATOR, reasons.STOLEN, reasons.IN_DEBT}
 
 
 def test_every_word_is_the_engines_a_refusals_or_the_roads() -> None:

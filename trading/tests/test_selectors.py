@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from exchange.kernel.clock import utc_now
 from trading import selectors
 from trading.errors import OrderNotFoundError
 from trading.tests.road import limit, make_instrument, place, run_worker_once
@@ -52,9 +51,9 @@ def test_an_orders_trades_come_oldest_first(traded) -> None:
 
 
 def test_the_account_shows_available_and_frozen_and_the_days_orders(traded) -> None:
-    alice, _, _, _ = traded
+    alice, _, _, buys = traded
 
-    summary = selectors.account(alice.id, utc_now().date())
+    summary = selectors.account(alice.id, buys[-1].created_at.date())
 
     balances = {item.asset: item for item in summary.balances}
     assert balances["BTC"].balance == Decimal("0.015")

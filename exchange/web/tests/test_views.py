@@ -1,6 +1,6 @@
 """Pages: who may see what, sign-up and sign-in with their refusals, languages, and the content policy."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,7 +11,11 @@ from django.urls import reverse
 from exchange.api import throttling
 from exchange.users import services
 from exchange.users.models import User
-from ledger.models import Asset
+from ledger.models import Asset, JournalEntry
+from ledger.posting_rules import EventKind
+from ledger.services import journal
+from ledger.tests.factories import event
+from ledger.tests.fixtures import make_asset
 from marketdata.models import Instrument
 from trading import selectors
 
@@ -136,6 +140,19 @@ def test_demo_funds_end_after_the_days_helpings_and_say_so(client, alice, market
     answers = [client.post("/account/faucet").content.decode() for _ in range(6)]
 
     assert ["come back tomorrow" in answer for answer in answers] == [False] * 5 + [True]
+
+
+def test_the_account_page_tells_a_debtor_what_is_owed_and_by_when(client, alice) -> None:
+    make_asset("USDT")
+    journal.post([event(EventKind.DEBT_CHARGE, "c", alice.pk, 30)], NOW)
+    began = JournalEntry.objects.latest("id").recorded_at
+    client.force_login(alice)
+
+    page = client.get("/account").content.decode()
+
+    due = f"{began + timedelta(days=7):%Y-%m-%d %H:%M}"
+    assert f"You owe 30 USDT, due by {due} UTC." in page
+    assert '<td class="number bad">-30</td>' in page
 
 
 def test_one_click_makes_a_demo_account_with_funds(client, market) -> None:

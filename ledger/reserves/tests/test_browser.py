@@ -10,7 +10,7 @@ from exchange.web.browser import find_chromium, launch
 from ledger.reserves import proofs, verify
 from ledger.reserves.tests.test_tree import OWED, TAMPERED, changed, proof, sign_text
 
-WAIT_MS_MAX = 30_000
+WAIT_MS_MAX = 60_000
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -2,6 +2,7 @@
 export const IN_STEP = "in step";
 export const OLD = "old";
 export const GAP = "gap";
+export const BROKEN = "broken";
 
 export class Book {
   /** @param instrument its ticks are the keys, its last quantity decimal the unit of the values */
@@ -9,6 +10,7 @@ export class Book {
     this.instrument = instrument;
     this.sides = { buy: new Map(), sell: new Map() };
     this.sequence = null;
+    this.isBroken = false;
   }
 
   reset(snapshot) {
@@ -17,13 +19,20 @@ export class Book {
       for (const [price, quantity] of levels) this.#set(side, price, quantity);
     }
     this.sequence = snapshot.sequence;
+    this.isBroken = false;
   }
 
-  /** @returns IN_STEP when applied, OLD when known already, GAP when something is missing before it */
+  /**
+   * @returns IN_STEP when applied, OLD when known already, GAP when something is missing before it; told once, since
+   *   deltas that were on their way come after it: until the next snapshot they are BROKEN
+   */
   apply(delta) {
-    if (this.sequence === null) return GAP;
-    if (delta.sequence <= this.sequence) return OLD;
-    if (delta.previous_sequence !== this.sequence) return GAP;
+    if (this.isBroken) return BROKEN;
+    if (this.sequence !== null && delta.sequence <= this.sequence) return OLD;
+    if (delta.previous_sequence !== this.sequence) {
+      this.isBroken = true;
+      return GAP;
+    }
     for (const change of delta.changes) this.#set(change.side, change.price, change.total);
     this.sequence = delta.sequence;
     return IN_STEP;

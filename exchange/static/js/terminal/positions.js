@@ -11,30 +11,33 @@ export class Positions {
    * @param onChange called when something that is shown has changed
    */
   constructor({ markets, onChange }) {
-    Object.assign(this, { markets, onChange, contracts: new Map(), holdings: [], marks: new Map(), waiting: null, reading: null, followers: new Set() });
+    Object.assign(this, { markets, onChange, contracts: new Map(), holdings: [], marks: new Map(), waiting: new Set(), reading: null, followers: new Set() });
   }
 
-  /** Read everything anew. Messages that arrive meanwhile are applied after it: each carries a whole position. */
+  /**
+   * Read everything anew. Positions that arrive meanwhile are applied after it: each is whole. Two readings may be on
+   * their way at once, and the older answer come last: it takes nothing back that is known to be newer.
+   */
   async load() {
-    this.waiting = [];
+    const late = [];
+    this.waiting.add(late);
     try {
       const rows = await read("/positions");
-      const open = new Map(rows.filter((row) => row.kind === "PERP").map((row) => [row.symbol, row]));
-      const closed = [...this.contracts.values()].filter((row) => !open.has(row.symbol)).map((row) => ({ ...row, quantity: "0" }));
-      this.contracts = new Map([...open, ...closed.map((row) => [row.symbol, row])]);
+      const open = rows.filter((row) => row.kind === "PERP");
+      const isOpen = new Set(open.map((row) => row.symbol));
+      for (const [symbol, row] of this.contracts) if (!isOpen.has(symbol)) this.contracts.set(symbol, { ...row, quantity: "0" });
+      for (const position of [...open, ...late]) this.#take(position);
       this.holdings = rows.filter((row) => row.kind === "SPOT");
     } finally {
-      const late = this.waiting;
-      this.waiting = null;
-      for (const position of late) this.#take(position);
+      this.waiting.delete(late);
     }
     this.#changed();
   }
 
   /** Take a position as the private channel, or the answer to a call, has it. */
   take(position) {
-    if (this.waiting) this.waiting.push(position);
-    else this.#take(position);
+    for (const late of this.waiting) late.push(position);
+    this.#take(position);
     this.#changed();
   }
 

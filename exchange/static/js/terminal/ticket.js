@@ -353,8 +353,9 @@ export class Ticket {
     const byAmount = order.quantity === null;
     const size = byAmount ? amount(trimmed(this.instrument.amount(order.quote_quantity)), quote) : amount(this.instrument.quantity(order.quantity), base);
     toast(interpolate(byAmount ? gettext("Buy order for %s accepted.") : words, [size]), "good");
+    const isAsSent = this.intent !== null;
     this.intent = null;
-    this.clear();
+    if (isAsSent) this.clear(); // what was typed while the order was on its way is the next one
   }
 
   #refused(error) {

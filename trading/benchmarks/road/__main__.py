@@ -1,0 +1,46 @@
+"""Measure the whole road: `python -m trading.benchmarks.road [--json] [--seconds N] [--users N] [--plot FILE]`.
+
+Starts a durable PostgreSQL (fsync on), a Redis, a matching worker and a web server of its own. Requests go in by the
+service of admission in one process, are matched, and settled; first as fast as settlement follows, then for N seconds
+at a steady rate just below that; then over HTTP. The books are audited at the end. All of it shares the machine's
+processors, the load's own process included.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from trading.benchmarks.road import run
+
+SECONDS, USERS, INSTRUMENTS = 60.0, 1_000, 10
+
+
+def main() -> None:
+    """Measure, print tables, and end with one line of JSON when asked."""
+    parser = argparse.ArgumentParser(prog="python -m trading.benchmarks.road", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of the steady phase; others are parts of that")
+    parser.add_argument("--users", type=int, default=USERS, help="who send orders, at least 20")
+    parser.add_argument("--instruments", type=int, default=INSTRUMENTS, help="half of them contracts")
+    parser.add_argument("--rate", type=float, help="requests a second in the steady phase (default: 90%% of capacity)")
+    parser.add_argument("--plot", type=Path, help="an SVG file for rates and lag over time")
+    asked = parser.parse_args()
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    options = run.Options(asked.seconds, asked.users, asked.instruments, asked.rate)
+    with Progress(*columns, console=console) as progress:
+        found = run.measure(options, progress)
+    from trading.benchmarks.road import plot, report
+
+    report.show(found, console)
+    if asked.plot is not None:
+        plot.write(found.steady, asked.plot)
+    if asked.json:
+        print(json.dumps(report.line(found)))
+
+
+if __name__ == "__main__":
+    main()

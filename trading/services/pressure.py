@@ -1,0 +1,107 @@
+"""How much was accepted that is not in the books yet; beyond a limit new orders are refused until it has shrunk.
+
+Note [Who passes]
+    What makes the books smaller always passes: cancels (one at a time for each order), reductions, and orders that only
+    close a position. New orders and amends wait. Each of them is refused alone, with a code and the seconds after
+    which to come again; the rest of its batch goes on. Nothing has to be set right by hand afterwards: the limits look
+    at the distance between log and books, and that shrinks by itself.
+
+Note [A trader's own share]
+    No trader may fill the shard's queue alone. Counting what waits of each trader costs something, so it is done only
+    while the queue is longer than one trader's share: before that no trader can have more.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+
+from exchange.kernel.errors import DomainError, gettext_noop
+from exchange.observability import metrics
+
+RETRY_SECONDS_MAX = 10
+
+_LAGS = "SELECT shard, s.sequence - c.sequence FROM command_stream s JOIN settlement_cursor c USING (shard)"
+_WAITING = f"""
+SELECT given.id, (
+    SELECT count(*) FROM (
+        SELECT FROM orders o WHERE o.user_id = given.id AND o.status = 'new' AND o.sequence = 0 LIMIT %s
+    ) unsettled
+)
+FROM unnest(%s::bigint[]) AS given(id)
+WHERE (SELECT max(lag) FROM ({_LAGS}) AS shards(shard, lag)) >= %s
+"""
+
+
+class ShardBusyError(DomainError):
+    """The books are too far behind the log of this market."""
+
+    code = 3046
+    name = "SHARD_BUSY"
+    status = 429
+    message = gettext_noop(
+        "This market has more orders waiting than it takes at once; try again in %(retry_after)s seconds."
+        " Cancels and orders that only close a position are taken all the same."
+    )
+
+
+class TraderBusyError(DomainError):
+    """Too many of the trader's own orders wait to be matched."""
+
+    code = 3047
+    name = "TRADER_BUSY"
+    status = 429
+    message = gettext_noop(
+        "%(waiting)s of your orders wait to be matched, and no more may; try again in %(retry_after)s seconds."
+        " Cancels and orders that only close a position are taken all the same."
+    )
+
+
+@dataclass(slots=True)
+class Pressure:
+    """What waits, by shard and by trader; a batch adds to it what it accepts.
+
+    Attributes:
+        lags: Commands in a shard's log that are not in the books.
+        waiting: A trader's orders among them, up to the limit; empty while no trader can be at the limit.
+    """
+
+    lags: dict[int, int] = field(default_factory=dict)
+    waiting: dict[int, int] = field(default_factory=dict)
+
+    def require_room(self, trader_id: int, shard: int) -> None:
+        """Refuse one more order of a trader.
+
+        Raises:
+            ShardBusyError: The shard has no room, for anybody.
+            TraderBusyError: The trader has no room.
+        """
+        lag, waiting = self.lags.get(shard, 0), self.waiting.get(trader_id, 0)
+        if lag >= settings.SHARD_LAG_MAX:
+            metrics.ORDERS_HELD_OFF.labels("shard").inc()
+            raise ShardBusyError(retry_after=_retry_after(lag, settings.SHARD_LAG_MAX))
+        if waiting >= settings.TRADER_LAG_MAX:
+            metrics.ORDERS_HELD_OFF.labels("trader").inc()
+            raise TraderBusyError(waiting=waiting, retry_after=_retry_after(lag, settings.TRADER_LAG_MAX))
+
+    def add(self, trader_id: int, shard: int) -> None:
+        """Count a command that was accepted."""
+        self.lags[shard] = self.lags.get(shard, 0) + 1
+        self.waiting[trader_id] = self.waiting.get(trader_id, 0) + 1
+
+
+def _retry_after(lag: int, most: int) -> int:
+    """Return the seconds after which to come again: the longer the queue, the later."""
+    return min(RETRY_SECONDS_MAX, max(1, lag // max(1, most)))
+
+
+def statements(trader_ids: Iterable[int]) -> tuple[tuple[str, Sequence[Any]], tuple[str, Sequence[Any]]]:
+    """Return the two statements that read what waits, for a caller who pipelines them: Note [A trader's own share]."""
+    most = settings.TRADER_LAG_MAX
+    return (_LAGS, ()), (_WAITING, (most, list(trader_ids), most))
+
+
+def from_rows(lags: Iterable[tuple[int, int]], waiting: Iterable[tuple[int, int]]) -> Pressure:
+    """Return what waits, from the rows of `statements`."""
+    return Pressure(dict(lags), dict(waiting))
