@@ -13,7 +13,7 @@ DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 SYMBOL = "BTC-PERP"
 NOTHING = "\u2013"
-FIGURE = re.compile(r"^[\d,]+\.\d+")
+FIGURE = re.compile(r"^\d[\d,]*(\.\d+)?")
 SIZE, ENTRY, MARK, LIQUIDATION, MARGIN, UNREALISED, REALISED = range(2, 9)
 
 pytestmark = pytest.mark.skipif(
