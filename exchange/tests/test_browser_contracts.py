@@ -223,6 +223,7 @@ def test_take_profit_and_stop_loss_are_set_changed_removed_and_said_to_be_idle_w
     expect(button).to_have_text(f"TP {higher:,.1f}SL \u2013")
     expect(lines).not_to_contain_text("Stop loss")
 
+    expect(page.locator("#exits-dialog")).to_be_hidden()  # keys are off while it is open
     page.locator("#tab-positions").press("Shift+C")
     page.locator("#confirm-yes").click()
     expect(_cells(page)).to_have_count(0)
