@@ -11,7 +11,7 @@ from exchange.kernel.money import from_quanta, plain
 from trading.models import Intent, OrderType, Side
 from trading.position_serializers import PositionResponse
 from trading.services.preview import Preview
-from trading.wire import position_fields
+from trading.wire import average_price, position_fields
 
 
 class RefusalResponse(serializers.Serializer[Any]):
@@ -30,10 +30,23 @@ class PreviewResponse(serializers.Serializer[Any]):
     type = serializers.ChoiceField(choices=OrderType.choices, allow_null=True)
     quantity = WireNumberField(allow_null=True)
     price = WireNumberField(
-        allow_null=True, help_text="At which it is valued here: its limit or stop price, else the last trade."
+        allow_null=True,
+        help_text="At which it is valued here: its limit or stop price; of a market order the average at which the book"
+        " of this moment would fill it, rounded down, or the last trade where the book would fill nothing.",
+    )
+    reached_price = WireNumberField(
+        allow_null=True, help_text="Of a market order: the worst level of the book that it would reach."
+    )
+    fillable_quantity = WireNumberField(
+        allow_null=True,
+        help_text="Of a market order: what the book has for it up to `worst_price`; the rest would be cancelled. An"
+        " estimate: others may come first. null where the book is not known.",
     )
     worst_price = WireNumberField(allow_null=True, help_text="It never trades beyond it; its hold covers it.")
-    cost = DecimalStringField(allow_null=True, help_text="Its value at `price`, in the quote asset.")
+    cost = DecimalStringField(
+        allow_null=True,
+        help_text="Its value at `price`, in the quote asset; of a market order, of what the book would fill.",
+    )
     maker_fee = DecimalStringField(allow_null=True, help_text="At `price`, if all of it rests first.")
     taker_fee = DecimalStringField(allow_null=True, help_text="At `price`, if all of it trades on arrival.")
     fee_asset = serializers.CharField()
@@ -67,13 +80,17 @@ def preview_shape(found: Preview) -> dict[str, Any]:
     def lots(count: int | None) -> int | str | None:
         return None if count is None else spec.wire_lots(count)
 
+    reached = found.taken[-1].ticks if found.taken else None
+    fillable = None if found.taken is None else sum(level.lots for level in found.taken)
     position = None if found.after is None else position_fields(found.after, found.mark_ticks)
     return {
         "symbol": spec.symbol,
         "side": None if order is None else order.side,
         "type": None if order is None else order.type,
         "quantity": None if order is None or order.quantity is None else spec.wire_qty(order.quantity),
-        "price": None if order is None else spec.wire_ticks(found.price_ticks),
+        "price": None if order is None else _price(found),
+        "reached_price": None if reached is None else spec.wire_ticks(reached),
+        "fillable_quantity": lots(fillable),
         "worst_price": None if order is None else spec.wire_price(order.worst_price),
         "cost": money(found.notional),
         "maker_fee": money(found.maker_fee),
@@ -94,6 +111,15 @@ def preview_shape(found: Preview) -> dict[str, Any]:
         "position": position,
         "refusal": None if found.refusal is None else _refusal(found.refusal),
     }
+
+
+def _price(found: Preview) -> int | str | None:
+    """Return the price at which an order is valued: what it would take on average, or the one that it names."""
+    spec = found.spec
+    if not found.taken:
+        return spec.wire_ticks(found.price_ticks)
+    quantity = spec.lots_to_qty(sum(level.lots for level in found.taken))
+    return average_price(spec, from_quanta(found.notional, spec.quote_decimals), quantity)
 
 
 def _refusal(error: DomainError) -> dict[str, Any]:

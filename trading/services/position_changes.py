@@ -68,25 +68,35 @@ def set_leverage(owner_id: int, symbol: str, leverage: int, *, now: datetime) ->
     position_desk.prepare(owner_id, spec)
     with database.pipelined_transaction():
         desk = position_desk.open_desk(owner_id, spec, now=now, trace=current_trace())
-        position = desk.position
-        if position.leverage == leverage and position.stored_version:
-            return desk
-        desk.limits.require_active()
-        desk.require_unlocked()
-        most = contract_margin.leverage_max(desk.value, spec.brackets) or leverage
-        if not 1 <= leverage <= most:
-            raise errors.LeverageRangeError(field="leverage", symbol=spec.symbol, maximum=most)
-        if desk.open_orders:
-            raise errors.LeverageOrdersOpenError(symbol=spec.symbol)
-        is_lower = leverage < position.leverage
-        position.leverage = leverage
-        position.note(Change.LEVERAGE, now)
-        desk.tell("PositionLeverageChanged", leverage=leverage)
-        missing = contract_margin.initial_margin(desk.value, leverage) - position.margin
-        if is_lower and missing > 0:
-            desk.move(Change.MARGIN_ADD, missing)
-        desk.write()
+        if choose_leverage(desk, leverage):
+            desk.write()
     return desk
+
+
+def choose_leverage(desk: PositionDesk, leverage: int) -> bool:
+    """Decide about another leverage on an open desk; whether anything is to be written. No SQL.
+
+    Raises:
+        DomainError: Why not, in words; the desk is then of no use any more.
+    """
+    position, spec = desk.position, desk.spec
+    if position.leverage == leverage and position.stored_version:
+        return False
+    desk.limits.require_active()
+    desk.require_unlocked()
+    most = contract_margin.leverage_max(desk.value, spec.brackets) or leverage
+    if not 1 <= leverage <= most:
+        raise errors.LeverageRangeError(field="leverage", symbol=spec.symbol, maximum=most)
+    if desk.open_orders:
+        raise errors.LeverageOrdersOpenError(symbol=spec.symbol)
+    is_lower = leverage < position.leverage
+    position.leverage = leverage
+    position.note(Change.LEVERAGE, desk.now)
+    desk.tell("PositionLeverageChanged", leverage=leverage)
+    missing = contract_margin.initial_margin(desk.value, leverage) - position.margin
+    if is_lower and missing > 0:
+        desk.move(Change.MARGIN_ADD, missing)
+    return True
 
 
 def change_margin(owner_id: int, wanted: MarginChange, *, now: datetime) -> tuple[MarginRequest, bool]:

@@ -130,6 +130,11 @@ SMALL: list[Scene] = [
         LONG,
         {ALICE: [sell(8, 102), amend(0, lots=14), amend(0, price=101)], BOB: [buy(5, 102), buy(7, 101)]},
     ),
+    *_both(
+        "a lower leverage draws margin while fills wait",
+        LONG,
+        {ALICE: [lever(3), sell(4, 100), lever(2)], BOB: [buy(4, 100), sell(3, 99)]},
+    ),
     Scene(
         "a robbed order whose hold cannot be had",
         {ALICE: 45, BOB: RICH},

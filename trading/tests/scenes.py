@@ -30,11 +30,12 @@ from trading.fold import SettlementFold
 from trading.models import Order
 from trading.order_parts import Part, PartKind
 from trading.position_state import PositionEvent, PositionState
-from trading.services import contract_books, settlement
+from trading.services import contract_books, position_changes, settlement
 from trading.services.admission import Admission
 from trading.services.command_log import CommandRow
 from trading.services.contract_books import TakenOff
 from trading.services.desk import AdmissionBook
+from trading.services.position_desk import PositionDesk
 from trading.services.requests import CancelOrder, OrderRequest, PlaceOrder
 from trading.services.wallets import WALLET_CODES, Wallets
 from trading.tests.scene_actions import Action, Refused, request_of
@@ -106,7 +107,8 @@ class World:
         self.settled_mark = {spec.id: MARK}
         self.limits = {one: TraderLimits(one, "t", 10**9, Decimal(2), None, 0, 0, {}) for one in self.traders}
         self.fills: list[tuple[Any, ...]] = []
-        self.refusals = 0
+        """What matched, and between which fills somebody chose a leverage, with the margin that it drew."""
+        self.refusals = self.levers_refused = 0
         self.system_commands = 0
         self.now = NOW
         self._append(
@@ -144,8 +146,7 @@ class World:
             self._append([_operators(self.spec, CommandKind.MARK_PRICE, price_ticks=action.price)])
             return None
         if action.kind == "lever":
-            self._lever(trader, action.lots)
-            return None
+            return self._lever(trader, action.lots)
         return self.submit(trader, request_of(action, self.spec.symbol, self.placed[trader]))
 
     def submit(self, trader: int, request: OrderRequest) -> Order | Refused:
@@ -267,9 +268,36 @@ class World:
         return [(key, sorted(value.items())) for key, value in sorted(self.wallets.items())]
 
     # --- parts ------------------------------------------------------------------------------------------------
-    def _lever(self, trader: int, leverage: int) -> None:
-        """Choose another leverage for the orders to come; orders that stand keep theirs."""
-        self.positions[trader, self.spec.id].leverage = leverage
+    def _lever(self, trader: int, leverage: int) -> Refused | None:
+        """Choose another leverage as the service does, over copies: what is refused leaves no trace."""
+        pair, wallet = (trader, self.spec.id), (trader, QUOTE)
+        before = self.positions[pair]
+        desk = PositionDesk(
+            position=dataclasses.replace(before, events=[]),
+            wallets={wallet: dict(self.wallets[wallet])},
+            debts=self.debts,
+            state=self._state(),
+            limits=self.limits[trader],
+            open_orders=sum(order.is_open for order in self.orders.values() if order.user_id == trader),
+            closing=(),
+            now=self.now,
+            trace="t",
+        )
+        try:
+            position_changes.choose_leverage(desk, leverage)
+        except DomainError as refusal:
+            self.refusals += 1
+            self.levers_refused += 1
+            return Refused(refusal.name)
+        self.positions[pair], self.wallets[wallet] = desk.position, desk.wallets[wallet]
+        self._post(desk.entries)
+        self._keep_position(desk.position)
+        self.fills.append(("lever", trader, leverage, desk.position.margin - before.margin))
+        return None
+
+    def _state(self) -> MarketState:
+        """Return what the market shows: no trade, and the mark price of the log's head."""
+        return MarketState(None, None, None, Decimal(self.mark_ticks), self.now)
 
     def _book(self) -> AdmissionBook:
         """Return what T1 would load: the books as they are settled."""
@@ -286,7 +314,7 @@ class World:
             limits=self.limits,
             keys={},
             orders=self.orders,
-            states={self.spec.id: MarketState(None, None, None, Decimal(self.mark_ticks), self.now)},
+            states={self.spec.id: self._state()},
             free_ids=[1_000 + len(self.names)],
             positions=self.positions,
             opening=opening,

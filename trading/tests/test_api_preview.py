@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+from django.conf import settings
 from django.db import connection
 
 from exchange.api.tests.fixtures import Api
+from marketdata import feed
 from trading.models import Command, Order, Outbox, Position, PrivateEvent
 from trading.tests.contracts import SYMBOL, Desk, desk, make_contract, set_mark
 from trading.tests.road import make_instrument
@@ -120,6 +123,71 @@ def test_a_market_order_is_valued_at_the_last_trade_within_its_bound(alice: Api,
 
     assert (told["price"], told["cost"], told["hold"], told["intent"]) == ("102", "102", "0", "reduce")
     assert (told["position"]["quantity"], told["position"]["realized_pnl"]) == ("0", "0")
+
+
+def show_book(symbol: str, **levels: int) -> None:
+    """Write a book as the publisher does: `a101=3` is an ask of three lots at 101 ticks."""
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    fields: dict[Any, Any] = {f"{name[0]}:{name[1:]}": lots for name, lots in levels.items()}
+    client.hset(feed.book_key(symbol), mapping={"epoch": 1, "sequence": 7, "timestamp": 1, **fields})
+    client.close()
+
+
+def test_a_market_order_is_valued_by_the_levels_that_it_would_take(alice: Api, people: Any, at: Desk) -> None:
+    show_book(SYMBOL, a101=3, a103=4, a104=50, b99=5)
+
+    told = alice.post("/orders/preview", {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "8"}).data
+    for price, lots in ((101, 3), (103, 4), (104, 50)):
+        at.order(people[1], "sell", lots, price)
+    order = alice.post("/orders", {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "8"}).data
+    at.settle()
+
+    filled = alice.get(f"/orders/{order['order_id']}").data
+    assert (told["price"], told["cost"], told["taker_fee"]) == (filled["avg_price"], "819", filled["fee"])
+    assert (told["price"], told["reached_price"], told["fillable_quantity"]) == ("102.375", "104", "8")
+    assert {**told["position"], "version": 3} == alice.get(f"/positions/{SYMBOL}").data
+
+
+def test_a_market_order_is_told_what_the_book_lacks_for_it_within_its_bound(alice: Api, at: Desk) -> None:
+    sell = {"symbol": SYMBOL, "side": "sell", "type": "market", "quantity": "8"}
+    show_book(SYMBOL, b99=5, b98=1, b40=50)
+
+    told = alice.post("/orders/preview", sell).data
+
+    assert told["worst_price"] == "95"
+    assert (told["reached_price"], told["fillable_quantity"], told["cost"]) == ("98", "6", "593")
+    assert (told["price"], told["quantity"]) == ("98.833333", "8")
+
+
+def test_a_market_order_without_a_book_is_valued_at_the_last_trade(alice: Api, people: Any, at: Desk) -> None:
+    at.trade(people[0], people[1], 1, 102)
+    buy = {"symbol": SYMBOL, "side": "buy", "type": "market", "quantity": "2"}
+
+    unknown = alice.post("/orders/preview", buy).data
+    show_book(SYMBOL, b99=5)
+    empty = alice.post("/orders/preview", buy).data
+
+    assert (unknown["price"], unknown["reached_price"], unknown["fillable_quantity"]) == ("102", None, None)
+    assert (empty["price"], empty["reached_price"], empty["fillable_quantity"]) == ("102", None, "0")
+
+
+def test_a_buy_by_amount_takes_whole_lots_of_each_level(alice: Api) -> None:
+    make_instrument(lot_size=Decimal("0.001"), tick_size=Decimal(1), maker_fee_rate=0, taker_fee_rate=0)
+    show_book("BTCUSDT", a50000=1, a50100=9)
+
+    buy = {"symbol": "BTCUSDT", "side": "buy", "type": "market", "quote_quantity": "151"}
+    told = alice.post("/orders/preview", buy).data
+
+    assert (told["cost"], told["fillable_quantity"], told["reached_price"]) == ("150.2", "0.003", "50100")
+    assert told["price"] == "50066.666666"
+
+
+def test_a_limit_order_is_valued_at_its_limit_whatever_the_book(alice: Api) -> None:
+    show_book(SYMBOL, a101=30)
+
+    told = alice.post("/orders/preview", LIMIT).data
+
+    assert (told["price"], told["reached_price"], told["fillable_quantity"]) == ("110", None, None)
 
 
 def test_a_spot_order_shows_cost_hold_and_fee(alice: Api) -> None:

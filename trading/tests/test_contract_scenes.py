@@ -31,6 +31,7 @@ def _try(scene: Scene, seen: dict[str, int]) -> int:
         for kind, times in world.kinds.items():
             seen[kind] += times
         seen["refused"] += world.refusals
+        seen["leverage refused"] += world.levers_refused
         seen["system command"] += world.system_commands
         seen["stolen"] += sum(p.state == PartState.STOLEN for parts in world.parts.values() for p in parts.values())
         seen["debt"] += any(world.debts.of(one, SPEC.quote) for one in world.traders)
@@ -65,5 +66,7 @@ def test_every_order_of_commands_and_settlements_keeps_the_books(request: pytest
         "system command",
         "debt",
         "refused",
+        "MARGIN_ADD",
+        "leverage refused",
     ):
         assert seen[happened], f"no scene had any {happened}"
