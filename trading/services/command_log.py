@@ -60,7 +60,7 @@ def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:
     """
     columns = dict(zip(CommandRow._fields, zip(*rows, strict=True), strict=True))
     payloads = protocol.payloads(protocol.encode(**columns))
-    database.execute("SELECT append_commands(%s::smallint, %s, %s)", shard, payloads, now)
+    database.execute("SELECT append_commands(%s::smallint, %s::bytea[], %s)", shard, database.array(payloads), now)
 
 
 def read(shard: int, after: int, limit: int) -> tuple[protocol.Rows, list[bytes]]:
