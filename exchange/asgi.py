@@ -12,9 +12,12 @@ from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import path, re_path
 
+from exchange.kernel import garbage
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange.settings.dev")
 
 http_application = get_asgi_application()
+garbage.search_rarely()
 
 from marketdata.backpressure import waits_for_slow_clients  # noqa: E402 -- needs the app registry
 from trading.consumers import ExchangeFeed  # noqa: E402 -- needs the app registry

@@ -1,7 +1,9 @@
 """Runs the set-based statements of the order's road: server-side parameters, in pipelines."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -44,9 +46,68 @@ def fetch(*statements: tuple[str, Sequence[Any]]) -> list[list[tuple[Any, ...]]]
     return [current.fetchall() for current in cursors]
 
 
-def columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Turn rows into columns for unnest, also when there are none."""
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+def columns(rows: Sequence[Sequence[Any]], width: int) -> list[str]:
+    """Turn rows into columns for unnest, also when there are none: each an `array`."""
+    return [array(column) for column in zip(*rows, strict=True)] if rows else ["{}"] * width
+
+
+def array(values: Sequence[Any]) -> str:
+    """Write values as PostgreSQL's text of an array; the statement says of what, or compares with a column.
+
+    The driver writes arrays item by item, and each quotation mark inside an item by a regular expression: for a batch
+    of JSON texts that took half of all the time that an order's admission and settlement need, measured.
+
+    Raises:
+        TypeError: A value is of a type that the order's road has no use for, such as float.
+    """
+    kinds = set(map(type, values))
+    if kinds == {str}:
+        return _texts(values)
+    if kinds <= _PLAIN:
+        return "{" + ",".join(map(str, values)) + "}"
+    return "{" + ",".join([_item(value) for value in values]) + "}"
+
+
+_PLAIN = {int, Decimal}
+"""Written as they are."""
+
+
+def _texts(values: Sequence[str]) -> str:
+    """Write an array of texts, all of them escaped at once."""
+    joined = _BETWEEN.join(values)
+    if joined.count(_BETWEEN) != len(values) - 1:
+        return "{" + ",".join(map(_text, values)) + "}"
+    return '{"' + joined.replace("\\", "\\\\").replace('"', '\\"').replace(_BETWEEN, '","') + '"}'
+
+
+_BETWEEN = "\x1f"
+
+
+def _text(value: str) -> str:
+    """Write one text."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _item(value: Any) -> str:
+    """Write one value."""
+    write = _WRITERS.get(type(value))
+    if write is None:  # words and numbers of enumerations
+        write = next((found for kind, found in _WRITERS.items() if isinstance(value, kind)), None)
+    if write is None:
+        raise TypeError(f"no {type(value).__name__} in an array")
+    return write(value)
+
+
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    str: lambda value: _text(str(value)),
+    type(None): lambda _: "NULL",
+    Decimal: str,
+    bool: lambda value: "t" if value else "f",
+    int: lambda value: str(int(value)),
+    datetime: lambda value: f'"{value.isoformat()}"',
+    date: date.isoformat,
+    bytes: lambda value: f'"\\\\x{value.hex()}"',
+}
 
 
 _REFUSALS = psycopg.IntegrityError | psycopg.DataError | errors.InsufficientPrivilege | errors.RaiseException

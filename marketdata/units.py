@@ -3,9 +3,10 @@
 Prices become whole ticks, quantities whole lots. Pure: no database, no clock.
 """
 
+import functools
 import re
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, Inexact
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
@@ -334,23 +335,19 @@ def _steps(field: str, amount: Decimal, step: Decimal, steps_max: int) -> int | 
     require(isinstance(amount, Decimal), f"{field} must be a Decimal")
     if not amount.is_finite() or amount <= 0:
         raise NotPositiveError(field=field, value=_shown(amount))
-    if amount > EXACT.multiply(step, Decimal(steps_max)):
-        raise NumberTooLargeError(
-            field=field, value=_shown(amount), maximum=plain(EXACT.multiply(step, Decimal(steps_max)))
-        )
-    amount_units, step_units, decimals = _common(amount, step)
-    if decimals > DECIMAL_TEXT_MAX:
+    if amount > _most(step, steps_max):
+        raise NumberTooLargeError(field=field, value=_shown(amount), maximum=plain(_most(step, steps_max)))
+    try:
+        steps, rest = EXACT.divmod(amount, step)
+    except Inexact:  # more decimals than anything has
         return None
-    steps, rest = divmod(amount_units, step_units)
-    return None if rest else steps
+    return None if rest else int(steps)
 
 
-def _common(left: Decimal, right: Decimal) -> tuple[int, int, int]:
-    """Return both as integers of one power of ten, and that power."""
-    decimals = max(_decimals(left), _decimals(right))
-    if decimals > DECIMAL_TEXT_MAX:
-        return 0, 1, decimals
-    return int(EXACT.scaleb(left, decimals)), int(EXACT.scaleb(right, decimals)), decimals
+@functools.cache
+def _most(step: Decimal, steps_max: int) -> Decimal:
+    """Return the largest amount that is allowed."""
+    return EXACT.multiply(step, Decimal(steps_max))
 
 
 def _decimals(amount: Decimal) -> int:

@@ -22,6 +22,7 @@ import numpy as np
 import structlog
 from django.db import connections
 
+from exchange.kernel import garbage
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import require
 from exchange.observability import metrics
@@ -108,6 +109,7 @@ class WorkerProcess:
         # What recovery has left stays: no collection shall walk through it again while orders wait.
         gc.collect()
         gc.freeze()
+        garbage.search_rarely()
         sys.setswitchinterval(stages.SWITCH_SECONDS)
         try:
             working.start()

@@ -8,6 +8,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from trading import margin_models, sweep_models  # noqa: F401 -- models of this app that stand in files of their own
+from trading.instances import MadeAtOnce
 
 ID_MAX = 2**53 - 1
 """Ids go out as JSON integers."""
@@ -103,7 +104,7 @@ def _amount(**options: object) -> models.DecimalField:  # type: ignore[type-arg]
     return models.DecimalField(max_digits=38, decimal_places=18, **options)  # type: ignore[arg-type]
 
 
-class Order(models.Model):
+class Order(MadeAtOnce):
     """What a trader asked for, and what has become of it.
 
     `hold_remaining` is exactly what the trader's order_hold wallet keeps for this order; `amend_hold` is the part of it

@@ -100,7 +100,7 @@ class TraderLimits:
 
 def load_statement(owner_ids: Iterable[int]) -> tuple[str, list[Any]]:
     """Return the statement that reads limits and counters, for a caller who pipelines it."""
-    return _LOAD, [DEFAULT_TIER, DAILY_ORDER_LIMIT, CANCEL_RATE_WARNING, list(owner_ids), DEFAULT_TIER]
+    return _LOAD, [DEFAULT_TIER, DAILY_ORDER_LIMIT, CANCEL_RATE_WARNING, database.array(list(owner_ids)), DEFAULT_TIER]
 
 
 def from_rows(rows: Iterable[tuple[Any, ...]]) -> dict[int, TraderLimits]:

@@ -156,7 +156,7 @@ class Admission(Changes):
 
     def _new_order(self, owner_id: int, request: PlaceOrder, spec: InstrumentSpec, worth: checks.OrderTerms) -> Order:
         """Build the row of an accepted order, before its hold is taken."""
-        return Order(
+        return Order.new(
             id=request.order_id if request.order_id is not None else self.book.free_ids.pop(),
             user_id=owner_id,
             instrument_id=spec.id,

@@ -112,7 +112,7 @@ def opening_of(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[int, int, str], in
 
 def parts_statement(order_ids: Collection[int]) -> tuple[str, Sequence[Any]]:
     """Return the statement whose rows `parts_of` reads."""
-    return _PARTS, (list(order_ids),)
+    return _PARTS, (database.array(list(order_ids)),)
 
 
 def parts_of(rows: Iterable[tuple[Any, ...]]) -> Parts:
@@ -142,7 +142,7 @@ def load(pairs: Collection[Pair]) -> tuple[dict[Pair, PositionState], list[int],
     """
     columns = database.columns(sorted(pairs), 2)
     rows, reserving, marks = database.fetch(
-        (_POSITIONS, columns), (_RESERVING, columns), (_MARKS, (sorted({pair[1] for pair in pairs}),))
+        (_POSITIONS, columns), (_RESERVING, columns), (_MARKS, (database.array(sorted({pair[1] for pair in pairs})),))
     )
     ticks = {row[0]: instruments.instrument_by_id(row[0]).price_to_ticks(row[1]) for row in marks}
     return positions_of(rows, pairs), [row[0] for row in reserving], ticks

@@ -187,7 +187,7 @@ def _read(
         accounts.lock(owners)
     key_rows, order_rows, limit_rows, id_rows, lag_rows, waiting_rows = database.fetch(
         (_KEYS, database.columns(keyed, 2)),
-        (_BY_ID, (list(order_ids),)),
+        (_BY_ID, (database.array(order_ids),)),
         limits.load_statement(owners),
         (_IDS, (fresh,)),
         *pressure.statements(owners),

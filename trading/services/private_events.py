@@ -63,7 +63,8 @@ def append(facts: Sequence[PrivateFact], *, now: datetime) -> dict[int, int]:
         return {}
     payloads = [orjson.dumps(payload).decode() for _, _, payload in facts]
     owners, channels = [fact[0] for fact in facts], [str(fact[1]) for fact in facts]
-    [rows] = database.fetch((_APPEND, (owners, channels, payloads, now)))
+    arrays = [database.array(column) for column in (owners, channels, payloads)]
+    [rows] = database.fetch((_APPEND, (*arrays, now)))
     return dict(rows)
 
 

@@ -205,7 +205,9 @@ def _load(
     """
     touched = np.unique(np.concatenate([events["order_id"], events["maker_order_id"]])).tolist()
     ids = sorted({*touched, *reserving})
-    rows, *more = database.fetch((_ORDERS, (ids,)), *([contract_books.parts_statement(ids)] if with_parts else []))
+    rows, *more = database.fetch(
+        (_ORDERS, (database.array(ids),)), *([contract_books.parts_statement(ids)] if with_parts else [])
+    )
     parts = contract_books.parts_of(more[0]) if more else {}
     found = [Order.from_db(None, ORDER_COLUMNS, row) for row in rows]
     orders = {

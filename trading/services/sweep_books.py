@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from exchange import database
 from exchange.kernel.errors import require
@@ -96,7 +96,7 @@ WHERE s.version = (SELECT b.before FROM unnest(%s::bigint[], %s::integer[]) AS b
 RETURNING order_id
 """
 _ASK: Final = """
-WITH appended AS (SELECT append_commands(%s::smallint, %s, %s) AS first)
+WITH appended AS (SELECT append_commands(%s::smallint, %s::bytea[], %s) AS first)
 UPDATE hold_sweeps s SET command_sequence = a.first + g.place
 FROM appended a, unnest(%s::bigint[], %s::bigint[]) AS g(order_id, place) WHERE s.order_id = g.order_id
 """
@@ -207,7 +207,7 @@ def find_unlogged(*, now: datetime, batch: int) -> list[Found]:
     return found
 
 
-def _moments(pairs: Iterable[tuple[int, datetime]]) -> list[list[Any]]:
+def _moments(pairs: Iterable[tuple[int, datetime]]) -> list[str]:
     """Return shards and moments as two columns, each pair once."""
     return database.columns(sorted(set(pairs)), 2)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from django.db import InterfaceError, OperationalError, connection
 
+from exchange.kernel import garbage
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError
 from trading.benchmarks.road.flow import Flow
@@ -137,6 +138,7 @@ class Sender:
 
 def run(pipe: Connection, lag: Any) -> None:
     """Do what is asked until the end: `("market", ...)` first, then phases."""
+    garbage.search_rarely()  # as a web process does
     sender: Sender | None = None
     while True:
         what, *words = pipe.recv()

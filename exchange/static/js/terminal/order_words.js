@@ -77,6 +77,8 @@ export const reasonWord = ({ status, reason }) => (["cancelled", "rejected"].inc
   REFUSED_IN_REVIEW: gettext("refused in review"),
   NEVER_LOGGED: gettext("never reached the engine"),
   OPERATOR: gettext("cancelled by the exchange"),
+  REDUCE_ONLY: gettext("there was no position left to close"),
+  RESERVATION_STOLEN: gettext("another fill closed what it was to close"),
 }[reason] : "") ?? "";
 
 /** Why the engine did not take a change of an order, as a sentence. */
