@@ -1,8 +1,8 @@
 /* Candles and volume. The numbers here are for drawing only and never return to an order. */
-import { CandlestickSeries, createChart, HistogramSeries, LineStyle } from "../../vendor/lightweight-charts/lightweight-charts.standalone.production.mjs";
+import { CandlestickSeries, createChart, HistogramSeries } from "../../vendor/lightweight-charts/lightweight-charts.standalone.production.mjs";
 import { items, read } from "../api.js";
 import { grouped } from "../numbers.js";
-import { typeWord } from "./order_words.js";
+import { ChartLines } from "./chart_lines.js";
 import { preference, remember } from "./preferences.js";
 
 const SECONDS = { "1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400 };
@@ -11,7 +11,6 @@ const BAR_PX = { least: 8, most: 14 };
 const ROOM_RIGHT = 6;
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const drawnAt = (order) => (order.status === "untriggered" ? order.stop_price : order.price);
 const zoneShift = (seconds) => seconds - new Date(seconds * 1000).getTimezoneOffset() * 60;
 
 /** The library may put a mark between two ticks: such a one shows a decimal more rather than a wrong price. */
@@ -23,7 +22,7 @@ function axisText(price, decimals) {
 export class Chart {
   /** @param onInterval called with (new interval, the one before) so that the live channel can follow */
   constructor(instrument, onInterval) {
-    Object.assign(this, { instrument, onInterval, candles: [], pointed: null, lines: new Map(), orders: [], levels: new Map(), position: null });
+    Object.assign(this, { instrument, onInterval, candles: [], pointed: null });
     this.area = document.getElementById("chart");
     this.legend = document.getElementById("chart-legend");
     this.chart = createChart(this.area, {
@@ -42,6 +41,7 @@ export class Chart {
         tickmarksFormatter: (prices) => prices.map((price) => axisText(price, instrument.priceDecimals)),
       },
     });
+    this.lines = new ChartLines({ series: this.series, instrument, said: document.getElementById("chart-lines") });
     this.volume = this.chart.addSeries(HistogramSeries, {
       priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false,
     });
@@ -97,51 +97,6 @@ export class Chart {
     this.chart.timeScale().applyOptions({ barSpacing: Math.max(BAR_PX.least, Math.min(BAR_PX.most, room)) });
     this.chart.timeScale().scrollToRealTime();
     this.#showLegend(null);
-  }
-
-  /** Draw a line for each of the user's open orders: at its price, or while it waits at its stop price. */
-  markOrders(orders) {
-    this.orders = orders;
-    const wanted = new Map(orders.filter((order) => drawnAt(order) !== null).map((order) => [order.id, order]));
-    for (const [id, line] of this.lines) {
-      if (wanted.has(id)) continue;
-      this.series.removePriceLine(line);
-      this.lines.delete(id);
-    }
-    for (const [id, order] of wanted) {
-      const words = order.side === "buy" ? gettext("Buy %s") : gettext("Sell %s");
-      const size = order.close_position ? gettext("all") : this.instrument.quantity(order.quantity);
-      const title = interpolate(words, [size]);
-      const waits = order.status === "untriggered";
-      const look = {
-        price: this.instrument.drawn(drawnAt(order)),
-        color: colour(order.side === "buy" ? "--up" : "--down"),
-        lineStyle: waits ? LineStyle.Dotted : LineStyle.Dashed,
-        title: waits ? `${typeWord(order.type)} · ${title}` : title,
-      };
-      if (this.lines.has(id)) this.lines.get(id).applyOptions(look);
-      else this.lines.set(id, this.series.createPriceLine(look));
-    }
-  }
-
-  /** Draw where a position was entered and where it would be liquidated; null when there is none. */
-  markPosition(position) {
-    this.position = position;
-    const wanted = {
-      entry: [position?.entry_price, "--accent", gettext("Entry")],
-      liquidation: [position?.liquidation_price, "--warning", gettext("Liquidation")],
-    };
-    for (const [name, [price, tone, title]] of Object.entries(wanted)) {
-      const line = this.levels.get(name);
-      if (price === null || price === undefined) {
-        if (line) this.series.removePriceLine(line);
-        this.levels.delete(name);
-        continue;
-      }
-      const look = { price: this.instrument.drawn(price), color: colour(tone), lineStyle: LineStyle.Solid, title };
-      if (line) line.applyOptions(look);
-      else this.levels.set(name, this.series.createPriceLine(look));
-    }
   }
 
   #candle(row) {
@@ -211,7 +166,6 @@ export class Chart {
       upColor: up, wickUpColor: up, borderUpColor: up, downColor: down, wickDownColor: down, borderDownColor: down,
     });
     this.volume.setData(this.candles.map((candle) => this.#bar(candle)));
-    this.markOrders(this.orders);
-    this.markPosition(this.position);
+    this.lines.paint();
   }
 }

@@ -8,6 +8,8 @@ import { dayOf, paintDirection } from "../ticker.js";
 import { Book, GAP } from "./book.js";
 import { BookView } from "./book_view.js";
 import { Chart } from "./chart.js";
+import { keepFocusInDialogs } from "./dialogs.js";
+import { Exits } from "./exits.js";
 import { setText } from "./frame.js";
 import { bindKeys } from "./keys.js";
 import { MarketState } from "./market_state.js";
@@ -58,7 +60,7 @@ const market = {
 const notices = new Notices(markets);
 const tape = new Tape(instrument);
 const positions = new Positions({ markets, onChange: positionsChanged });
-const actions = new PositionActions({ markets, positions });
+const exits = new Exits({ positions, orders: () => own.openOrders() });
 const own = new Own(positions, ownChanged);
 const bookView = new BookView({ book, instrument, onPick: pickLevel });
 const chart = new Chart(instrument, (next, before) => {
@@ -67,8 +69,13 @@ const chart = new Chart(instrument, (next, before) => {
 });
 const marketState = new MarketState({ instrument, onChange: stateChanged });
 const orderForm = new OrderForm(schema);
+const actions = new PositionActions({
+  markets, positions, exits, orderForm,
+  lastPrice: (name) => (name === symbol ? market.last : null),
+  take: (order) => own.take(order),
+});
 const ticket = new Ticket({ instrument, market, balances: own.balances, orderForm, positions, actions });
-const tables = new OrderTables({ own, markets, symbol, orderForm, actions });
+const tables = new OrderTables({ own, markets, symbol, orderForm, actions, exits });
 const switcher = new SymbolSwitcher(instruments);
 const feed = new Feed({ onMessage: receive, onState: (state) => status.show(state), onOpen: opened });
 
@@ -103,18 +110,20 @@ function ownChanged(kind) {
   tables.paint();
   if (kind === "balances") ticket.refresh();
   if (kind !== "orders") return;
+  exits.look();
   const here = own.openOrders().filter((order) => order.symbol === symbol);
   const marks = here.filter((order) => order.price !== null && order.status !== "untriggered");
-  chart.markOrders(here);
+  chart.lines.markOrders(here);
   bookView.markOwn(new Map(marks.map((order) => [`${order.side}:${instrument.ticks(order.price)}`, true])));
 }
 
 /** A contract that is held elsewhere is valued live here too: the day of its market tells its mark price. */
 function positionsChanged() {
   tables.paint();
+  exits.look();
   ticket.refresh();
   const held = positions.rows().filter(({ kind }) => kind === "PERP");
-  chart.markPosition(held.find((row) => row.symbol === symbol) ?? null);
+  chart.lines.markPosition(held.find((row) => row.symbol === symbol) ?? null);
   feed.subscribe(held.map((row) => `ticker.${row.symbol}`));
 }
 
@@ -249,6 +258,7 @@ function readQuote() {
   announce([quote, state === "continuous" ? "" : stateWord(state), indication].filter(Boolean).join(", "));
 }
 
+keepFocusInDialogs();
 bindPhone(ticket);
 bindKeys({
   chooseMarket: () => switcher.open(),

@@ -17,6 +17,8 @@ const CANCELLED = {
   SELF_TRADE: () => gettext("An order was cancelled: it met another order of yours."),
   OPERATOR: () => gettext("An order was cancelled by the exchange."),
   BUDGET_SPENT: () => gettext("A buy by amount was cancelled: the amount buys not one lot."),
+  REDUCE_ONLY: () => gettext("An order was cancelled: there was no position left to close."),
+  RESERVATION_STOLEN: () => gettext("An order was cancelled: another fill closed what it was to close, and available does not cover opening."),
   WORST_PRICE: () => gettext("The rest of an order was cancelled: the price went too far."),
 };
 

@@ -24,9 +24,10 @@ export class OrderTables {
    * @param markets Map of symbol to Instrument
    * @param orderForm the form of an order by the OpenAPI document
    * @param actions what may be done to a position
+   * @param exits what waits to close positions
    */
-  constructor({ own, markets, symbol, orderForm, actions }) {
-    Object.assign(this, { own, markets, symbol, actions, figures: orderFigures(markets, orderForm), isCancelling: false });
+  constructor({ own, markets, symbol, orderForm, actions, exits }) {
+    Object.assign(this, { own, markets, symbol, actions, exits, figures: orderFigures(markets, orderForm), isCancelling: false });
     this.filter = byId("this-symbol");
     this.filter.checked = preference("this-symbol", false);
     this.filter.addEventListener("change", () => {
@@ -34,6 +35,7 @@ export class OrderTables {
       this.paint();
     });
     byId("cancel-all").addEventListener("click", () => this.cancelAll());
+    byId("close-all").addEventListener("click", () => this.actions.closingAll.open(this.#openContracts().map((row) => row.symbol)));
     this.#tabs();
     this.tables = this.#build();
     this.paint();
@@ -43,7 +45,10 @@ export class OrderTables {
     for (const table of Object.values(this.tables)) table.paint();
     const open = this.#chosen(this.own.openOrders());
     byId("open-count").textContent = String(open.length);
-    setText(byId("positions-count"), String(openPositions(this.#chosen(this.own.positions.rows()))));
+    const positions = this.#openContracts();
+    setText(byId("positions-count"), String(positions.length));
+    byId("close-all").disabled = positions.length === 0;
+    setText(byId("close-all"), this.filter.checked ? interpolate(gettext("Close all %s"), [this.symbol]) : gettext("Close all"));
     byId("cancel-all").disabled = open.length === 0 || this.isCancelling;
     setText(byId("cancel-all"), this.filter.checked ? interpolate(gettext("Cancel all %s"), [this.symbol]) : gettext("Cancel all"));
   }
@@ -119,6 +124,10 @@ export class OrderTables {
     return this.filter.checked ? rows.filter((row) => row.symbol === this.symbol) : rows;
   }
 
+  #openContracts() {
+    return openPositions(this.#chosen(this.own.positions.rows()));
+  }
+
   #price(row, value) {
     if (value === null || value === undefined) return row.type && !isLimited(row.type) ? pgettext("order type", "Market") : "–";
     const market = this.markets.get(row.symbol);
@@ -146,13 +155,14 @@ export class OrderTables {
     const price = { ...number, text: (row) => this.#price(row, row.price) };
     const filled = { ...number, text: (row) => this.#filled(row) };
     const trigger = { ...number, text: (row) => this.#trigger(row) };
-    const terms = { text: (row) => termsText(row, this.#figures(row)), className: "terms" };
+    const idle = (row) => (this.exits.isIdle(row) ? ` · ${gettext("nothing to close now")}` : "");
+    const terms = { text: (row) => `${termsText(row, this.#figures(row))}${idle(row)}`, className: "terms" };
     const status = { text: (row) => [statusWord(row.status), reasonWord(row)].filter(Boolean).join(": "), className: "status" };
     const average = { ...number, text: (row) => (row.avg_price ? this.#price(row, row.avg_price) : "–") };
     const balance = (of) => ({ ...number, text: (row) => grouped(trimmed(of(row))) });
     const table = (name, columns, rows) => new Table({ pane: byId(`pane-${name}`), columns, rows });
     return {
-      positions: positionTable({ pane: byId("pane-positions"), markets: this.markets, positions: this.own.positions, actions: this.actions, chosen: (rows) => this.#chosen(rows) }),
+      positions: positionTable({ pane: byId("pane-positions"), markets: this.markets, positions: this.own.positions, actions: this.actions, exits: this.exits, chosen: (rows) => this.#chosen(rows) }),
       open: table("open", [when, market, side, type, this.#amendable("price"), this.#amendable("quantity"), this.#amendable("stop"), terms, status, { className: "cell-wide", build: (row) => this.#cancelButton(row) }],
         () => this.#chosen(this.own.openOrders())),
       history: table("history", [when, market, side, type, price, average, filled, trigger, terms, status],
@@ -222,6 +232,8 @@ export class OrderTables {
         one.tabIndex = one === tab ? 0 : -1;
         byId(one.getAttribute("aria-controls")).hidden = one !== tab;
       }
+      byId("close-all").hidden = tab.dataset.tab !== "positions";
+      byId("cancel-all").hidden = tab.dataset.tab === "positions";
       remember("tab", tab.dataset.tab);
     };
     list.addEventListener("click", ({ target }) => {

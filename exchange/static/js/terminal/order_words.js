@@ -76,6 +76,8 @@ export const reasonWord = ({ status, reason }) => (["cancelled", "rejected"].inc
   TOO_MANY_TRAILING_STOPS: gettext("too many trailing stops are open"),
   REFUSED_IN_REVIEW: gettext("refused in review"),
   OPERATOR: gettext("cancelled by the exchange"),
+  REDUCE_ONLY: gettext("there was no position left to close"),
+  RESERVATION_STOLEN: gettext("another fill closed what it was to close"),
 }[reason] : "") ?? "";
 
 /** Why the engine did not take a change of an order, as a sentence. */

@@ -46,9 +46,10 @@ export class Own {
     return true;
   }
 
-  /** Take an order as the answer to a call has it. */
+  /** Take an order as the answer to a call has it: what the channel told of the same moment is further on. */
   take(order) {
-    this.#order(order);
+    const known = this.orders.get(order.order_id);
+    if (!known || order.updated_at > known.updated_at) this.#order(order);
     this.onChange("orders");
   }
 

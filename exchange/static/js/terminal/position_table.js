@@ -2,13 +2,15 @@
 import Big from "../../vendor/big/big.mjs";
 import { grouped } from "../numbers.js";
 import { setText } from "./frame.js";
+import { trails, triggerText } from "./order_words.js";
+import { signed, tone } from "./position_words.js";
 import { Table } from "./table.js";
 
 const NOTHING = "–";
+const RATIO_WARNS = "0.5";
+const RATIO_BAD = "0.8";
+const [DOWN, UP] = [0, 3];
 const isContract = (row) => row.kind === "PERP";
-const sign = (text) => (text === null || text === undefined ? 0 : new Big(text).cmp(0));
-const tone = (text) => ({ 1: "up", "-1": "down" }[sign(text)] ?? "");
-const signed = (text) => `${sign(text) > 0 ? "+" : ""}${grouped(text)}`;
 
 function positionWord(row) {
   if (!isContract(row)) return gettext("Spot");
@@ -22,15 +24,18 @@ function button(words, className) {
   return element;
 }
 
-/** @param chosen function that leaves of rows what the filter of the panel shows */
-export function positionTable({ pane, markets, positions, actions, chosen }) {
+/**
+ * @param exits what waits to close positions
+ * @param chosen function that leaves of rows what the filter of the panel shows
+ */
+export function positionTable({ pane, markets, positions, actions, exits, chosen }) {
   const number = { className: "number" };
   const market = (row) => markets.get(row.symbol);
   const price = (row, value) => (value === null || value === undefined ? NOTHING : grouped(market(row)?.price(value) ?? String(value)));
-  const cents = (row, value) => (value === null || value === undefined ? null : new Big(value).round(Math.min(market(row).quoteDecimals, 2), 0).toFixed(2));
+  const cents = (row, value) => new Big(value).round(Math.min(market(row).quoteDecimals, 2), DOWN).toFixed(2);
   const size = (row) => grouped(market(row).quantity(String(row.quantity).replace("-", "")));
-  const result = (row, value) => (isContract(row) && value !== null ? signed(cents(row, value)) : NOTHING);
-  const percent = (row) => (row.roe === null ? "" : ` (${signed(new Big(row.roe).times(100).round(2, 0).toFixed(2))}%)`);
+  const result = (row, value) => (isContract(row) && value !== null && value !== undefined ? signed(value) : NOTHING);
+  const percent = (row) => (row.roe === null ? "" : ` (${signed(new Big(row.roe).times(100))}%)`);
   const columns = [
     { build: (row) => nameCell(row, actions) },
     { text: positionWord, className: (row) => (isContract(row) ? (row.isShort ? "down" : "up") : "") },
@@ -40,7 +45,8 @@ export function positionTable({ pane, markets, positions, actions, chosen }) {
     { className: (row) => `number${isContract(row) ? " liquidation" : ""}`, text: (row) => price(row, row.liquidation_price) },
     { className: "number", build: (row) => marginCell(row, actions, (shown) => grouped(cents(shown, shown.margin))) },
     { className: (row) => `number result ${isContract(row) ? tone(row.unrealized_pnl) : ""}`, text: (row) => (isContract(row) ? `${result(row, row.unrealized_pnl)}${percent(row)}` : NOTHING) },
-    { className: (row) => `number ${isContract(row) ? tone(row.realized_pnl) : ""}`, text: (row) => result(row, row.realized_pnl ?? null) },
+    { className: (row) => `number ${isContract(row) ? tone(row.realized_pnl) : ""}`, text: (row) => result(row, row.realized_pnl) },
+    { className: "number", build: (row) => exitsCell(row, actions, exits, (order) => (trails(order.type) ? triggerText(order) : price(row, order.stop_price))) },
     { className: "cell-wide", build: (row) => actionCell(row, actions) },
   ];
   return new Table({ pane, columns, rows: () => chosen(positions.rows()).filter((row) => markets.has(row.symbol)) });
@@ -65,23 +71,55 @@ function nameCell(first, actions) {
   return { element, update };
 }
 
+/** The margin, how much of it the position needs to live, and the buttons for more and for less. */
 function marginCell(first, actions, text) {
   const element = document.createElement("span");
   element.className = "position-margin";
-  const figure = element.appendChild(document.createElement("span"));
+  const figures = element.appendChild(document.createElement("span"));
   if (!isContract(first)) {
-    figure.textContent = NOTHING;
+    figures.textContent = NOTHING;
     return { element, update: () => {} };
   }
+  const figure = figures.appendChild(document.createElement("span"));
+  const ratio = figures.appendChild(document.createElement("span"));
+  ratio.title = gettext("Maintenance margin by margin and unrealised result: at 100% the position is liquidated.");
   let shown = first;
-  for (const [direction, words, name] of [["remove", "−", gettext("Take margin out of %s")], ["add", "+", gettext("Add margin to %s")]]) {
-    const change = element.appendChild(button(words, "margin-button"));
+  const buttons = element.appendChild(document.createElement("span"));
+  for (const [direction, words, name] of [["add", "+", gettext("Add margin to %s")], ["remove", "−", gettext("Take margin out of %s")]]) {
+    const change = buttons.appendChild(button(words, "margin-button"));
     change.setAttribute("aria-label", interpolate(name, [first.symbol]));
     change.addEventListener("click", () => actions.margin(shown, direction));
   }
   const update = (row) => {
     shown = row;
     setText(figure, text(row));
+    setText(ratio, ratioText(row.margin_ratio));
+    ratio.className = `margin-ratio ${ratioLook(row.margin_ratio)}`;
+  };
+  return { element, update };
+}
+
+const ratioText = (ratio) => (ratio === null ? `(${NOTHING})` : `(${new Big(ratio).times(100).round(1, UP).toFixed(1)}%)`);
+const ratioLook = (ratio) => (ratio === null || new Big(ratio).gte(RATIO_BAD) ? "bad" : new Big(ratio).gte(RATIO_WARNS) ? "warns" : "muted");
+
+/** Take profit and stop loss, one below the other, as a button to change them. */
+function exitsCell(first, actions, exits, text) {
+  const element = document.createElement("span");
+  if (!isContract(first)) {
+    element.textContent = NOTHING;
+    return { element, update: () => {} };
+  }
+  const open = element.appendChild(button("", "exits-button"));
+  const lines = { profit: document.createElement("span"), loss: document.createElement("span") };
+  open.append(lines.profit, lines.loss);
+  open.addEventListener("click", () => actions.exiting.open(first));
+  const said = (orders) => (orders.length ? `${text(orders[0])}${orders.length > 1 ? ` +${orders.length - 1}` : ""}` : NOTHING);
+  const update = (row) => {
+    const found = exits.of(row);
+    const [profit, loss] = [said(found.profit), said(found.loss)];
+    setText(lines.profit, interpolate(gettext("TP %s"), [profit]));
+    setText(lines.loss, interpolate(gettext("SL %s"), [loss]));
+    open.setAttribute("aria-label", interpolate(gettext("Take profit %s and stop loss %s of %s. Change them."), [profit, loss, row.symbol]));
   };
   return { element, update };
 }
@@ -108,7 +146,7 @@ function actionCell(first, actions) {
     }
   };
   for (const [words, name, work] of [
-    [pgettext("position", "Close"), gettext("Close the position in %s"), (row) => actions.close(row)],
+    [pgettext("position", "Close"), gettext("Close the position in %s"), (row) => actions.closing.open(row)],
     [gettext("Reverse"), gettext("Reverse the position in %s"), (row) => actions.reverse(row)],
   ]) {
     const one = element.appendChild(button(words, "cancel"));
@@ -120,5 +158,5 @@ function actionCell(first, actions) {
   return { element, update: (row) => { shown = row; } };
 }
 
-/** What stands in the count of the tab: open positions, without what is merely held. */
-export const openPositions = (rows) => rows.filter(isContract).length;
+/** Open positions, without what is merely held. */
+export const openPositions = (rows) => rows.filter(isContract);

@@ -1,6 +1,7 @@
 /* What a trader holds: positions in contracts, kept by the private channel and valued by the live mark; spot holdings. */
 import Big from "../../vendor/big/big.mjs";
 import { read } from "../api.js";
+import { costOf, marginRatio, resultAt } from "./contract_math.js";
 
 const GATHER_MS = 400;
 
@@ -10,7 +11,7 @@ export class Positions {
    * @param onChange called when something that is shown has changed
    */
   constructor({ markets, onChange }) {
-    Object.assign(this, { markets, onChange, contracts: new Map(), holdings: [], marks: new Map(), waiting: new Set(), reading: null });
+    Object.assign(this, { markets, onChange, contracts: new Map(), holdings: [], marks: new Map(), waiting: new Set(), reading: null, followers: new Set() });
   }
 
   /**
@@ -30,21 +31,21 @@ export class Positions {
     } finally {
       this.waiting.delete(late);
     }
-    this.onChange();
+    this.#changed();
   }
 
   /** Take a position as the private channel, or the answer to a call, has it. */
   take(position) {
     for (const late of this.waiting) late.push(position);
     this.#take(position);
-    this.onChange();
+    this.#changed();
   }
 
   /** The mark price of a contract, as the wire has it. */
   mark(symbol, wire) {
     if (wire === null || wire === undefined || this.marks.get(symbol) === wire) return;
     this.marks.set(symbol, wire);
-    if (this.contracts.has(symbol)) this.onChange();
+    if (this.contracts.has(symbol)) this.#changed();
   }
 
   /** Spot holdings have no channel of their own: they follow the balances. */
@@ -59,6 +60,38 @@ export class Positions {
 
   of(symbol) {
     return this.contracts.get(symbol) ?? null;
+  }
+
+  /** A position that is open, valued at the latest mark; null when there is none. */
+  open(symbol) {
+    const position = this.of(symbol);
+    return position && !new Big(position.quantity).eq(0) ? this.#valued(position) : null;
+  }
+
+  /** Call a function whenever something changes. @returns a function that ends it */
+  follow(onChange) {
+    this.followers.add(onChange);
+    return () => this.followers.delete(onChange);
+  }
+
+  /** @returns a promise of whether a position is closed within a time */
+  closed(symbol, milliseconds) {
+    return new Promise((resolve) => {
+      const end = (isClosed) => {
+        clearTimeout(timer);
+        unfollow();
+        resolve(isClosed);
+      };
+      const look = () => this.open(symbol) === null && end(true);
+      const timer = setTimeout(() => end(false), milliseconds);
+      const unfollow = this.follow(look);
+      look();
+    });
+  }
+
+  #changed() {
+    this.onChange();
+    for (const follower of [...this.followers]) follower();
   }
 
   /** Positions in contracts first, each valued at the latest mark; then what is held of spot markets. */
@@ -80,9 +113,15 @@ export class Positions {
     const mark = this.marks.get(row.symbol) ?? row.mark_price;
     const shown = { ...row, id: row.symbol, mark_price: mark, isShort: String(row.quantity).startsWith("-") };
     if (mark === null || row.mark_price === null || !market) return shown;
-    const moved = new Big(market.price(mark)).minus(market.price(row.mark_price));
-    const result = new Big(row.unrealized_pnl).plus(moved.times(row.quantity).times(market.contractSize));
-    const margin = new Big(row.margin);
-    return { ...shown, unrealized_pnl: result.toFixed(), roe: margin.gt(0) ? result.div(margin).toFixed() : null };
+    const [at, margin] = [market.price(mark), new Big(row.margin)];
+    const valued = { ...shown, cost: costOf(row, market).toFixed() };
+    const result = resultAt(at, valued, market);
+    const ratio = marginRatio(valued, at, market);
+    return {
+      ...valued,
+      unrealized_pnl: result.toFixed(),
+      roe: margin.gt(0) ? result.div(margin).toFixed() : null,
+      margin_ratio: ratio?.toFixed() ?? null,
+    };
   }
 }

@@ -4,6 +4,7 @@ import { call } from "../api.js";
 import { grouped, trimmed } from "../numbers.js";
 import { confirmed } from "./confirm.js";
 import { framed, setText } from "./frame.js";
+import { newIntent } from "./intent.js";
 import { stateFaults } from "./market_state.js";
 import { hasStop, isLimited, isWaiting, timesAllowed, trails, typeWord } from "./order_words.js";
 import { showPreview } from "./ticket_preview.js";
@@ -387,9 +388,4 @@ export class Ticket {
     }
     setText(byId("ticket-error"), found.ticket ?? "");
   }
-}
-
-function newIntent() {
-  const bytes = crypto.getRandomValues(new Uint8Array(12));
-  return `web-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

@@ -1,16 +1,31 @@
 /* What the ticket says more on a contract: the leverage, what an order may cost of it, and the exchange's own preview. */
 import Big from "../../vendor/big/big.mjs";
-import { call } from "../api.js";
 import { decimalsOf, grouped, trimmed } from "../numbers.js";
 import { setText } from "./frame.js";
-import { intentWord } from "./order_words.js";
+import { OrderPreview, thinText } from "./order_preview.js";
+import { signed, sizeText, tone } from "./position_words.js";
 import { amount, preview } from "./ticket_rules.js";
 
-const SETTLE_MS = 300;
-const FRESH_MS = 3000;
 const ROUNDINGS = 3; // margin, fee and open loss are each rounded up
 const NOTHING = "–";
 const byId = (id) => document.getElementById(id);
+const isKnown = (value) => value !== null && value !== undefined;
+const isPositive = (value) => isKnown(value) && new Big(value).gt(0);
+
+/** Whether the ticket says so already, since the order was sent. */
+const isTold = (words) => words !== undefined && [...document.querySelectorAll("#ticket .field-error:not(#preview-refusal)")].some((element) => element.textContent === words);
+
+/** A line of the preview that stands there only when it says something. */
+function row(id, text) {
+  byId(`${id}-row`).hidden = text === null;
+  setText(byId(id), text ?? NOTHING);
+}
+
+function effectText(intent, closes, opens) {
+  if (intent === "reverse") return interpolate(gettext("Reverses: closes %s, opens %s"), [closes, opens]);
+  if (intent === "reduce") return interpolate(gettext("Closes %s"), [closes]);
+  return intent === "increase" ? interpolate(gettext("Opens %s"), [opens]) : NOTHING;
+}
 
 export class TicketContract {
   /**
@@ -18,7 +33,7 @@ export class TicketContract {
    * @param onAnswer called when the exchange has answered
    */
   constructor({ instrument, market, positions, actions, onAnswer }) {
-    Object.assign(this, { instrument, market, positions, onAnswer, key: null, answer: null, askedAt: 0, timer: null });
+    Object.assign(this, { instrument, market, positions, asked: new OrderPreview(onAnswer) });
     this.button = byId("leverage-button");
     this.button?.addEventListener("click", () => actions.leverage(instrument.symbol, this.leverage));
   }
@@ -37,49 +52,61 @@ export class TicketContract {
    */
   show(draft, request, available) {
     if (this.button) setText(this.button, this.position ? `${this.leverage}×` : NOTHING);
-    const key = request && this.button ? JSON.stringify([request, this.position?.version, available]) : null;
-    if (key !== this.key) {
-      this.key = key;
-      this.answer = null;
-      clearTimeout(this.timer);
-      this.timer = key === null ? null : setTimeout(() => this.#ask(key, request), SETTLE_MS);
-    } else if (key !== null && this.timer === null && Date.now() - this.askedAt > FRESH_MS) this.#ask(key, request);
+    this.asked.want(this.button ? request : null, this.position?.version, available);
     this.#paint(draft);
   }
 
-  async #ask(key, request) {
-    this.askedAt = Date.now();
-    this.timer = 0;
-    let found = null;
-    try {
-      found = (await call("POST", "/orders/preview", request)).data;
-    } catch (error) {
-      if (error.code === undefined) throw error;
-      found = { refusal: { message: error.message } };
-    }
-    if (key !== this.key) return; // something else is asked by now
-    this.timer = null;
-    this.answer = found;
-    this.onAnswer();
-  }
-
   #paint(draft) {
-    const { instrument, market, answer } = this;
+    const { instrument, market } = this;
+    const { answer } = this.asked;
     const { quote } = instrument;
     const ladder = draft.type === "market" ? market.book.ladder(draft.side === "buy" ? "sell" : "buy") : [];
     const own = preview(draft, instrument, ladder, market.watchedPrice(draft));
-    const money = (value) => (value === null || value === undefined ? NOTHING : amount(trimmed(value), quote));
-    const fees = [answer?.maker_fee, answer?.taker_fee].filter((fee) => fee !== null && fee !== undefined);
+    const fees = [answer?.maker_fee, answer?.taker_fee].filter(isKnown);
     const fee = fees.length ? fees.reduce((most, one) => (new Big(one).gt(most) ? one : most)) : own?.fee;
+    const money = (value) => (isKnown(value) ? amount(trimmed(value), quote) : NOTHING);
     setText(byId("preview-notional"), money(answer?.cost ?? own?.notional));
     setText(byId("preview-rate"), own ? `(${own.rate.times(100).toFixed()}%)` : "");
     setText(byId("preview-fee"), money(fee));
     setText(byId("preview-margin"), money(answer?.margin));
     setText(byId("preview-total"), money(answer?.hold));
     const liquidation = answer?.liquidation_price;
-    setText(byId("preview-liquidation"), liquidation === null || liquidation === undefined ? NOTHING : amount(grouped(instrument.price(liquidation)), quote));
-    setText(byId("preview-effect"), answer?.intent ? intentWord(answer.intent) : NOTHING);
-    setText(byId("preview-refusal"), answer?.refusal?.message ?? "");
+    setText(byId("preview-liquidation"), isKnown(liquidation) ? amount(grouped(instrument.price(liquidation)), quote) : NOTHING);
+    setText(byId("preview-refusal"), isTold(answer?.refusal?.message) ? "" : answer?.refusal?.message ?? "");
+    row("preview-loss", isPositive(answer?.open_loss) ? money(answer.open_loss) : null);
+    this.#paintEffect(draft, answer);
+    this.#paintNote(draft, answer);
+  }
+
+  /** What an order opens and closes of the position, what it reserves of it, and what closing would bring. */
+  #paintEffect(draft, answer) {
+    const { instrument, position } = this;
+    const size = (value) => sizeText(value, instrument);
+    const [closes, opens] = [answer?.reduce_quantity, answer?.increase_quantity];
+    setText(byId("preview-effect"), effectText(answer?.intent, isKnown(closes) && size(closes), isKnown(opens) && size(opens)));
+    const isClosing = isPositive(closes);
+    row("preview-reserved", isClosing ? (draft.reduce_only ? gettext("none (reduce-only)") : size(closes)) : null);
+    const result = isClosing && isKnown(answer.position) ? new Big(answer.position.realized_pnl).minus(position?.realized_pnl ?? 0).toFixed() : null;
+    row("preview-result", result === null ? null : `${signed(result)} ${instrument.quote}`);
+    byId("preview-result").className = `number ${tone(result)}`;
+  }
+
+  #paintNote(draft, answer) {
+    const { instrument, position } = this;
+    const notes = [];
+    const closes = position && new Big(position.quantity).gt(0) === (draft.side === "sell");
+    if (closes && isPositive(answer?.increase_quantity) && isPositive(position.reserved_quantity)) {
+      notes.push(interpolate(gettext("Other orders are to close %s of the position: if this one fills first, it closes that instead of opening."), [sizeText(position.reserved_quantity, instrument)]));
+    }
+    if (answer?.is_clamped) {
+      const price = amount(grouped(instrument.price(answer.worst_price)), instrument.quote);
+      notes.push(interpolate(gettext("It trades no further than %s, where the position's margin would be used up."), [price]));
+    }
+    const thin = thinText(answer, instrument);
+    if (thin) notes.push(thin);
+    if (answer?.needs_review) notes.push(gettext("It would wait until a person has looked at it."));
+    setText(byId("preview-note"), notes.join(" "));
+    byId("preview-note").hidden = notes.length === 0;
   }
 
   /** The largest quantity of whole lots that a share of what is available opens, or that a share of a position closes. */
