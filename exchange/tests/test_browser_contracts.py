@@ -322,6 +322,10 @@ def test_the_ticket_says_what_a_reversal_a_reduction_and_too_much_would_do(page)
     page.locator("#quantity").fill("20")
     expect(refusal).to_have_text(re.compile(r"^The order needs [\d.]+ USDT; available are [\d.]+\.$"))
 
+    page.locator("input[name=type][value=market]").check()
+    page.locator("#quantity").fill("8")  # more than the demo's makers quote
+    expect(page.locator("#preview-note")).to_contain_text("The book of this moment would fill")
+
 
 def test_what_an_answer_tells_late_does_not_undo_what_the_channel_told_of_the_same_moment(page) -> None:
     status = page.evaluate("""async () => {

@@ -4,7 +4,7 @@ import { call } from "../api.js";
 import { decimalsOf, grouped, trimmed } from "../numbers.js";
 import { setText } from "./frame.js";
 import { newIntent } from "./intent.js";
-import { OrderPreview } from "./order_preview.js";
+import { OrderPreview, thinText } from "./order_preview.js";
 import { factsText, resultText, sizeText, tone } from "./position_words.js";
 import { amount, numberFault, stepped } from "./ticket_rules.js";
 import { toast } from "./toasts.js";
@@ -167,7 +167,7 @@ export class CloseDialog {
     setText(byId("close-result"), result === null ? NOTHING : resultText(result, margin, market.quote));
     byId("close-result").className = `number ${tone(result)}`;
     setText(byId("close-left"), known(after) ? sizeText(after.quantity, market) : NOTHING);
-    setText(byId("close-refusal"), answer?.refusal?.message ?? "");
+    setText(byId("close-refusal"), answer?.refusal?.message ?? thinText(answer, market));
   }
 
   async #send() {

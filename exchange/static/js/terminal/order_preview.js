@@ -1,6 +1,8 @@
 /* Asks the exchange what an order would cost, hold, reserve and risk: a moment after the last change, and again after a
    while as long as somebody looks. */
+import Big from "../../vendor/big/big.mjs";
 import { call } from "../api.js";
+import { sizeText } from "./position_words.js";
 
 const SETTLE_MS = 300;
 const FRESH_MS = 3000;
@@ -41,4 +43,13 @@ export class OrderPreview {
     this.answer = found;
     this.onAnswer();
   }
+}
+
+/** What the book would leave unfilled of a market order, in words; empty when it would fill all, or nobody knows. */
+export function thinText(answer, market) {
+  const fillable = answer?.fillable_quantity;
+  if (fillable === null || fillable === undefined) return "";
+  const wanted = new Big(answer.reduce_quantity ?? 0).plus(answer.increase_quantity ?? 0);
+  if (wanted.lte(fillable)) return "";
+  return interpolate(gettext("The book of this moment would fill %s of it; the rest would be cancelled."), [sizeText(fillable, market)]);
 }

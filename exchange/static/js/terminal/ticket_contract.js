@@ -2,7 +2,7 @@
 import Big from "../../vendor/big/big.mjs";
 import { decimalsOf, grouped, trimmed } from "../numbers.js";
 import { setText } from "./frame.js";
-import { OrderPreview } from "./order_preview.js";
+import { OrderPreview, thinText } from "./order_preview.js";
 import { signed, sizeText, tone } from "./position_words.js";
 import { amount, preview } from "./ticket_rules.js";
 
@@ -102,6 +102,8 @@ export class TicketContract {
       const price = amount(grouped(instrument.price(answer.worst_price)), instrument.quote);
       notes.push(interpolate(gettext("It trades no further than %s, where the position's margin would be used up."), [price]));
     }
+    const thin = thinText(answer, instrument);
+    if (thin) notes.push(thin);
     if (answer?.needs_review) notes.push(gettext("It would wait until a person has looked at it."));
     setText(byId("preview-note"), notes.join(" "));
     byId("preview-note").hidden = notes.length === 0;
