@@ -4,7 +4,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -26,7 +27,7 @@ from trading.services import review, sweeper
 from trading.sweep_models import HoldSweep
 from trading.sweeping import Cause
 from trading.tests.contracts import make_contract
-from trading.tests.left_behind import LATER, acting_as
+from trading.tests.left_behind import LATER
 from trading.tests.processes import Scratch
 from trading.tests.road import limit, make_instrument, place, worker
 from trading.tests.test_contract_concurrency import Stormer, make_traders
@@ -45,6 +46,20 @@ def _no_transaction_around(django_db_setup) -> None:
 @pytest.fixture(autouse=True)
 def _database_of_its_own(scratch) -> None:
     """Each test has a database of its own, and really commits."""
+
+
+@contextmanager
+def connected_as(role: str) -> Iterator[None]:
+    """Have only a role's rights on every connection, as a process has: a refused transaction may end its own."""
+    options = connection.settings_dict["OPTIONS"]
+    before = options.get("options", "")
+    connection.close()
+    options["options"] = f"{before} -c role={role}"
+    try:
+        yield
+    finally:
+        connection.close()
+        options["options"] = before
 
 
 def left_in_review(customer: Any, count: int) -> list[Order]:
@@ -180,7 +195,7 @@ def test_what_the_database_refuses_is_a_break_and_the_others_stand(customer, tmp
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM ledger_posting_right WHERE kind = 'ORDER_UNFREEZE'")
 
-    with acting_as("exchange_back_office"):
+    with connected_as("exchange_back_office"):
         done = sweeper.sweep(now=utc_now() + LATER)
 
     assert [(item.order_id, item.cause, str(item.step)) for item in done] == [
@@ -191,6 +206,6 @@ def test_what_the_database_refuses_is_a_break_and_the_others_stand(customer, tmp
     assert Order.objects.get(id=refused.id).status == "pending_review"
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO ledger_posting_right VALUES ('exchange_back_office', 'ORDER_UNFREEZE')")
-    with acting_as("exchange_back_office"):
+    with connected_as("exchange_back_office"):
         assert [str(item.step) for item in sweeper.sweep(now=utc_now() + LATER)] == ["VOID", "ASK"]
     assert Order.objects.get(id=refused.id).status == "expired"
