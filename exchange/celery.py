@@ -17,6 +17,12 @@ app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "reconcile in full": {"task": "ledger.tasks.reconcile", "schedule": crontab(minute="30", hour="3")},
     "carry out what staff decided": {"task": "ledger.tasks.carry_out", "schedule": 15.0},
+    "sweep holds": {"task": "trading.tasks.sweep_holds", "schedule": 60.0},
+    "sweep holds by the whole log": {
+        "task": "trading.tasks.sweep_holds",
+        "schedule": crontab(minute="50", hour="3"),
+        "kwargs": {"whole": True},
+    },
     "make partitions": {"task": "marketdata.tasks.make_partitions", "schedule": crontab(minute="10", hour="0")},
     "make trading partitions": {"task": "trading.tasks.make_partitions", "schedule": crontab(minute="15", hour="0")},
     "forget expired tokens": {

@@ -23,6 +23,7 @@ from trading import selectors
 from trading.margin_models import MarginRequest, PositionRow
 from trading.models import OPEN_STATUSES, Order, OrderStatus, SuspendedEntry, Trade
 from trading.services import cancel_all, review, trading_state
+from trading.sweep_models import HoldSweep
 
 CANCELLABLE = (*OPEN_STATUSES, OrderStatus.PENDING_REVIEW)
 
@@ -194,6 +195,20 @@ class MarginRequestAdmin(SeenByFinance, ReadOnly, ModelAdmin):
     list_filter = ("state", "direction", "symbol")
     search_fields = ("=id", "=user_id", "=trace")
     ordering = ("-id",)
+    paginator = EstimatedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+
+@admin.register(HoldSweep)
+class HoldSweepAdmin(SeenByFinance, ReadOnly, ModelAdmin):
+    """Orders that may have left a hold behind, newest first, to read: the sweeper looks at them by itself."""
+
+    list_display = ("order_id", "updated_at", "user_id", "symbol", "state", "cause", "hold_voided", "hold_asset",
+                    "quantity_voided", "command_sequence", "why")  # fmt: skip
+    list_filter = ("state", "cause", "symbol")
+    search_fields = ("=order_id", "=user_id", "=trace")
+    ordering = ("-order_id",)
     paginator = EstimatedPaginator
     show_full_result_count = False
     list_per_page = 50

@@ -11,6 +11,7 @@ class TradingConfig(AppConfig):
 
     def ready(self) -> None:
         """Hand the ledger, which cannot import us, our checks, our part of the back office's work, and answers."""
+        from exchange.observability import metrics
         from ledger import tasks
         from ledger.reconciliation import checks
         from ledger.tracing import story
@@ -19,12 +20,13 @@ class TradingConfig(AppConfig):
         from trading import sources, valuation
         from trading.events import consumers
         from trading.events import notices as event_notices
-        from trading.reconciliation import derived, log, orders, positions, replay, suspended, trades
+        from trading.reconciliation import derived, left_behind, log, orders, positions, replay, suspended, trades
         from trading.services import log_heads, margin_removals, notices
         from trading.tracing import road
 
         checks.register(suspended.CHECK, *log.CHECKS, *replay.CHECKS, *trades.CHECKS, *orders.CHECKS)
-        checks.register(*derived.CHECKS, *positions.CHECKS)
+        checks.register(*derived.CHECKS, *positions.CHECKS, left_behind.CHECK)
+        metrics.ON_SCRAPE.append(left_behind.measure)
         sources.register()
         valuation.register()
         tasks.WORK["margin_removals"] = margin_removals.carry_out

@@ -8,6 +8,7 @@ from matching_worker.protocol import Reason
 
 BY_OPERATOR = "OPERATOR"
 STOLEN = "RESERVATION_STOLEN"
+NEVER_LOGGED = "NEVER_LOGGED"
 IN_DEBT = "IN_DEBT"
 
 ENDED = {
@@ -27,6 +28,7 @@ ENDED = {
 REJECTED = {
     "INSUFFICIENT_FUNDS": "the wallet did not cover its hold",
     "REFUSED_IN_REVIEW": "a person refused it",
+    NEVER_LOGGED: "it never came to the engine, and what it held was given back",
     Reason.POST_ONLY_WOULD_TAKE.name: "it is post-only and would have traded at once",
     Reason.NOT_TRADING.name: "the instrument took no orders any more when the engine came to it",
     Reason.NOT_IN_AUCTION.name: "an order that cannot rest takes no part in an auction",

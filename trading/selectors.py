@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import IntEnum
 
-from django.db.models import Q
+from django.db.models import Count, Min, Q
 
 from exchange import database
 from exchange.kernel.money import EXACT
@@ -22,6 +22,7 @@ from matching_worker import protocol
 from risk.models import DAILY_ORDER_LIMIT, SpotHolding, TraderProfile
 from trading.errors import OrderNotFoundError
 from trading.models import FINAL_STATUSES, OPEN_STATUSES, Command, Order, OrderStatus, Trade
+from trading.sweep_models import HoldSweep
 
 POLL_SECONDS = 0.005
 """How often a waiting DELETE looks whether the engine has answered."""
@@ -266,6 +267,28 @@ def lag() -> list[ShardLag]:
     """Return how far behind each shard is, in one snapshot."""
     [rows] = database.fetch((_LAG, ()))
     return [ShardLag(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class SweptHolds:
+    """What the sweeper of holds has found, and what it leaves to people.
+
+    Attributes:
+        by_state: Orders by where their sweep stands.
+        in_review: Orders that wait for a person with their funds held, and the oldest's moment.
+    """
+
+    by_state: dict[str, int]
+    in_review: int
+    oldest_at: datetime | None
+
+
+def swept_holds() -> SweptHolds:
+    """Return what was swept so far, and what waits. Two statements."""
+    by_state = dict(HoldSweep.objects.values_list("state").annotate(orders=Count("pk")).order_by("state"))
+    waiting = Order.objects.filter(status=OrderStatus.PENDING_REVIEW)
+    found = waiting.aggregate(orders=Count("pk"), oldest=Min("created_at"))
+    return SweptHolds(by_state, found["orders"], found["oldest"])
 
 
 _WORDS: dict[str, type[IntEnum]] = {

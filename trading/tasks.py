@@ -8,7 +8,7 @@ from celery import shared_task
 from exchange import database
 from exchange.kernel.clock import utc_now
 from trading.events import consumers
-from trading.services import private_events
+from trading.services import private_events, sweeper
 
 PRIVATE_EVENTS_KEPT = timedelta(days=2)
 """How far back a WebSocket client can resume; the orders themselves are kept for good."""
@@ -37,3 +37,13 @@ def make_partitions(**_: Any) -> None:
     today = utc_now().date()
     for table in ("orders", "trades"):
         database.execute("SELECT make_month_partitions(%s::text, %s::date, %s)", table, today, MONTHS_AHEAD)
+
+
+@shared_task(acks_late=True)
+def sweep_holds(*, whole: bool = False, **_: Any) -> None:
+    """Put holds and reservations right that were left behind; `trading/services/sweeper.py`.
+
+    Args:
+        whole: Look for orders that never came into the log, too.
+    """
+    sweeper.sweep(now=utc_now(), whole=whole)

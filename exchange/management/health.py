@@ -15,6 +15,8 @@ from exchange.embedded import folder
 from exchange.management import status_file
 from exchange.management.supervisor import RUNNING
 from ledger.reconciliation import reading
+from trading import selectors
+from trading.sweeping import SweepState
 
 ANSWER_SECONDS_MAX = 2
 PACKAGES = ("django", "channels", "celery", "psycopg", "numba")
@@ -85,6 +87,22 @@ class Reconciliation:
 
 
 @dataclass(frozen=True)
+class Holds:
+    """Holds that may have been left behind: what waits for its answer, what was given back, what nobody can explain.
+
+    Args:
+        in_review: Orders that wait for a person, and hold their funds meanwhile.
+        review_seconds: How long the oldest of them has waited.
+    """
+
+    waiting: int
+    voided: int
+    broken: int
+    in_review: int
+    review_seconds: int | None
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that `status` tells."""
 
@@ -98,6 +116,7 @@ class Report:
     servers: list[Server] = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
     reconciliation: Reconciliation | None = None
+    holds: Holds | None = None
     versions: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,7 +128,7 @@ def report(*, now: datetime) -> Report:
     """Look at the processes, the servers and the sequences."""
     body = status_file.read(settings.DATA_DIR) if folder.holder(settings.DATA_DIR) else None
     processes = [_process(child, now) for child in body["children"]] if body else []
-    database, shards, reconciliation = _database(now)
+    database, shards, reconciliation, holds = _database(now)
     servers = [database, _redis()]
     supervised = body is not None or not settings.EMBEDDED_POSTGRES
     ok = (
@@ -129,6 +148,7 @@ def report(*, now: datetime) -> Report:
         servers=servers,
         shards=shards,
         reconciliation=reconciliation,
+        holds=holds,
         versions=_versions(),
     )
 
@@ -151,23 +171,23 @@ def _process(child: dict[str, Any], now: datetime) -> Process:
     )
 
 
-def _database(now: datetime) -> tuple[Server, list[Shard], Reconciliation | None]:
-    """Ask PostgreSQL for its version, the sequences of every shard, and what reconciliation has found."""
+def _database(now: datetime) -> tuple[Server, list[Shard], Reconciliation | None, Holds | None]:
+    """Ask PostgreSQL for its version, every shard's sequences, what reconciliation has found, and what was swept."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SHOW server_version")
             version = cursor.fetchone()[0]
             cursor.execute("SELECT to_regclass('command_stream') IS NOT NULL")
             if not cursor.fetchone()[0]:
-                return Server("postgres", ok=False, detail=f"{version}, without tables"), [], None
+                return Server("postgres", ok=False, detail=f"{version}, without tables"), [], None, None
             cursor.execute(_SHARDS)
             shards = [_shard(row) for row in cursor.fetchall()]
-        reconciliation = _reconciliation(now)
+        reconciliation, holds = _reconciliation(now), _holds(now)
     except Error as error:
-        return Server("postgres", ok=False, detail=str(error).strip().splitlines()[0]), [], None
+        return Server("postgres", ok=False, detail=str(error).strip().splitlines()[0]), [], None, None
     finally:
         connection.close()
-    return Server("postgres", ok=True, detail=version), shards, reconciliation
+    return Server("postgres", ok=True, detail=version), shards, reconciliation, holds
 
 
 def _reconciliation(now: datetime) -> Reconciliation:
@@ -175,6 +195,16 @@ def _reconciliation(now: datetime) -> Reconciliation:
     ago = None if found.last_look_at is None else max(0, _seconds_since(found.last_look_at, now))
     full_at = None if found.last_full_at is None else found.last_full_at.isoformat()
     return Reconciliation(ago, full_at, found.behind, found.breaks)
+
+
+def _holds(now: datetime) -> Holds:
+    found = selectors.swept_holds()
+    noted, asked, voided, broken = (
+        found.by_state.get(str(state), 0)
+        for state in (SweepState.NOTED, SweepState.ASKED, SweepState.VOIDED, SweepState.BROKEN)
+    )
+    waited = None if found.oldest_at is None else max(0, _seconds_since(found.oldest_at, now))
+    return Holds(noted + asked, voided, broken, found.in_review, waited)
 
 
 def _shard(row: tuple[Any, ...]) -> Shard:

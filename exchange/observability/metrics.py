@@ -105,6 +105,14 @@ RECONCILIATION_LOOK_AGE = Gauge(
     "exchange_reconciliation_look_age_seconds", "Since a check last looked.", ["check"], registry=REGISTRY
 )
 
+# --- Holds: read from the database when Prometheus asks ------------------------------------------
+HOLD_SWEEPS = Gauge(
+    "exchange_hold_sweeps",
+    "Orders that the sweeper has looked at because of a hold or a reservation, by where that stands.",
+    ["state"],
+    registry=REGISTRY,
+)
+
 # --- HTTP ----------------------------------------------------------------------------------------
 HTTP_SECONDS = Histogram(
     "exchange_http_request_seconds",

@@ -101,6 +101,7 @@ MENU: Final[tuple[tuple[Text, tuple[Page | Listing, ...]], ...]] = (
             Listing(_("Positions"), "trending_up", "trading.PositionRow"),
             Listing(_("Margin requests"), "savings", "trading.MarginRequest"),
             Listing(_("Suspended entries"), "pause_circle", "trading.SuspendedEntry"),
+            Listing(_("Swept holds"), "cleaning_services", "trading.HoldSweep"),
             Listing(_("Instruments"), "candlestick_chart", "marketdata.Instrument"),
             Listing(_("Candles"), "waterfall_chart", "marketdata.CandleRow"),
             Listing(_("Risk tiers"), "speed", "risk.RiskTier"),

@@ -58,9 +58,13 @@ def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:
     Args:
         rows: At least one, in the order in which they shall be matched.
     """
+    database.execute("SELECT append_commands(%s::smallint, %s::bytea[], %s)", shard, encoded(rows), now)
+
+
+def encoded(rows: Sequence[CommandRow]) -> str:
+    """Return commands as the array of payloads that `append_commands` takes."""
     columns = dict(zip(CommandRow._fields, zip(*rows, strict=True), strict=True))
-    payloads = protocol.payloads(protocol.encode(**columns))
-    database.execute("SELECT append_commands(%s::smallint, %s::bytea[], %s)", shard, database.array(payloads), now)
+    return database.array(protocol.payloads(protocol.encode(**columns)))
 
 
 def read(shard: int, after: int, limit: int) -> tuple[protocol.Rows, list[bytes]]:

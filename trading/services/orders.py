@@ -1,7 +1,7 @@
 """The way in of every order: T1, one transaction and a constant number of statements for a whole batch."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -60,8 +60,8 @@ FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[]) AS g(
 WHERE o.id = g.id AND o.created_at = g.created_at
 """
 _RELEASED = """
-UPDATE orders o SET hold_remaining = 0, status = g.status, reason = g.reason, cancelled_at = g.cancelled_at,
-    cancel_requested_at = g.cancel_requested_at, updated_at = %s
+UPDATE orders o SET hold_remaining = 0, amend_hold = 0, status = g.status, reason = g.reason,
+    cancelled_at = g.cancelled_at, cancel_requested_at = g.cancel_requested_at, updated_at = %s
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
     AS g(id, created_at, status, reason, cancelled_at, cancel_requested_at)
 WHERE o.id = g.id AND o.created_at = g.created_at
@@ -162,9 +162,13 @@ def _load(submissions: Sequence[Submission], *, locks: bool = True) -> Admission
     )
 
 
-def load_orders(owners: Sequence[int], order_ids: Sequence[int]) -> AdmissionBook:
-    """Lock the gates of these traders, then read these orders and the wallets of their holds."""
-    return _read(owners, keyed=[], order_ids=order_ids, fresh=0, pairs=set(), specs={}, contracts=set())
+def load_orders(owners: Sequence[int], order_ids: Sequence[int], *, locks: bool = True) -> AdmissionBook:
+    """Lock the gates of these traders, then read these orders and the wallets of their holds.
+
+    Args:
+        locks: False for those who only look.
+    """
+    return _read(owners, keyed=[], order_ids=order_ids, fresh=0, pairs=set(), specs={}, contracts=set(), locks=locks)
 
 
 def _read(
@@ -234,8 +238,13 @@ def _read_contracts(
     )
 
 
-def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
+def write(
+    decisions: Decisions, book: AdmissionBook, now: datetime, *, append: Callable[[], None] | None = None
+) -> float:
     """Send every change of the batch; the ledger's door and the log's head are the last statements before COMMIT.
+
+    Args:
+        append: Appends commands besides, when the streams' heads have their turn: Note [Lock order].
 
     Returns:
         When the door was asked for, by `time.perf_counter`.
@@ -267,6 +276,8 @@ def write(decisions: Decisions, book: AdmissionBook, now: datetime) -> float:
         database.execute(door, *params)
     for shard, rows in sorted(decisions.commands.items()):
         command_log.append(shard, rows, now=now)
+    if append is not None:
+        append()
     outbox.store([*decisions.outbox, *reserved], now)
     private_events.push_on_commit(decisions.private, before)
     return door_at

@@ -8,8 +8,10 @@ from marketdata import selectors as instruments
 from matching_worker.protocol import Reason
 from risk.services import checks
 from trading.models import Order, OrderStatus, PrivateChannel
+from trading.reasons import STOLEN
 from trading.services import orders
 from trading.services.admission import Admission
+from trading.services.desk import AdmissionBook
 from trading.wire import order_fields
 
 _APPROVED = "UPDATE orders SET status = %s, reason = '', updated_at = %s WHERE id = ANY(%s) AND created_at = ANY(%s)"
@@ -18,7 +20,9 @@ _APPROVED = "UPDATE orders SET status = %s, reason = '', updated_at = %s WHERE i
 def approve(order_ids: Sequence[int], *, now: datetime) -> list[Order]:
     """Let waiting orders onto the book; return the approved ones.
 
-    Those that no longer wait are left alone, and those of an instrument that accepts no orders now go on waiting.
+    Those that no longer wait are left alone, and those of an instrument that accepts no orders now go on waiting. One
+    whose reservation was stolen while it waited, and that available does not cover, ends instead: the CANCEL that
+    settlement asked for found no order in the engine.
     """
 
     def decide(admission: Admission, order: Order) -> None:
@@ -27,7 +31,11 @@ def approve(order_ids: Sequence[int], *, now: datetime) -> list[Order]:
         admission.queue_place(order, spec)
         admission.decisions.private.append((order.user_id, PrivateChannel.ORDERS, order_fields(order, spec)))
 
-    return _decide(order_ids, decide, now=now, approving=True)
+    def take_off(admission: Admission, order: Order) -> None:
+        spec = instruments.instrument_by_id(order.instrument_id)
+        admission.release(order, spec, status=OrderStatus.CANCELLED, reason=STOLEN)
+
+    return _decide(order_ids, decide, now=now, take_off=take_off)
 
 
 def refuse(order_ids: Sequence[int], *, now: datetime) -> list[Order]:
@@ -37,7 +45,7 @@ def refuse(order_ids: Sequence[int], *, now: datetime) -> list[Order]:
         spec = instruments.instrument_by_id(order.instrument_id)
         admission.release(order, spec, status=OrderStatus.REJECTED, reason="REFUSED_IN_REVIEW")
 
-    return _decide(order_ids, decide, now=now, approving=False)
+    return _decide(order_ids, decide, now=now)
 
 
 def withdraw(order_ids: Sequence[int], *, reason: str, now: datetime) -> int:
@@ -55,26 +63,41 @@ def withdraw(order_ids: Sequence[int], *, reason: str, now: datetime) -> int:
         admission.release(order, spec, status=OrderStatus.CANCELLED, reason=reason)
 
     parts = [order_ids[start : start + orders.BATCH_MAX] for start in range(0, len(order_ids), orders.BATCH_MAX)]
-    return sum(len(_decide(part, decide, now=now, approving=False)) for part in parts)
+    return sum(len(_decide(part, decide, now=now)) for part in parts)
+
+
+Decision = Callable[[Admission, Order], None]
 
 
 def _decide(
-    order_ids: Sequence[int], decide: Callable[[Admission, Order], None], *, now: datetime, approving: bool
+    order_ids: Sequence[int], decide: Decision, *, now: datetime, take_off: Decision | None = None
 ) -> list[Order]:
-    """Apply a decision to those of the orders that wait, under their traders' gates, in one transaction."""
+    """Apply a decision to those of the orders that wait, under their traders' gates, in one transaction.
+
+    Args:
+        take_off: What becomes of those that nothing covers, where the decision is to let the others onto the book.
+    """
     owners = Order.objects.filter(id__in=order_ids).values_list("user_id", flat=True)
     with database.pipelined_transaction():
         book = orders.load_orders(sorted(set(owners)), order_ids)
         admission = Admission(book, now)
         waiting = [order for order in book.orders.values() if order.status == OrderStatus.PENDING_REVIEW]
-        if approving:
+        if take_off is not None:
             waiting = [
                 order for order in waiting if checks.is_trading(instruments.instrument_by_id(order.instrument_id))
             ]
+            for order in (order for order in waiting if _is_robbed(book, order)):
+                take_off(admission, order)
+            waiting = [order for order in waiting if order.status == OrderStatus.PENDING_REVIEW]
         for order in waiting:
             decide(admission, order)
-        if approving and waiting:
+        if take_off is not None and waiting:
             keys = [(order.id, order.created_at) for order in waiting]
             database.execute(_APPROVED, OrderStatus.NEW.value, now, *database.columns(keys, 2))
         orders.write(admission.decisions, book, now)
     return waiting
+
+
+def _is_robbed(book: AdmissionBook, order: Order) -> bool:
+    """Tell whether settlement has asked for lots of an order to be taken off, which then waited outside the log."""
+    return any(part.going for part in book.parts.get(order.id, {}).values())

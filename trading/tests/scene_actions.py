@@ -1,6 +1,7 @@
 """What traders do in scenes, and the requests that it becomes."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -10,7 +11,8 @@ from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, Pla
 class Action(NamedTuple):
     """What a trader does next; `target` counts the trader's own orders in the scene, from 0.
 
-    "mark" and "lever" use `price` and `lots` for the mark price and the leverage.
+    "mark" and "lever" use `price` and `lots` for the mark price and the leverage. "sweep" is the sweeper's turn; "lost"
+    an order that is placed, but whose command never comes into the log.
     """
 
     kind: str
@@ -24,6 +26,10 @@ class Refused(NamedTuple):
     """An action that was refused, by the refusal's name."""
 
     name: str
+
+
+ENDS_AT = datetime(2026, 1, 5, 0, 30, tzinfo=UTC)
+"""When orders of kind "gtd" end: after all scenes, and before the sweeper's clock."""
 
 
 def request_of(action: Action, symbol: str, mine: Sequence[int]) -> OrderRequest:
@@ -42,6 +48,8 @@ def request_of(action: Action, symbol: str, mine: Sequence[int]) -> OrderRequest
         return AmendOrder(target, price=price or None, quantity=lots or None)
     fields: dict[str, Any] = {
         "limit": {},
+        "lost": {},
+        "gtd": {"time_in_force": "gtd", "expires_at": ENDS_AT},
         "ioc": {"time_in_force": "ioc"},
         "reduce_only": {"reduce_only": True},
         "self_trade": {"self_trade_prevention": "decrement"},

@@ -19,6 +19,7 @@ class Scene(NamedTuple):
 
     Attributes:
         start: Trades before the scene begins: buyer, seller, lots, price.
+        review_above: The value above which orders wait for a person.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Scene(NamedTuple):
     start: list[tuple[int, int, int, int]]
     scripts: Scripts
     mark: int = MARK
+    review_above: int | None = None
 
     @property
     def is_rich(self) -> bool:
@@ -39,7 +41,7 @@ class Scene(NamedTuple):
 
     def begin(self) -> World:
         """Return the world in which it begins."""
-        world = World(self.funds)
+        world = World(self.funds, review_above=self.review_above)
         world.act(OPERATOR, mark(self.mark))
         world.settle(world.pending)
         for buyer, seller, lots, price in self.start:
@@ -88,6 +90,11 @@ def lever(leverage: int) -> Action:
 def close(side: str) -> Action:
     """Return an order that closes the whole position at the market's price."""
     return Action("close", side)
+
+
+def sweep() -> Action:
+    """Return the sweeper's turn."""
+    return Action("sweep")
 
 
 LONG = [(ALICE, BOB, 10, 100)]
@@ -147,6 +154,19 @@ SMALL: list[Scene] = [
         [],
         {OPERATOR: [mark(95)], ALICE: [sell(12, 60), buy(13, 95)], BOB: [buy(12, 60), sell(13, 95)]},
         mark=60,
+    ),
+    Scene(
+        "an order in review is robbed, its time is over, and it is swept",
+        {ALICE: 45, BOB: RICH},
+        [(ALICE, BOB, 100, 100)],
+        {ALICE: [sell(100, 190, "gtd"), sell(100, 82)], BOB: [buy(100, 82)], OPERATOR: [sweep(), sweep()]},
+        review_above=150,
+    ),
+    Scene(
+        "an order that never came into the log is cancelled by its owner, and swept",
+        {ALICE: RICH, BOB: RICH},
+        LONG,
+        {ALICE: [buy(5, 101, "lost"), cancel(0)], BOB: [sell(5, 101)], OPERATOR: [sweep(), sweep(), sweep()]},
     ),
 ]
 """Five actions each: 420 orders with two traders, more where settlement asks for cancels of its own."""

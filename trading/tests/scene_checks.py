@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 from exchange.kernel.money import from_quanta
 from ledger.entries import AccountKey
+from trading.models import OrderStatus
 from trading.order_parts import Part, PartKind, PartState
 from trading.position_state import PositionState
+from trading.sweeping import UNFINISHED
+from trading.tests import scene_sweep
 from trading.tests.scene_actions import Action
 from trading.tests.scenes import QUOTE, World
 
@@ -84,7 +87,9 @@ def _check_order(world: World, order_id: int) -> None:
     assert order.hold_remaining == funds + order.amend_hold, f"order {order_id} holds {order.hold_remaining}"
     for part in parts.values():
         _check_part(order_id, part)
-    if not order.is_open:
+    if order.status == OrderStatus.PENDING_REVIEW:
+        assert left == order.quantity, f"order {order_id} has {left} in parts"
+    elif not order.is_open:
         assert (left, order.hold_remaining, order.amend_hold) == (0, 0, 0), f"order {order_id} ended with something"
         assert all(part.state != PartState.TRIED for part in parts.values()), f"order {order_id} has a live part"
     elif parts:
@@ -116,8 +121,10 @@ SETTLE = -1
 def endings(world: World, scripts: Scripts, schedule: tuple[int, ...] = ()) -> Iterator[Ending]:
     """Try every order in which the traders act and settlement follows; check after every step.
 
-    Wherever commands wait, settling them one after the other must give the same books as settling them together.
+    Wherever commands wait, settling them one after the other must give the same books as settling them together. The
+    sweeper looks after every step, and changes nothing; in scenes that have something for it, it acts in its turns.
     """
+    leaves_nothing = all(action.kind != "sweep" for script in scripts.values() for action in script)
     done = {one: schedule.count(one) for one in scripts}
     acting = [one for one in scripts if done[one] < len(scripts[one])]
     if not acting:
@@ -136,6 +143,8 @@ def endings(world: World, scripts: Scripts, schedule: tuple[int, ...] = ()) -> I
             check(then)
             if step != SETTLE:
                 check_cuts(then)
+            if leaves_nothing:
+                check_swept(then)
         except Exception as error:
             error.add_note(f"schedule {(*schedule, step)}")
             raise
@@ -153,9 +162,24 @@ def check_cuts(world: World) -> None:
             assert together.books() == one_by_one.books(), f"{count} commands settle otherwise together"
 
 
+IDLE = {"NOTE", "WAIT", "CLOSE"}
+"""Steps of the sweeper that change nothing but what it remembers."""
+
+
+def check_swept(world: World) -> None:
+    """Let the sweeper look at what is under way: it writes down what it sees, and that is all."""
+    before, waiting = world.books(), world.pending
+    steps = scene_sweep.sweep(world)
+    assert set(steps) <= IDLE, f"the sweeper did {dict(steps)}"
+    assert (world.books(), world.pending) == (before, waiting), "the sweeper changed something"
+
+
 def check_end(world: World) -> None:
     """When everything is cancelled and settled, nothing is held or reserved, and the engine has no order."""
     assert not world.log.open_orders
     assert all(not wallets["order_hold"] for wallets in world.wallets.values())
     assert all(not position.reserved for position in world.positions.values())
     assert all(not order.is_open for order in world.orders.values())
+    assert all(order.status != OrderStatus.PENDING_REVIEW for order in world.orders.values())
+    assert not scene_sweep.sweep(world)["BREAK"]
+    assert all(noted.state not in UNFINISHED for noted, _ in world.swept.values())

@@ -23,6 +23,10 @@ class Matched:
         self.positions = dict(engine.positions)
         """The engine's positions after the command, by trader and contract."""
         self.open_orders = set(engine.orders)
+        self.placed: set[int] = set() if before is None else before.placed
+        """The orders of which the log has a PLACE."""
+        if command is not None and command["kind"][0] == CommandKind.PLACE:
+            self.placed = self.placed | {int(command["order_id"][0])}
 
     def then(self, row: CommandRow) -> "Matched":
         """Return the log with one more command."""

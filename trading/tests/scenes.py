@@ -6,7 +6,7 @@ settlement, which may lag behind matching by any number of commands: `World.sett
 """
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from matching_worker.protocol import CommandKind, OrderFlag, Rows
 from risk.services.limits import TraderLimits
 from trading import order_state
 from trading.fold import SettlementFold
-from trading.models import Order
+from trading.models import Order, OrderStatus
 from trading.order_parts import Part, PartKind
 from trading.position_state import PositionEvent, PositionState
 from trading.services import contract_books, position_changes, settlement
@@ -38,6 +38,8 @@ from trading.services.desk import AdmissionBook
 from trading.services.position_desk import PositionDesk
 from trading.services.requests import CancelOrder, OrderRequest, PlaceOrder
 from trading.services.wallets import WALLET_CODES, Wallets
+from trading.sweeping import Noted
+from trading.tests import scene_sweep
 from trading.tests.scene_actions import Action, Refused, request_of
 from trading.tests.scene_log import Matched
 from trading.tests.scene_rows import copy_parts, copy_row, stored
@@ -77,9 +79,17 @@ class World:
 
     Args:
         funds: Trader -> what is deposited, in whole units of the quote asset.
+        review_above: The value above which orders wait for a person.
     """
 
-    def __init__(self, funds: dict[int, int], *, spec: InstrumentSpec = SPEC, leverage: int = LEVERAGE) -> None:
+    def __init__(
+        self,
+        funds: dict[int, int],
+        *,
+        spec: InstrumentSpec = SPEC,
+        leverage: int = LEVERAGE,
+        review_above: int | None = None,
+    ) -> None:
         self.spec = spec
         self.traders = sorted(funds)
         self.log = Matched(None, None)
@@ -105,13 +115,18 @@ class World:
         self.debts = Debts()
         self.mark_ticks = MARK
         self.settled_mark = {spec.id: MARK}
-        self.limits = {one: TraderLimits(one, "t", 10**9, Decimal(2), None, 0, 0, {}) for one in self.traders}
+        review = {} if review_above is None else {QUOTE: Decimal(review_above)}
+        self.limits = {one: TraderLimits(one, "t", 10**9, Decimal(2), None, 0, 0, review) for one in self.traders}
         self.fills: list[tuple[Any, ...]] = []
         """What matched, and between which fills somebody chose a leverage, with the margin that it drew."""
         self.refusals = self.levers_refused = 0
         self.system_commands = 0
+        self.swept: dict[int, tuple[Noted, int]] = {}
+        """What the sweeper has written down of each order, and how often."""
+        self.steps: Counter[str] = Counter()
+        """What the sweeper did."""
         self.now = NOW
-        self._append(
+        self.append(
             [
                 _operators(spec, CommandKind.SET_STATE, qty_lots=int(spec.engine_state), flags=int(OrderFlag.CONTRACT)),
                 _operators(spec, CommandKind.MARK_PRICE, price_ticks=MARK),
@@ -135,6 +150,7 @@ class World:
         made.debts._owed = dict(self.debts._owed)
         made.limits = {key: dataclasses.replace(one) for key, one in self.limits.items()}
         made.settled_mark = dict(self.settled_mark)
+        made.swept, made.steps = dict(self.swept), self.steps.copy()
         return made
 
     # --- steps ------------------------------------------------------------------------------------------------
@@ -143,31 +159,35 @@ class World:
         self.now += timedelta(seconds=1)
         if action.kind == "mark":
             self.mark_ticks = action.price
-            self._append([_operators(self.spec, CommandKind.MARK_PRICE, price_ticks=action.price)])
+            self.append([_operators(self.spec, CommandKind.MARK_PRICE, price_ticks=action.price)])
             return None
         if action.kind == "lever":
             return self._lever(trader, action.lots)
-        return self.submit(trader, request_of(action, self.spec.symbol, self.placed[trader]))
+        if action.kind == "sweep":
+            scene_sweep.sweep(self)
+            return None
+        request = request_of(action, self.spec.symbol, self.placed[trader])
+        return self.submit(trader, request, is_logged=action.kind != "lost")
 
-    def submit(self, trader: int, request: OrderRequest) -> Order | Refused:
+    def submit(self, trader: int, request: OrderRequest, *, is_logged: bool = True) -> Order | Refused:
         """Decide one request over what is settled, and append what was accepted."""
-        book = self._book()
+        book = self.book()
         admission = Admission(book, self.now)
         before = self._wallets_now()
         admission.decide(trader, request)
         decisions = admission.decisions
         [result] = decisions.results
-        self._post(decisions.entries)
+        self.post(decisions.entries)
         for order in decisions.placed:
             self.orders[order.id] = order
             self.names[order.id] = trader, len(self.placed[trader])
             self.placed[trader].append(order.id)
         for state in decisions.contract_orders:
-            self._keep_parts(state)
+            self.keep_parts(state)
         for position in self.positions.values():
-            self._keep_position(position)
-        for rows in decisions.commands.values():
-            self._append(rows)
+            self.keep_position(position)
+        for rows in decisions.commands.values() if is_logged else ():
+            self.append(rows)
         if isinstance(result, DomainError):
             assert self._wallets_now() == before, f"{result} moved money"
             assert not decisions.commands
@@ -194,15 +214,15 @@ class World:
             marks=dict(self.settled_mark),
         )
         outcome = fold.apply(commands, events)
-        self._post(outcome.entries)
+        self.post(outcome.entries)
         for order in orders.values():
             if order.changed:
                 order_state.to_row(order)
             else:
                 assert stored(order.row) == rows[order.id], f"order {order.id} moved and would not be stored"
-            self._keep_parts(order)
+            self.keep_parts(order)
         for position in self.positions.values():
-            self._keep_position(position)
+            self.keep_position(position)
         self.settled_mark |= fold.contracts.marks_changed()
         self.settled = last
         asked = [
@@ -211,17 +231,24 @@ class World:
         ] + self._take_off_increases(fold.contracts.outcome.indebted)
         if asked:
             self.system_commands += len(asked)
-            self._append([settlement._system_command(item, self.now) for item in asked])
+            self.append([settlement._system_command(item, self.now) for item in asked])
         for trade in outcome.trades:
             self._note_trade(trade)
 
     def finish(self) -> None:
-        """Settle what waits, cancel what rests, and settle that."""
+        """Settle what waits, cancel what rests, and settle that; what was left behind takes the sweeper three turns."""
         self.drain()
+        while any(one.status == OrderStatus.PENDING_REVIEW or self._is_lost(one) for one in self.orders.values()):
+            scene_sweep.sweep(self)
+            self.drain()
         for order in list(self.orders.values()):
             if order.is_open:
                 self.submit(order.user_id, CancelOrder(order.id))
         self.drain()
+
+    def _is_lost(self, order: Order) -> bool:
+        """Tell whether an order is open, and never came into the log."""
+        return order.is_open and order.id not in self.log.placed
 
     def drain(self) -> None:
         """Settle everything that waits, what settlement itself asks for included."""
@@ -290,8 +317,8 @@ class World:
             self.levers_refused += 1
             return Refused(refusal.name)
         self.positions[pair], self.wallets[wallet] = desk.position, desk.wallets[wallet]
-        self._post(desk.entries)
-        self._keep_position(desk.position)
+        self.post(desk.entries)
+        self.keep_position(desk.position)
         self.fills.append(("lever", trader, leverage, desk.position.margin - before.margin))
         return None
 
@@ -299,7 +326,7 @@ class World:
         """Return what the market shows: no trade, and the mark price of the log's head."""
         return MarketState(None, None, None, Decimal(self.mark_ticks), self.now)
 
-    def _book(self) -> AdmissionBook:
+    def book(self) -> AdmissionBook:
         """Return what T1 would load: the books as they are settled."""
         opening: dict[tuple[int, int, str], int] = {}
         for order_id, parts in self.parts.items():
@@ -333,7 +360,7 @@ class World:
             if key in self.orders
         }
 
-    def _keep_parts(self, order: order_state.OrderState) -> None:
+    def keep_parts(self, order: order_state.OrderState) -> None:
         """Store the parts that have moved, each from the version that was read."""
         for part in (order.increase, order.reduce):
             if part is None or part.version == part.stored_version:
@@ -355,18 +382,18 @@ class World:
                 part.going, part.version = part.left, part.version + 1
         return taken
 
-    def _keep_position(self, position: PositionState) -> None:
+    def keep_position(self, position: PositionState) -> None:
         """Store a position that has changed, and the steps of its history."""
         self.history[position.user_id] += position.events
         position.events.clear()
         position.stored_version, position.changed = position.version, False
 
-    def _append(self, rows: Sequence[CommandRow]) -> None:
+    def append(self, rows: Sequence[CommandRow]) -> None:
         """Give commands their sequence, and match them: only settlement waits."""
         for row in rows:
             self.log = self.log.then(row)
 
-    def _post(self, entries: Sequence[EntryDraft]) -> None:
+    def post(self, entries: Sequence[EntryDraft]) -> None:
         """Put entries into the books; each balances in every view, and no key comes twice."""
         for entry in entries:
             assert entry.key not in self.keys, f"{entry.key} would post twice"

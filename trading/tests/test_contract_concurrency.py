@@ -44,7 +44,7 @@ def _no_transaction_around(django_db_setup) -> None:
     """Wrap nothing around the tests of this module: each has a database of its own, and really commits."""
 
 
-def _traders(count: int, funds: int) -> list[int]:
+def make_traders(count: int, funds: int) -> list[int]:
     owners = [get_user_model().objects.create_user(f"trader-{number}").pk for number in range(count)]
     accounts.open_gates(owners)
     deposits = [transfers.Deposit(owner, "USDT", Decimal(funds), f"{owner}", "test") for owner in owners]
@@ -129,7 +129,7 @@ def test_sixteen_threads_trade_the_same_positions_and_nothing_is_stuck(
 ) -> None:
     seconds = request.config.getoption("--storm-seconds")
     make_contract(maker_fee_rate=Decimal("0.0002"), taker_fee_rate=Decimal("0.0005"))
-    owners = _traders(TRADERS, 10_000)
+    owners = make_traders(TRADERS, 10_000)
     scratch.start_worker()
 
     until = time.monotonic() + seconds
@@ -175,7 +175,7 @@ def _fight(scratch: Scratch, owner: int, side: str, price: int) -> tuple[int, li
 
 def test_two_processes_never_spend_one_wallet_or_reserve_one_position_twice(scratch: Scratch) -> None:
     make_contract()
-    owner, maker = _traders(2, 1_500)
+    owner, maker = make_traders(2, 1_500)
     scratch.start_worker()
 
     bought, waits = _fight(scratch, owner, "buy", 100)

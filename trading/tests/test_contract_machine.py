@@ -5,6 +5,7 @@ In full `--machine-examples 100`.
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +22,14 @@ from exchange.kernel.errors import DomainError
 from ledger.services import accounts
 from marketdata.models import Instrument
 from matching_worker.shard import Batch, Shard
+from risk.models import ReviewLimit
 from trading import audit
 from trading.margin_models import MarginDirection
-from trading.models import OPEN_STATUSES, Order, OrderPart, Position, Trade
-from trading.services import cancel_all, lease, orders, position_changes, settlement
+from trading.models import OPEN_STATUSES, Command, Order, OrderPart, OrderStatus, Position, Trade
+from trading.services import cancel_all, lease, orders, position_changes, review, settlement, sweeper
 from trading.services.position_changes import MarginChange
 from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, PlaceOrder, ReduceOrder, Submission
+from trading.sweep_models import HoldSweep
 from trading.tests.contracts import make_contract, set_mark
 from trading.tests.road import make_asset, make_instrument
 
@@ -34,6 +37,8 @@ pytestmark = pytest.mark.django_db
 
 STEPS = 40
 TRADERS = 3
+REVIEW_ABOVE = 500
+"""No order but those of `wait_for_a_person` is worth so much."""
 PERP, SPOT = "ODD-PERP", "ODDUSDT"
 
 SIDES = st.sampled_from(["buy", "sell"])
@@ -94,6 +99,7 @@ class Exchange(RuleBasedStateMachine):
         make_instrument(
             SPOT, tick_size=Decimal(1), lot_size=Decimal("0.001"), band_rate=Decimal("0.9"), **market, **fees
         )
+        ReviewLimit.objects.create(tier_id="STANDARD", asset_id="USDT", notional=REVIEW_ABOVE)
         self.traders = [self.customer(f"trader-{number}", USDT=funds, ODD=1).id for number in range(TRADERS)]
         self.placed: list[tuple[int, int]] = []
         self.last: Batch | None = None
@@ -147,6 +153,32 @@ class Exchange(RuleBasedStateMachine):
     def move_margin(self, who: int, direction: str, amount: Decimal) -> None:
         wanted = MarginChange(PERP, direction, amount / 10)
         self._move("margin", lambda: position_changes.change_margin(self.traders[who], wanted, now=utc_now()))
+
+    @rule(who=WHO, side=SIDES, price=PRICES)
+    def wait_for_a_person(self, who: int, side: str, price: Decimal) -> None:
+        """Place an order that is held back for review, with funds and a reservation of its own."""
+        until = utc_now() + timedelta(days=1)
+        request = PlaceOrder(PERP, side, "limit", Decimal(1000), price, "gtd", expires_at=until)
+        self._submit(who, request, "held for review")
+
+    @rule()
+    def approve(self) -> None:
+        """Let a person let onto the book what waits."""
+        waiting = Order.objects.filter(status=OrderStatus.PENDING_REVIEW)
+        SEEN["approved"] += len(review.approve(list(waiting.values_list("id", flat=True)), now=utc_now()))
+
+    @rule(whole=st.booleans(), is_late=st.booleans())
+    def sweep(self, whole: bool, is_late: bool) -> None:  # noqa: FBT001
+        """Let the sweeper look, by a clock by which all that is under way is overdue: what lives stays as it is."""
+        waiting = set(Order.objects.filter(status=OrderStatus.PENDING_REVIEW).values_list("id", flat=True))
+        if is_late:
+            Order.objects.filter(id__in=waiting).update(expires_at=utc_now())
+        before = self._living(waiting)
+        for item in sweeper.sweep(now=utc_now() + timedelta(hours=1), whole=whole):
+            assert item.step in ({"VOID"} if item.order_id in waiting else {"NOTE", "WAIT", "CLOSE"}), item
+            SEEN[f"sweeper: {item.step}"] += 1
+        assert self._living(waiting) == before
+        self._audit()
 
     @rule(price=PRICES)
     def mark(self, price: Decimal) -> None:
@@ -202,6 +234,8 @@ class Exchange(RuleBasedStateMachine):
             assert list(Order.objects.filter(status__in=OPEN_STATUSES)) == []
             assert not OrderPart.objects.filter(state="TRIED").exists()
             assert not Position.objects.exclude(reserved=0).exists()
+            sweeper.sweep(now=utc_now() + timedelta(hours=1))
+            assert set(HoldSweep.objects.values_list("state", flat=True)) <= {"VOIDED", "CLOSED"}
             SEEN["trades"] += Trade.objects.count()
             SEEN["stolen"] += OrderPart.objects.filter(state="STOLEN").count()
         finally:
@@ -219,6 +253,13 @@ class Exchange(RuleBasedStateMachine):
         SEEN[name] += 1
         if isinstance(request, PlaceOrder):
             self.placed.append((self.traders[who], result.id))
+
+    @staticmethod
+    def _living(waiting: set[int]) -> list[Any]:
+        """Return orders and parts but those in review, and how long the log is."""
+        orders_now = Order.objects.exclude(id__in=waiting).order_by("id").values()
+        parts = OrderPart.objects.exclude(order_id__in=waiting).order_by("order_id", "kind").values()
+        return [list(orders_now), list(parts), Command.objects.count()]
 
     @staticmethod
     def _move(name: str, change: Callable[[], object]) -> None:

@@ -33,6 +33,8 @@ def _try(scene: Scene, seen: dict[str, int]) -> int:
         seen["refused"] += world.refusals
         seen["leverage refused"] += world.levers_refused
         seen["system command"] += world.system_commands
+        for step, times in world.steps.items():
+            seen[f"sweeper: {step}"] += times
         seen["stolen"] += sum(p.state == PartState.STOLEN for parts in world.parts.values() for p in parts.values())
         seen["debt"] += any(world.debts.of(one, SPEC.quote) for one in world.traders)
     for fills, ended in books.items():
@@ -66,6 +68,10 @@ def test_every_order_of_commands_and_settlements_keeps_the_books(request: pytest
         "system command",
         "debt",
         "refused",
+        "sweeper: NOTE",
+        "sweeper: ASK",
+        "sweeper: VOID",
+        "sweeper: CLOSE",
         "MARGIN_ADD",
         "leverage refused",
     ):

@@ -19,7 +19,7 @@ def test_every_word_is_the_engines_a_refusals_or_the_roads() -> None:
     known = {reason.name for reason in Reason} | {row["error"] for row in error_rows()}
 
     words = {*reasons.ENDED, *reasons.REJECTED, *reasons.NOT_AMENDED}
-    assert words - known == {reasons.BY_OPERATOR, reasons.STOLEN, "REFUSED_IN_REVIEW"}
+    assert words - known == {reasons.BY_OPERATOR, reasons.STOLEN, "REFUSED_IN_REVIEW", reasons.NEVER_LOGGED}
     assert set(reasons.NOT_AMENDED) > OVERTAKEN
     assert max(map(len, words)) <= (Order._meta.get_field("reason").max_length or 0)
 

@@ -98,6 +98,14 @@ CASES = {
         "UPDATE suspended_entries SET state = 'POSTED'",
         "trade:{trade}",
     ),
+    "a hold that nobody can explain": Case(
+        "holds.left_behind",
+        "INSERT INTO hold_sweeps (order_id, user_id, instrument_id, symbol, shard, cause, since, state, log_head,"
+        " hold_asset, why, trace, version, noted_at, updated_at) VALUES (1, 1, 1, 'BTCUSDT', 0, 'ENDED', now(),"
+        " 'BROKEN', 0, 'USDT', 'why', '', 1, now(), now())",
+        "UPDATE hold_sweeps SET state = 'CLOSED', why = ''",
+        "order 1",
+    ),
     "a command with another content": Case(
         "log.chain",
         "UPDATE commands SET payload = set_byte(payload, 120, 1) WHERE sequence = 2",

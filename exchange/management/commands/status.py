@@ -12,7 +12,7 @@ from rich.table import Table
 from exchange.embedded import folder
 from exchange.kernel.clock import utc_now
 from exchange.management import health
-from exchange.management.health import Reconciliation, Report
+from exchange.management.health import Holds, Reconciliation, Report
 
 
 class Command(BaseCommand):
@@ -49,6 +49,14 @@ def _reconciled(found: Reconciliation) -> str:
     return f"reconciliation: {breaks}, {looked}, {found.behind:,} behind, {complete}"
 
 
+def _held(found: Holds) -> str:
+    """Write in one line what the sweeper of holds has found."""
+    broken = f"[bold red]{found.broken:,} cannot be explained[/]" if found.broken else "[green]all explained[/]"
+    waits = "" if found.review_seconds is None else f", the oldest for {found.review_seconds:,} s"
+    swept = f"{found.voided:,} given back, {found.waiting:,} wait for settlement"
+    return f"holds left behind: {broken}, {swept}; {found.in_review:,} orders in review{waits}"
+
+
 def _show(found: Report, console: Console) -> None:
     """Draw the report as tables."""
     where = f"{found.url} (process {found.pid}, {found.uptime_seconds} s)" if found.running else "not running"
@@ -74,4 +82,6 @@ def _show(found: Report, console: Console) -> None:
         console.print(table)
     if found.reconciliation:
         console.print(_reconciled(found.reconciliation), soft_wrap=True)
+    if found.holds:
+        console.print(_held(found.holds), soft_wrap=True)
     console.print(", ".join(f"{name} {version}" for name, version in found.versions.items()), soft_wrap=True)

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from trading.benchmarks.road.watch import Meter, Sample, Watch
     from trading.benchmarks.road.web import Figures
 
-BATCH: Final = 500
+BATCH_MAX: Final = 500
 LAG_MAX: Final = 4_000
 STEADY_SHARE: Final = 0.9
 """Of the capacity that was found just before."""
 WARM_SHARE, CAPACITY_SHARE, WEB_SHARE = 1 / 6, 1 / 4, 1 / 6
 """Seconds of the other phases, as shares of the steady one's."""
+WARM_SECONDS_MIN: Final = 3.0
 LISTENED_SHARE: Final = 1 / 50
 WEB_USERS: Final = 20
 SETTLED_SECONDS_MAX: Final = 300.0
@@ -127,7 +128,7 @@ class Road:
         owners = self._made.owners
         self._listener.ask("owners", list(owners[:: max(1, int(1 / LISTENED_SHARE))]))
         self._settle()
-        warmed = self._phase("warming up", seconds * WARM_SHARE, "closed", BATCH, LAG_MAX)
+        warmed = self._phase("warming up", max(WARM_SECONDS_MIN, seconds * WARM_SHARE), "closed", BATCH_MAX, LAG_MAX)
         meter = self._meter(data_dir, redis_pid, warmed["backend"])
         capacity = self._capacity(seconds * CAPACITY_SHARE)
         steady = self._steady(meter, self._options.rate or STEADY_SHARE * capacity)
@@ -182,7 +183,7 @@ class Road:
     def _capacity(self, seconds: float) -> float:
         """Return how many a second are settled while the sender only waits for settlement."""
         before = self._watch.sample()
-        self._phase("capacity", seconds, "closed", BATCH, LAG_MAX)
+        self._phase("capacity", seconds, "closed", BATCH_MAX, LAG_MAX)
         after = self._watch.sample()
         self._settle()
         return (after.settled - before.settled) / (after.at - before.at)

@@ -18,6 +18,8 @@ from trading.services.requests import Submission
 
 PAUSE_SECONDS: Final = 0.001
 SEED: Final = "road"
+BATCH_FIRST: Final = 50
+SLOW_SECONDS: Final = 1.0
 
 
 ENDED: Final = "TRANSACTION_ENDED"
@@ -52,9 +54,13 @@ class Sender:
         self._flow_cpu = self._submit_cpu = 0.0
         self._statements = 0
 
-    def closed(self, seconds: float, batch: int, lag_max: int) -> dict[str, Any]:
-        """Send batch after batch, but wait while too much waits for settlement."""
+    def closed(self, seconds: float, batch_max: int, lag_max: int) -> dict[str, Any]:
+        """Send batch after batch, but wait while too much waits for settlement.
+
+        Batches begin small and grow while they are quick, so that none takes as long as a transaction may.
+        """
         self._clear()
+        batch = BATCH_FIRST
         started = time.monotonic()
         while time.monotonic() < started + seconds:
             if self._lag.value > lag_max:
@@ -62,6 +68,11 @@ class Sender:
                 continue
             begun = time.monotonic()
             self._send(batch, np.full(batch, begun))
+            taken = time.monotonic() - begun
+            if taken > SLOW_SECONDS:
+                batch = max(1, batch // 2)
+            elif taken < SLOW_SECONDS / 2:
+                batch = min(batch_max, 2 * batch)
         return self._report(time.monotonic() - started)
 
     def open(self, seconds: float, rate: float) -> dict[str, Any]:

@@ -75,6 +75,7 @@ export const reasonWord = ({ status, reason }) => (["cancelled", "rejected"].inc
   TOO_MANY_OPEN_ORDERS: gettext("too many orders are open"),
   TOO_MANY_TRAILING_STOPS: gettext("too many trailing stops are open"),
   REFUSED_IN_REVIEW: gettext("refused in review"),
+  NEVER_LOGGED: gettext("never reached the engine"),
   OPERATOR: gettext("cancelled by the exchange"),
   REDUCE_ONLY: gettext("there was no position left to close"),
   RESERVATION_STOLEN: gettext("another fill closed what it was to close"),
