@@ -5,7 +5,7 @@ import { newIntent } from "./intent.js";
 import { positionText, resultText, sizeText, tone } from "./position_words.js";
 import { toast } from "./toasts.js";
 
-const CLOSED_MS = 10_000;
+const [CLOSED_MS, LATE_MS] = [10_000, 60_000];
 const byId = (id) => document.getElementById(id);
 
 const part = (parent, name, className, text = "") => parent.appendChild(Object.assign(document.createElement(name), { className, textContent: text }));
@@ -98,5 +98,6 @@ export class CloseAllDialog {
     const left = () => sizeText(this.positions.open(symbol)?.quantity ?? "0", this.markets.get(symbol));
     tell(isClosed ? pgettext("position", "Closed") : interpolate(gettext("Sent; %s still open."), [left()]));
     toast(`${symbol}: ${line.outcome.textContent}`, isClosed ? "good" : "plain");
+    if (!isClosed) this.positions.closed(symbol, LATE_MS).then((late) => late && tell(pgettext("position", "Closed")));
   }
 }

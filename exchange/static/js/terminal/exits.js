@@ -8,7 +8,7 @@ export const EXIT_TYPE = { profit: "take_profit", loss: "stop" };
 const KINDS = { take_profit: "profit", stop: "loss", trailing_stop: "loss" };
 const WAITING = new Set(["new", "untriggered"]);
 const SETTLE_MS = 500; // orders and positions are told one after the other
-const CLOSED_MS = 10_000;
+const CLOSED_MS = 60_000;
 
 const closes = (order) => order.close_position && order.type in KINDS && !order.triggered_at && WAITING.has(order.status);
 
