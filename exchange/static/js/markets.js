@@ -6,6 +6,8 @@ import { stateWord } from "./states.js";
 import { dayOf, paintDirection } from "./ticker.js";
 
 const instruments = new Map();
+/** Symbols of which a message has come: what was asked for earlier may be older, whenever the answer comes. */
+const told = new Set();
 
 function show(symbol, ticker) {
   const row = document.querySelector(`tr[data-symbol="${CSS.escape(symbol)}"]`);
@@ -25,12 +27,23 @@ function showState(row, state) {
   badge.textContent = stateWord(state);
 }
 
+function onMessage(message) {
+  if (message.type !== "ticker") return;
+  told.add(message.symbol);
+  show(message.symbol, message);
+}
+
 const feed = new Feed({
-  onMessage: (message) => message.type === "ticker" && show(message.symbol, message),
+  onMessage,
   onState: ({ state }) => document.getElementById("markets").classList.toggle("muted", state === "offline"),
 });
 
 for (const row of items(await read("/instruments"))) instruments.set(row.symbol, new Instrument(row));
 feed.subscribe([...instruments.keys()].map((symbol) => `ticker.${symbol}`));
 feed.connect();
-await Promise.all([...instruments.keys()].map(async (symbol) => show(symbol, await read(`/ticker/${symbol}`))));
+await Promise.all(
+  [...instruments.keys()].map(async (symbol) => {
+    const ticker = await read(`/ticker/${symbol}`);
+    if (!told.has(symbol)) show(symbol, ticker);
+  }),
+);
