@@ -105,6 +105,19 @@ def _feed_until_dead(dying: subprocess.Popen[bytes], owner: int) -> None:
         time.sleep(0.05)
 
 
+def _start_recovered(scratch: Scratch) -> subprocess.Popen[bytes]:
+    """Start a worker and wait until it has come so far that it takes commands."""
+    log = scratch.folder / "worker.log"
+    begins = log.stat().st_size if log.exists() else 0
+    worker = scratch.start_worker()
+    deadline = time.monotonic() + 180
+    while b"recovered " not in log.read_bytes()[begins:]:
+        assert worker.poll() is None, log.read_text()[-4000:]
+        assert time.monotonic() < deadline, "the worker did not recover in time"
+        time.sleep(0.02)
+    return worker
+
+
 def test_a_worker_killed_at_random_moments_loses_nothing_and_settles_nothing_twice(scratch: Scratch) -> None:
     rng = random.Random(SEED)
     scratch.env["EXCHANGE_SNAPSHOT_COMMANDS"] = "100"
@@ -131,20 +144,24 @@ def test_a_worker_killed_at_random_moments_loses_nothing_and_settles_nothing_twi
     feeding = threading.Thread(target=feed)
     feeding.start()
     try:
-        for _ in range(KILLS):
-            worker = scratch.start_worker()
-            time.sleep(2.0 + rng.random() * 1.5)
+        for kill in range(KILLS):
+            if kill % 2:  # at work; the others wherever they are then, on a busy machine still starting
+                worker = _start_recovered(scratch)
+                time.sleep(rng.random())
+            else:
+                worker = scratch.start_worker()
+                time.sleep(2.0 + rng.random() * 1.5)
             worker.kill()
             worker.wait()
     finally:
         stopping.set()
         feeding.join()
-    last = scratch.start_worker()
+    last = _start_recovered(scratch)
     scratch.wait_settled()
     assert "path" in (snapshotter.ask(scratch.folder / "wal" / "shard-0", "test", wait_seconds=60) or {})
     last.kill()
     last.wait()
-    scratch.start_worker()
+    _start_recovered(scratch)
     place(traders[0], _order(rng))
     scratch.wait_settled()
 
