@@ -29,6 +29,7 @@ from matching_worker.benchmarks import (
     recovering,
     report,
     starting,
+    stillness,
     workload,
 )
 from matching_worker.benchmarks.recorded import Recorded, WorkloadFileError
@@ -101,6 +102,7 @@ class Bench:
             "ceiling": self._repeat("minimal array loop", self._ceiling),
             "reference": self._reference(),
             "durable": {size: self._durable(size, count) for size, count in DURABLE_COMMANDS.items()},
+            "stillness": self._repeat("the machine's own pauses", self._stillness),
             "latency": {rate: self._latency(rate) for rate in latency.RATES},
             "operations": self._repeat("single operations", operations.measure),
             "replay": self._repeat("replay", lambda: recovering.measure_replay(self._commands)),
@@ -148,6 +150,10 @@ class Bench:
                 self._commands, self._preloaded, rate, self._folder(), seconds=options.seconds, cores=options.cores
             ),
         )
+
+    def _stillness(self) -> stillness.Stillness:
+        """Return how the machine disturbs the processors of the latency runs."""
+        return stillness.measure(sorted(set(self._options.cores.values())) or [0], seconds=self._options.seconds)
 
     def _recovery(self) -> float:
         """Return the seconds of a recovery."""

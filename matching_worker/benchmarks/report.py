@@ -11,6 +11,7 @@ from matching_worker.benchmarks.book import machine
 from matching_worker.benchmarks.latency import PATIENT, Latency, Measured
 from matching_worker.benchmarks.recorded import Recorded
 from matching_worker.benchmarks.recovering import RESTING
+from matching_worker.benchmarks.stillness import LONG_NS, Stillness
 from matching_worker.protocol import CommandKind
 from matching_worker.ring import SPINS
 
@@ -27,7 +28,7 @@ def show(found: dict[str, Any], flow: Recorded, name: str, runs: int, cores: dic
         cores: Which threads were bound to processors.
     """
     console.print(_speeds(found, runs))
-    console.print(_latencies(found["latency"], cores))
+    console.print(_latencies(found["latency"], found["stillness"], cores))
     console.print(_stages(found["latency"], found["durable"]))
     console.print(_operations(found))
     console.print(_rest(found))
@@ -70,7 +71,7 @@ def _speeds(found: dict[str, Any], runs: int) -> Table:
     return table
 
 
-def _latencies(latencies: dict[int, Measured], cores: dict[str, int]) -> Table:
+def _latencies(latencies: dict[int, Measured], still: Stillness, cores: dict[str, int]) -> Table:
     """Return latency at each rate."""
     table = _table(
         "microseconds from the ring to matched and to durable",
@@ -80,7 +81,9 @@ def _latencies(latencies: dict[int, Measured], cores: dict[str, int]) -> Table:
         caption="First clock: when the row is in the ring, just before its sequence moves ('from due', to matched: when"
         " it should have been there; the generator is an open loop). Second: after Engine.apply in the match thread;"
         f" after fdatasync in the journal thread. Processors: {affinity.describe(cores) or 'any'}. The match thread"
-        f" looks up to {PATIENT:,} times before it sleeps (in the worker: {SPINS:,}).",
+        f" looks up to {PATIENT:,} times before it sleeps (in the worker: {SPINS:,}). The machine itself, just before:"
+        f" a loop that only reads the clock was stopped for more than {LONG_NS // 1000} µs during {still.share:.2%} of"
+        f" the time, at most {still.longest_us:,.0f} µs at once.",
     )
     for rate, measured in latencies.items():
         for until, row in (

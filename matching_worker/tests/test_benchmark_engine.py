@@ -1,11 +1,22 @@
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from matching_worker.benchmarks import ceiling, durable, engine, latency, operations, recorded, recovering, starting
+from matching_worker.benchmarks import (
+    ceiling,
+    durable,
+    engine,
+    latency,
+    operations,
+    recorded,
+    recovering,
+    starting,
+    stillness,
+)
 from matching_worker.benchmarks.recorded import RECORD_DTYPE, WorkloadFileError
 from matching_worker.benchmarks.workload import PRELOADED, workload
 from matching_worker.protocol import CommandKind
@@ -110,3 +121,13 @@ def _words(recording: Path) -> list[str]:
     """Return a command line for a short run."""
     flags = ["--json", "--workload", str(recording), "--runs", "1", "--seconds", "0.1"]
     return ["engine", *flags, "--folder", str(recording.parent)]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind threads to processors")
+def test_loops_that_share_a_processor_see_that_they_are_stopped() -> None:
+    core = min(os.sched_getaffinity(0))
+
+    found = stillness.measure([core, core], seconds=0.5)
+
+    assert found.share > 0.1  # of two threads on one processor one stands still at any moment: about 1
+    assert found.longest_us > stillness.LONG_NS / 1000
