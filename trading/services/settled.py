@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from exchange.kernel.clock import from_ns
 from exchange.kernel.money import from_quanta, plain
 from marketdata import selectors as instruments
+from marketdata.levels import ASKS, BIDS, last_levels
+from matching_worker.protocol import Rows
 from trading.fold import Outcome, TradeFact
 from trading.models import Order, PrivateChannel
 from trading.position_state import PositionState
@@ -33,6 +38,28 @@ def trade_executed(trade: TradeFact) -> DomainEvent:
             "trace": (trade.buyer if trade.taker_is_buyer else trade.seller).trace,
         },
     )
+
+
+def books_updated(events: Rows) -> list[DomainEvent]:
+    """Return a domain event for each order book that events have changed: what now stands at prices they touched."""
+    changed = events[events["level_lots"] >= 0]
+    told = []
+    for instrument_id in np.unique(changed["instrument_id"]).tolist():
+        spec = instruments.instrument_by_id(instrument_id)
+        own = changed[changed["instrument_id"] == instrument_id]
+        sides: tuple[list[list[str]], list[list[str]]] = ([], [])
+        for side, ticks, lots in last_levels(own):
+            sides[side].append([plain(spec.ticks_to_price(ticks)), plain(spec.lots_to_qty(lots))])
+        last = own[-1]
+        payload: dict[str, object] = {
+            "symbol": spec.symbol,
+            "sequence": int(last["sequence"]),
+            "bids": sides[BIDS],
+            "asks": sides[ASKS],
+            "changed_at": moment(from_ns(int(last["timestamp_ns"]))),
+        }
+        told.append(("instrument", spec.symbol, "OrderBookUpdated", payload))
+    return told
 
 
 def position_updated(position: PositionState, marks: Mapping[int, int]) -> DomainEvent:

@@ -158,7 +158,7 @@ def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime)
         reserving=contract_books.reserving(orders.values()),
         marks=marks,
     )
-    return Folded(folding, folding.apply(commands, events), owned)
+    return Folded(folding, folding.apply(commands, events), owned, told=settled.books_updated(events))
 
 
 def _contract_pairs(events: Rows) -> set[tuple[int, int]]:

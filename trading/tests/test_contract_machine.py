@@ -31,7 +31,7 @@ from trading.services.position_changes import MarginChange
 from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, PlaceOrder, ReduceOrder, Submission
 from trading.sweep_models import HoldSweep
 from trading.tests.contracts import make_contract, set_mark
-from trading.tests.road import make_asset, make_instrument
+from trading.tests.road import make_asset, make_instrument, require_told_books
 
 pytestmark = pytest.mark.django_db
 
@@ -194,6 +194,7 @@ class Exchange(RuleBasedStateMachine):
             self.last = self.shard.match(commands)
             self.shard.settle(self.last, now=utc_now())
             SEEN["commands"] += len(commands)
+        require_told_books(self.shard.engine)
         self._audit()
 
     @rule(settled=st.integers(0, 3), is_matched=st.booleans())
@@ -208,6 +209,7 @@ class Exchange(RuleBasedStateMachine):
         self._end_worker()
         self.shard = self._worker()
         SEEN["restarts"] += 1
+        require_told_books(self.shard.engine)
         self._audit()
 
     @precondition(lambda self: getattr(self, "last", None) is not None)
