@@ -266,7 +266,7 @@ def write(
         ]
         database.execute(_RELEASED, now, *database.columns(released, 6))
     contract_books.save_parts(decisions.contract_orders, now)
-    reserved = _positions_updated(book)
+    reserved = _positions_updated(book, settled.traces(decisions.contract_orders))
     contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
     before = private_events.append(decisions.private, now=now)
@@ -283,7 +283,7 @@ def write(
     return door_at
 
 
-def _positions_updated(book: AdmissionBook) -> list[DomainEvent]:
+def _positions_updated(book: AdmissionBook, traces: dict[tuple[int, int], str]) -> list[DomainEvent]:
     """Return the domain events of positions of which the batch has reserved lots, or given them back."""
     moved = [position for position in book.positions.values() if position.changed]
     marks = {
@@ -291,7 +291,7 @@ def _positions_updated(book: AdmissionBook) -> list[DomainEvent]:
         for position in moved
         if (mark := book.states[position.spec.id].mark_price) is not None
     }
-    return [settled.position_updated(position, marks) for position in moved]
+    return [settled.position_updated(one, marks, traces.get((one.user_id, one.spec.id), "")) for one in moved]
 
 
 def _row(order: Order) -> tuple[Any, ...]:

@@ -211,7 +211,9 @@ class PositionDesk:
         owner_id, mark = self.position.user_id, self.state.mark_price
         if self.position.changed:
             self.events.append(
-                settled.position_updated(self.position, {} if mark is None else {self.spec.id: self.mark_ticks})
+                settled.position_updated(
+                    self.position, {} if mark is None else {self.spec.id: self.mark_ticks}, self.trace
+                )
             )
         contract_books.save_positions([self.position], self.now)
         ticks = None if mark is None else self.spec.price_to_ticks(mark)

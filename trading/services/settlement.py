@@ -158,7 +158,7 @@ def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime)
         reserving=contract_books.reserving(orders.values()),
         marks=marks,
     )
-    return Folded(folding, folding.apply(commands, events), owned, told=settled.books_updated(events))
+    return Folded(folding, folding.apply(commands, events), owned, told=settled.books_updated(events, orders))
 
 
 def _contract_pairs(events: Rows) -> set[tuple[int, int]]:
@@ -281,7 +281,12 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
         door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
         database.execute(door, *params)
     folded.told += [settled.trade_executed(trade) for trade in outcome.trades] + contracts.outcome.outbox
-    folded.told += [settled.position_updated(position, contracts.marks) for position in moved]
+    last = sorted((o for o in folded.fold.orders.values() if o.changed), key=lambda order: order.row.sequence or 0)
+    traces = settled.traces(last)
+    folded.told += [
+        settled.position_updated(position, contracts.marks, traces.get((position.user_id, position.spec.id), ""))
+        for position in moved
+    ]
     private_events.push_on_commit(told, before)
     return door_at
 

@@ -25,7 +25,7 @@ from matching_worker.shard import Batch, Shard
 from risk.models import ReviewLimit
 from trading import audit
 from trading.margin_models import MarginDirection
-from trading.models import OPEN_STATUSES, Command, Order, OrderPart, OrderStatus, Position, Trade
+from trading.models import OPEN_STATUSES, Command, Order, OrderPart, OrderStatus, Outbox, Position, Trade
 from trading.services import cancel_all, lease, orders, position_changes, review, settlement, sweeper
 from trading.services.position_changes import MarginChange
 from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, PlaceOrder, ReduceOrder, Submission
@@ -238,6 +238,7 @@ class Exchange(RuleBasedStateMachine):
             assert not Position.objects.exclude(reserved=0).exists()
             sweeper.sweep(now=utc_now() + timedelta(hours=1))
             assert set(HoldSweep.objects.values_list("state", flat=True)) <= {"VOIDED", "CLOSED"}
+            assert not Outbox.objects.exclude(payload__has_key="trace").exists()
             SEEN["trades"] += Trade.objects.count()
             SEEN["stolen"] += OrderPart.objects.filter(state="STOLEN").count()
         finally:

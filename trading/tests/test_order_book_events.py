@@ -31,14 +31,14 @@ def test_one_event_tells_what_a_whole_settlement_left_at_each_price(traders, tmp
         place(alice, limit("BTCUSDT", "buy", "0.3", "49000"), limit("BTCUSDT", "buy", "0.2", "49000"))
         place(alice, limit("BTCUSDT", "buy", "0.1", "48999.5"))
         shard.step(now=utc_now())
-        place(bob, market("BTCUSDT", "sell", "0.5"), limit("BTCUSDT", "sell", "0.4", "50500"))
+        _, last = place(bob, market("BTCUSDT", "sell", "0.5"), limit("BTCUSDT", "sell", "0.4", "50500"))
         shard.step(now=utc_now())
 
         first, second = told()
         assert (first["symbol"], first["sequence"]) == ("BTCUSDT", 3)
         assert (first["bids"], first["asks"]) == ([["48999.5", "0.1"], ["49000", "0.5"]], [])
         assert (second["bids"], second["asks"]) == ([["49000", "0"]], [["50500", "0.4"]])
-        assert second["sequence"] == 5
+        assert (second["sequence"], second["trace"]) == (5, last.trace)
         require_told_books(shard.engine)
 
 
