@@ -21,6 +21,7 @@ from trading.services.contract_books import Pair, Parts
 from trading.services.desk import AdmissionBook, Decisions
 from trading.services.outbox import DomainEvent
 from trading.services.requests import CancelOrder, PlaceOrder, Submission
+from trading.wire import position_fields
 
 BATCH_MAX = 1000
 """Submissions in one transaction."""
@@ -266,7 +267,7 @@ def write(
         ]
         database.execute(_RELEASED, now, *database.columns(released, 6))
     contract_books.save_parts(decisions.contract_orders, now)
-    reserved = _positions_updated(book, settled.traces(decisions.contract_orders))
+    reserved = _positions_updated(book)
     contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
     before = private_events.append(decisions.private, now=now)
@@ -283,7 +284,7 @@ def write(
     return door_at
 
 
-def _positions_updated(book: AdmissionBook, traces: dict[tuple[int, int], str]) -> list[DomainEvent]:
+def _positions_updated(book: AdmissionBook) -> list[DomainEvent]:
     """Return the domain events of positions of which the batch has reserved lots, or given them back."""
     moved = [position for position in book.positions.values() if position.changed]
     marks = {
@@ -291,7 +292,9 @@ def _positions_updated(book: AdmissionBook, traces: dict[tuple[int, int], str]) 
         for position in moved
         if (mark := book.states[position.spec.id].mark_price) is not None
     }
-    return [settled.position_updated(one, marks, traces.get((one.user_id, one.spec.id), "")) for one in moved]
+    return [
+        settled.position_updated(position, position_fields(position, marks.get(position.spec.id))) for position in moved
+    ]
 
 
 def _row(order: Order) -> tuple[Any, ...]:
