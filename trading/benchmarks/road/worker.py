@@ -11,10 +11,9 @@ from django.conf import settings
 from django.db import connection
 
 from exchange.kernel.clock import now_ns
-from matching_worker import monotonic
-from matching_worker.outlet import Matched
 from matching_worker.process import WorkerProcess
 from matching_worker.protocol import Rows
+from matching_worker.shard import Batch
 from trading.services import command_log, settlement
 
 
@@ -45,26 +44,23 @@ class MeasuredWorker(WorkerProcess):
         super()._write_ahead(commands, chain_hash)
         self.durable.append(_done(commands))
 
-    def _publish(self, matched: list[Matched]) -> None:
-        since_epoch_ns = now_ns() - monotonic.now_ns()
-        for piece in matched:
-            first = int(piece.commands["sequence"][0])
-            self.sent.append((first, piece.commands["timestamp_ns"].copy()))
-            for last, ended_ns in piece.calls[["last", "ended_ns"]].tolist():
-                self.matched.append(Done(first, last, ended_ns + since_epoch_ns))
-                first = last + 1
-        super()._publish(matched)
+    def _match(self, commands: Rows) -> Batch:
+        batch = super()._match(commands)
+        self.matched.append(_done(commands))
+        self.sent.append((int(commands["sequence"][0]), commands["timestamp_ns"].copy()))
+        return batch
 
-    def _noted(self, settle: Callable[..., None]) -> Callable[..., None]:
+    def _noted(self, settle: Callable[..., float]) -> Callable[..., float]:
         """Note each settlement's end, its statements and its connection."""
 
-        def noted(shard: int, epoch: int, commands: Rows, events: Rows, **words: Any) -> None:
+        def noted(shard: int, epoch: int, commands: Rows, events: Rows, **words: Any) -> float:
             if "settle" not in self.backends:
                 self.backends["settle"] = _backend()
                 connection.execute_wrappers.append(self._count)
-            settle(shard, epoch, commands, events, **words)
+            door_seconds = settle(shard, epoch, commands, events, **words)
             self.settled.append(_done(commands))
             self.fills += int(np.count_nonzero(events["maker_order_id"]))
+            return door_seconds
 
         return noted
 
