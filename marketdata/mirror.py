@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from marketdata.feed import DEPTH_LEVELS_MAX, INTERVALS, SIDES, Auction, Bar, merged, trade_text
+from marketdata.levels import BIDS, last_levels
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import EventKind, Rows, Side, TradingState
 
@@ -19,7 +20,6 @@ NS_PER_MS: Final = 1_000_000
 NS_PER_MINUTE: Final = 60_000_000_000
 MINUTE_S: Final = 60
 DAY_S: Final = 86_400
-BIDS, ASKS = 0, 1
 
 
 class Change(NamedTuple):
@@ -84,7 +84,7 @@ class Book:
         """
         previous, last = self.sequence, events[-1]
         self.timestamp_ms = int(last["timestamp_ns"]) // NS_PER_MS
-        changes = self._apply_levels(events[events["level_lots"] >= 0])
+        changes = self._apply_levels(events)
         kinds, auction = events["kind"], self.auction
         fills = events[(kinds == EventKind.FILL) & (events["trade_number"] > self.trade_number)]
         trades = self._apply_fills(fills) if len(fills) else []
@@ -116,16 +116,9 @@ class Book:
         return merged(self.day)
 
     def _apply_levels(self, events: Rows) -> list[Change]:
-        """Set what stands at each price that events touched; of several for one price the last counts."""
-        if not len(events):
-            return []
-        is_sell = (events["side"] == Side.SELL) != (events["kind"] == EventKind.FILL)
-        keys = events["price_ticks"] * 2 + is_sell
-        _, newest = np.unique(keys[::-1], return_index=True)
-        rows = len(events) - 1 - newest
+        """Set what stands at each price that events touched."""
         changes = []
-        for key, total in zip(keys[rows].tolist(), events["level_lots"][rows].tolist(), strict=True):
-            ticks, side = key >> 1, key & 1
+        for side, ticks, total in last_levels(events):
             change = total - self.sides[side].get(ticks, 0)
             if not change:
                 continue

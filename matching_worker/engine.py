@@ -49,6 +49,9 @@ EVENTS_SPARE: Final = 512
 EVENTS_BLOCK: Final = 2048
 """Rows of the blocks that events are written to. A caller owns its rows as long as it keeps them."""
 
+LOOP_BLOCK: Final = 1 << 14
+"""The same for a loop of its own: it has to come back for each of them."""
+
 EVENTS_REUSED: Final = 64
 """Rows after which a block is begun anew, if nobody has kept any of it: what is still near is written fastest."""
 
@@ -178,6 +181,34 @@ class Engine:
             start, result = self._go_on(commands, start, result)
         self._events_used = end = result >> COUNT_SHIFT
         return self._events[start:end]
+
+    # --- for a compiled loop that calls `book.apply` itself -------------------------------------------------------
+    @property
+    def addresses(self) -> int:
+        """Where the books' arrays stand: Note [Addresses] in `book/handle.py`."""
+        return self._addresses
+
+    def events_room(self, commands: int) -> Rows:
+        """Begin a new block of events, with room for a call of so many commands, and for many smaller ones."""
+        self._take_events(_new_events(max(EVENTS_PER_COMMAND * commands + EVENTS_SPARE, LOOP_BLOCK)))
+        return self._events[:]
+
+    def events_used(self, count: int) -> None:
+        """Say how much of the block is written: what is applied by `apply` goes behind it."""
+        self._events_used = count
+
+    def go_on(self, commands: Rows, start: int, result: int) -> tuple[Rows, int, int]:
+        """Finish a call that was not done: `result` is what `book.apply` returned, `start` where its events began.
+
+        Returns:
+            The block, where the call's events start in it, and where they end.
+
+        Raises:
+            InvariantViolationError: The commands do not continue the sequence.
+        """
+        start, result = self._go_on(commands, start, result)
+        self._events_used = result >> COUNT_SHIFT
+        return self._events[:], start, self._events_used
 
     def _take_events(self, events: Rows) -> None:
         """Let the loops write to new room for events."""

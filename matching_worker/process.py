@@ -31,10 +31,12 @@ from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
 from matching_worker import stages
 from matching_worker.health import HEALTHY, HealthServer
+from matching_worker.match_loop import MatchLoop
+from matching_worker.outlet import Matched, Release
 from matching_worker.protocol import CommandKind, EventKind, Reason, Rows
 from matching_worker.ring import Ring
 from matching_worker.shard import READ_MAX, Batch, Shard, join
-from matching_worker.stages import Journal, Match, Outlet, Release, StageThreads
+from matching_worker.stages import Journal, StageThreads
 from trading.services import command_log, expiry, lease
 
 logger = structlog.get_logger(__name__)
@@ -42,8 +44,8 @@ logger = structlog.get_logger(__name__)
 WAKE_SECONDS = 0.02
 """How long a sleeping worker waits for a NOTIFY before it looks at the log by itself."""
 
-BATCHES_JOINED_MAX = 64
-"""Batches that one settlement may take together."""
+COMMANDS_JOINED_MAX = 4_000
+"""Commands that are published, or settled, together, unless one call of the engine had more."""
 
 SLEEP_AFTER_EMPTY_READS = 3
 CLOCK_SECONDS = 1.0
@@ -51,6 +53,7 @@ CLOCK_SECONDS = 1.0
 
 LEASE_WAIT_SECONDS = 5.0
 NS_PER_MS = 1_000_000
+NS_PER_SECOND = 1_000_000_000
 
 
 class WorkerProcess:
@@ -130,15 +133,21 @@ class WorkerProcess:
 
     def _stages(self, ring: Ring) -> StageThreads:
         """Return the threads that follow the receive stage."""
-        published: Outlet[Batch] = Outlet()
-        settled: Outlet[Batch] = Outlet()
+        match = MatchLoop(ring, self.shard.engine, self.shard.engine_held)
         works: dict[str, stages.Work] = {
             stages.JOURNAL: Journal(ring, self._write_ahead),
-            stages.MATCH: Match(ring, self._match, (published, settled)),
-            stages.PUBLISH: Release(published, self._publish, results_max=BATCHES_JOINED_MAX),
-            stages.SETTLE: Release(settled, self._settle, results_max=BATCHES_JOINED_MAX),
+            stages.MATCH: match,
+            stages.PUBLISH: Release(match.outlet(), self._publish, commands_max=COMMANDS_JOINED_MAX),
+            stages.SETTLE: Release(match.outlet(), self._settle, commands_max=COMMANDS_JOINED_MAX),
         }
-        return StageThreads(ring, works, on_failure=self._end_process, on_end=connections.close_all, cores=self._cores)
+        return StageThreads(
+            ring,
+            works,
+            on_failure=self._end_process,
+            on_end=connections.close_all,
+            cores=self._cores,
+            spins={stages.MATCH: 0},  # it has looked already
+        )
 
     def _end_process(self, thread: str) -> None:
         """End at once, telling why: nothing may act on what another thread has failed to do."""
@@ -227,30 +236,31 @@ class WorkerProcess:
         self.shard.journal(commands, chain_hash)
         metrics.FSYNC_SECONDS.observe(time.perf_counter() - started)
 
-    def _match(self, commands: Rows) -> Batch:
-        """Apply what waits to the books."""
-        started = time.perf_counter()
-        batch = self.shard.match(commands)
-        seconds = time.perf_counter() - started
-        metrics.STAGE_SECONDS.labels("engine").observe(seconds)
-        metrics.MATCHING_LATENCY.labels(self.number).observe(seconds * 1e6 / len(commands))
-        return batch
-
-    def _publish(self, batches: list[Batch]) -> None:
+    def _publish(self, matched: list[Matched]) -> None:
         """Let events out, and count them."""
         require(self.publisher.is_running, "the feed's thread has ended")
         started = time.perf_counter()
-        for batch in batches:
-            self.publisher.publish(batch.events, _marks(batch))
-            _count(batch)
-            self._count_throughput(len(batch.commands))
+        for piece in matched:
+            self.publisher.publish(piece.events, _marks(piece))
+            self._count_calls(piece)
+            _count(piece)
+            self._count_throughput(len(piece.commands))
         metrics.STAGE_SECONDS.labels("publish").observe(time.perf_counter() - started)
         require(not self.publisher.fenced, f"shard {self.number}: a later worker publishes; the lease is lost")
 
-    def _settle(self, batches: list[Batch]) -> None:
-        """Put batches into the books, several at once when they have piled up."""
+    def _count_calls(self, matched: Matched) -> None:
+        """Tell how long the engine took, for each of its calls."""
+        calls = matched.calls
+        seconds = (calls["ended_ns"] - calls["started_ns"]) / NS_PER_SECOND
+        commands = np.diff(calls["last"], prepend=int(matched.commands["sequence"][0]) - 1)
+        for took, count in zip(seconds.tolist(), commands.tolist(), strict=True):
+            metrics.STAGE_SECONDS.labels("engine").observe(took)
+            metrics.MATCHING_LATENCY.labels(self.number).observe(took * 1e6 / count)
+
+    def _settle(self, matched: list[Matched]) -> None:
+        """Put what piled up into the books."""
         started = time.perf_counter()
-        self.shard.settle(join(batches), now=utc_now())
+        self.shard.settle(join([Batch(piece.commands, piece.events) for piece in matched]), now=utc_now())
         metrics.STAGE_SECONDS.labels("settlement").observe(time.perf_counter() - started)
         metrics.SETTLEMENT_LAG.labels(self.number).set(self.shard.engine.sequence - self.shard.settled)
 
@@ -295,7 +305,7 @@ class WorkerProcess:
         }
 
 
-def _marks(batch: Batch) -> Rows | None:
+def _marks(batch: Matched) -> Rows | None:
     """Return the mark prices that the engine took; None without one."""
     marks: Rows = batch.commands[batch.commands["kind"] == CommandKind.MARK_PRICE]
     if not len(marks):
@@ -305,7 +315,7 @@ def _marks(batch: Batch) -> Rows | None:
     return taken
 
 
-def _count(batch: Batch) -> None:
+def _count(batch: Matched) -> None:
     """Feed the metrics that the mission names, once a batch."""
     commands, events = batch.commands, batch.events
     for instrument_id in np.unique(events["instrument_id"]).tolist():

@@ -58,7 +58,9 @@ FOLLOWED: Final = 17
 FOLLOWERS: Final = 18
 AHEAD: Final = 19
 OVER: Final = 20
-"""Of the first stage only: not 0 when the ring is closed or broken, so that nobody looks on."""
+"""Of the first stage only: CLOSED or BROKEN, so that nobody looks on; otherwise 0."""
+CLOSED: Final = 1
+BROKEN: Final = 2
 _WORD_BYTES: Final = 8
 _STAGE_BYTES: Final = WORDS * _WORD_BYTES
 
@@ -163,13 +165,13 @@ def move(memory: int, stage: int, sequence: int) -> int:
 
 
 @entry
-def _read(address: int) -> int:
+def read_word(address: int) -> int:
     """Return one word."""
     return load(address)  # type: ignore[no-any-return]
 
 
 @entry
-def _write(address: int, value: int) -> int:
+def write_word(address: int, value: int) -> int:
     """Write one word."""
     store(address, value)
     return value
@@ -258,7 +260,7 @@ class Ring:
 
     def _set(self, stage: int, number: int, value: int) -> None:
         """Write one of a stage's words."""
-        _write(self.memory + stage * _STAGE_BYTES + number * _WORD_BYTES, value)
+        write_word(self.memory + stage * _STAGE_BYTES + number * _WORD_BYTES, value)
 
     def number(self, name: str) -> int:
         """Return a stage's number, by which it is named below."""
@@ -266,7 +268,7 @@ class Ring:
 
     def sequence(self, stage: int) -> int:
         """Return the last command that a stage is done with."""
-        return _read(self.memory + stage * _STAGE_BYTES + SEQUENCE * _WORD_BYTES)
+        return read_word(self.memory + stage * _STAGE_BYTES + SEQUENCE * _WORD_BYTES)
 
     def sequences(self) -> dict[str, int]:
         """Return every stage's sequence by its name."""
@@ -327,13 +329,14 @@ class Ring:
     def close(self) -> None:
         """Say that no more commands come: the stages finish those that are there, and `wait` then ends."""
         self._is_closed = True
-        self._set(0, OVER, 1)
+        if not self._is_broken:
+            self._set(0, OVER, CLOSED)
         self.wake(-1)
 
     def break_off(self) -> None:
         """Say that a stage has failed: nobody is given any more work."""
         self._is_broken = True
-        self._set(0, OVER, 1)
+        self._set(0, OVER, BROKEN)
         self.wake(-1)
 
     # --- rows ---------------------------------------------------------------------------------------------------

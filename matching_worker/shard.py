@@ -4,7 +4,6 @@ Django is allowed here (the log and the settlement are in PostgreSQL); the engin
 """
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from exchange.kernel.clock import now_ns
 from exchange.kernel.errors import InvariantViolationError, require
 from matching_worker import recovery
 from matching_worker.engine import Engine
+from matching_worker.engine_held import EngineHeld
 from matching_worker.protocol import Rows
 from matching_worker.snapshot import SnapshotHeader
 from matching_worker.snapshotter import Rules, Snapshotter
@@ -122,12 +122,12 @@ class Shard:
         if self.wal.torn is not None:
             logger.warning("wal_torn_tail_cut", detail=str(self.wal.torn))
         self.engine = Engine(number, self._stream_epoch)
-        self._engine_held = threading.Lock()
+        self.engine_held = EngineHeld()
         self.snapshotter = Snapshotter(
             wal_dir,
             epoch=self.epoch,
             rules=_rules(),
-            engine_held=self._engine_held,
+            engine_held=self.engine_held,
             chain_hash_at=self._chain_hash_at,
             settled=lambda: self.settled,
             clock_ns=now_ns,
@@ -255,7 +255,7 @@ class Shard:
 
     def _match(self, commands: Rows) -> Batch:
         """Apply commands, and hold the engine's hash against the books' where the cursor stands."""
-        with self._engine_held:
+        with self.engine_held:
             batch = Batch(commands, self.engine.apply(commands))
         first, last = int(commands["sequence"][0]), int(commands["sequence"][-1])
         if first <= self.settled <= last:
@@ -280,7 +280,7 @@ class Shard:
         self.wal.sync()
 
     def match(self, commands: Rows) -> Batch:
-        """Apply a batch to the books in memory; runs beside `journal`, nothing leaves before both are done."""
+        """Apply a batch to the books in memory, without the match stage's loop."""
         return self._match(commands)
 
     def settle(self, batch: Batch, *, now: datetime) -> None:

@@ -8,9 +8,8 @@ worker: nobody may act on commands that are not durable, or go past some that we
 """
 
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
 
 import structlog
 
@@ -38,9 +37,6 @@ STAGES: Final[dict[str, tuple[str, ...]]] = {
 JOURNAL_MAX: Final = 1 << 14
 """Commands in one write to the WAL, at most."""
 
-MATCH_MAX: Final = 2_000
-"""Commands in one call of the engine, at most."""
-
 SWITCH_SECONDS: Final = 0.0001
 """How long a thread that wants the GIL waits before it asks for it (`sys.setswitchinterval`).
 
@@ -48,13 +44,12 @@ The match stage leaves and takes the GIL all the time, for moments too short for
 Python's usual 5 ms the journal, back from its fsync, was kept waiting for just that long.
 """
 
-Result = TypeVar("Result")
-
 
 class Work(Protocol):
     """What a stage does: take commands `first` to `last`, or the first of them, and say how far it got.
 
-    A stage that can do nothing with so few returns `first - 1`, and is called again when there are more.
+    A stage that can do nothing with so few returns `first - 1`, and is called again when there are more. One that
+    follows the ring by itself (`match_loop.py`) may have gone on beyond `last`.
     """
 
     def __call__(self, first: int, last: int, /) -> int:
@@ -74,73 +69,6 @@ class Journal:
         commands = self._ring.rows(first, min(last, first + self._commands_max - 1))
         done = first + len(commands) - 1
         self._write(commands, self._ring.chain_hash(done))
-        return done
-
-
-class Outlet(Generic[Result]):
-    """What the match stage made, on its way to one stage that follows it. In order; written and read by one each."""
-
-    def __init__(self) -> None:
-        self._results: deque[tuple[int, Result]] = deque()
-
-    def add(self, last: int, result: Result) -> None:
-        """Add the result of the commands up to a sequence."""
-        self._results.append((last, result))
-
-    def take(self, last: int, at_most: int) -> tuple[int, list[Result]]:
-        """Take out the results that lie wholly at or before a sequence.
-
-        Returns:
-            The last sequence of those taken, 0 when there are none, and the results.
-        """
-        done = 0
-        taken: list[Result] = []
-        while self._results and self._results[0][0] <= last and len(taken) < at_most:
-            done, result = self._results.popleft()
-            taken.append(result)
-        return done, taken
-
-
-class Match(Generic[Result]):
-    """Applies commands to the books, and hands each following stage what came of them."""
-
-    def __init__(
-        self,
-        ring: Ring,
-        apply: Callable[[Rows], Result],
-        outlets: Sequence[Outlet[Result]],
-        *,
-        commands_max: int = MATCH_MAX,
-    ) -> None:
-        self._ring = ring
-        self._apply = apply
-        self._outlets = outlets
-        self._commands_max = commands_max
-
-    def __call__(self, first: int, last: int, /) -> int:
-        """Match what waits; nothing of it may leave the worker before it is durable as well."""
-        commands = self._ring.rows(first, min(last, first + self._commands_max - 1))
-        result = self._apply(commands)
-        done = first + len(commands) - 1
-        for outlet in self._outlets:
-            outlet.add(done, result)
-        return done
-
-
-class Release(Generic[Result]):
-    """Hands on what is matched and durable: several results at once when they have piled up."""
-
-    def __init__(self, outlet: Outlet[Result], hand_on: Callable[[list[Result]], None], *, results_max: int) -> None:
-        self._outlet = outlet
-        self._hand_on = hand_on
-        self._results_max = results_max
-
-    def __call__(self, first: int, last: int, /) -> int:
-        """Hand on the results that lie wholly at or before `last`."""
-        done, results = self._outlet.take(last, self._results_max)
-        if not results:
-            return first - 1
-        self._hand_on(results)
         return done
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from marketdata import feed
-from marketdata.mirror import ASKS, BIDS, Book, Step
+from marketdata.levels import ASKS, BIDS
+from marketdata.mirror import Book, Step
 from marketdata.services.transport import Mode, Outcome, Pair, Write
 
 DEPTH_SECONDS: Final = 0.1

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketdata.feed import Auction
-from marketdata.mirror import ASKS, BIDS, Book, Change, Mirror
+from marketdata.levels import ASKS, BIDS
+from marketdata.mirror import Book, Change, Mirror
 from marketdata.tests.events import START_NS, Flow, auction_price, event, fill, rested, state_changed
 from marketdata.tests.factories import share_spec, spec
 from matching_worker.benchmarks.streams import random_stream

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from matching_worker.engine import Engine
+from matching_worker.engine_held import EngineHeld
+from matching_worker.match_loop import MatchLoop
 from matching_worker.protocol import Rows
 from matching_worker.ring import Ring
-from matching_worker.stages import JOURNAL, MATCH, RECEIVE, Journal, Match, StageThreads, Work
+from matching_worker.stages import JOURNAL, MATCH, RECEIVE, Journal, StageThreads, Work
 from matching_worker.wal import NO_CHAIN_HASH, Wal
 
 SHAPE: Final = {RECEIVE: (), JOURNAL: (RECEIVE,), MATCH: (RECEIVE,)}
@@ -65,21 +69,18 @@ def measure(commands: Rows, preloaded: int, size: int, count: int, folder: Path)
     wal.sync()
     ring = Ring(SHAPE, start=preloaded)
     ring.commands[:] = commands[0]
-    syncing, matching = _Timed(), _Timed()
+    syncing = _Timed()
 
     def write(rows: Rows, chain_hash: bytes) -> None:
         with syncing:
             wal.append(rows, chain_hash)
             wal.sync()
 
-    def apply(rows: Rows) -> Rows:
-        with matching:
-            return engine.apply(rows)
-
     failed: list[str] = []
+    match = MatchLoop(ring, engine, EngineHeld(), commands_max=size, calls_kept=1 << count.bit_length())
     works: dict[str, Work] = {
         JOURNAL: Journal(ring, write, commands_max=size),
-        MATCH: Match(ring, apply, (), commands_max=size),
+        MATCH: match,
     }
     threads = StageThreads(ring, works, on_failure=failed.append)
     offered = commands[preloaded : preloaded + count]
@@ -94,9 +95,10 @@ def measure(commands: Rows, preloaded: int, size: int, count: int, folder: Path)
     wal.close()
     if failed or engine.sequence != preloaded + len(offered) or wal.tail.sequence != engine.sequence:
         raise RuntimeError(f"the stages ended at {engine.sequence} and {wal.tail.sequence}; failed: {failed}")
+    calls = match.calls()
     return Durable(
         len(offered) / seconds,
         1e6 * syncing.seconds / syncing.calls,
-        1e6 * matching.seconds / matching.calls,
+        float(np.mean(calls["ended_ns"] - calls["started_ns"])) / 1000,
         syncing.calls,
     )

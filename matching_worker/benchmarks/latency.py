@@ -6,10 +6,10 @@ Note [Open loop]
 
 Note [Two clocks]
     First clock, "entry": the generator reads CLOCK_MONOTONIC when the row is written, just before it moves the ring's
-    sequence. Second clock, "matched": read by the match stage's thread when `Engine.apply` has returned with the
-    events of its call. "Durable": read by the journal stage's thread when the fdatasync has returned. All three are
-    the same clock. "Due" is stricter than entry: it begins when the command should have entered, and so counts
-    what the generator itself was late, on a processor that it shares with the journal.
+    sequence. Second clock, "matched": read by the match stage's thread, in its compiled loop, when the engine has
+    returned with the events of the call. "Durable": read by the journal stage's thread when the fdatasync has
+    returned. All three are the same clock. "Due" is stricter than entry: it begins when the command should have
+    entered, and so counts what the generator itself was late, on a processor that it shares with the journal.
 
 Note [The generator gives way]
     A worker's receive stage sleeps in the database. The generator never sleeps, so that on two processors it looks on
@@ -24,17 +24,20 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from matching_worker.benchmarks.clock import clock_ns, now_ns
 from matching_worker.book.compiled import entry
 from matching_worker.engine import Engine
+from matching_worker.engine_held import EngineHeld
+from matching_worker.match_loop import MatchLoop
+from matching_worker.monotonic import clock_ns, now_ns
+from matching_worker.outlet import CALL_DTYPE
 from matching_worker.protocol import COMMAND_BYTES, Rows
 from matching_worker.ring import Ring, limit, move, pause
-from matching_worker.stages import JOURNAL, MATCH, RECEIVE, SWITCH_SECONDS, Journal, Match, StageThreads, Work, pin
+from matching_worker.stages import JOURNAL, MATCH, RECEIVE, SWITCH_SECONDS, Journal, StageThreads, Work, pin
 from matching_worker.wal import NO_CHAIN_HASH, Wal
 
 Times = npt.NDArray[np.int64]
@@ -136,19 +139,17 @@ class Stamped:
         self.done.append(done)
         return done
 
-    def moments(self, first: int, last: int) -> Times:
-        """Return when each command of a range was done."""
-        found: Times = np.array(self.ended_ns)[np.searchsorted(np.array(self.done), np.arange(first, last + 1))]
-        return found
+    def calls(self) -> Rows:
+        """Return (n,) CALL_DTYPE: last command, start and end of each."""
+        calls = np.zeros(len(self.done), CALL_DTYPE)
+        calls["last"], calls["started_ns"], calls["ended_ns"] = self.done, self.started_ns, self.ended_ns
+        return calls
 
-    def took(self, from_ns: int) -> "Latency":
-        """Return how long the calls took that began after a moment."""
-        started, ended = np.array(self.started_ns), np.array(self.ended_ns)
-        return summary((ended - started)[started >= from_ns])
 
-    def calls(self, from_ns: int) -> int:
-        """Return how many calls began after a moment."""
-        return int(np.count_nonzero(np.array(self.started_ns) >= from_ns))
+def moments(calls: Rows, first: int, last: int) -> Times:
+    """Return when each command of a range was done."""
+    found: Times = calls["ended_ns"][np.searchsorted(calls["last"], np.arange(first, last + 1))]
+    return found
 
 
 def summary(nanoseconds: Times) -> Latency:
@@ -188,12 +189,11 @@ def measure(
         wal.append(rows, chain_hash)
         wal.sync()
 
-    match: Any = Stamped(Match(ring, engine.apply, ()))
+    match = MatchLoop(ring, engine, EngineHeld(), looks=PATIENT, calls_kept=1 << count.bit_length())
     journal = Stamped(Journal(ring, write))
     failed: list[str] = []
-    threads = StageThreads(
-        ring, {JOURNAL: journal, MATCH: match}, on_failure=failed.append, cores=cores, spins={MATCH: PATIENT}
-    )
+    works: dict[str, Work] = {JOURNAL: journal, MATCH: match}
+    threads = StageThreads(ring, works, on_failure=failed.append, cores=cores, spins={MATCH: PATIENT})
     gaps = np.random.default_rng(SEED).exponential(1e9 / rate, count)
     entered = np.zeros(count, np.int64)
     offer(ring.memory, ring.commands.view(np.int64), _as_words(offered), entered[:0], entered, 0, 0)  # compiles it
@@ -214,17 +214,19 @@ def measure(
     if failed:
         raise RuntimeError(f"stage {failed[0]} failed")
     first, last = preloaded + 1 + warm, preloaded + count
-    matched, durable = match.moments(first, last), journal.moments(first, last)
+    matches, commits = match.calls(), journal.calls()
+    matched, durable = moments(matches, first, last), moments(commits, first, last)
     start_ns = int(due[warm])
+    matches, commits = (calls[calls["started_ns"] >= start_ns] for calls in (matches, commits))
     counted = count - warm
     return Measured(
         summary(matched - due[warm:]),
         summary(matched - entered[warm:]),
         summary(durable - entered[warm:]),
-        match.took(start_ns),
-        journal.took(start_ns),
-        counted / match.calls(start_ns),
-        counted / journal.calls(start_ns),
+        summary(matches["ended_ns"] - matches["started_ns"]),
+        summary(commits["ended_ns"] - commits["started_ns"]),
+        counted / len(matches),
+        counted / len(commits),
         counted * 1e9 / (int(entered[-1]) - start_ns),
     )
 

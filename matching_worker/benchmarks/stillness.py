@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from matching_worker import affinity
-from matching_worker.benchmarks.clock import clock_ns
 from matching_worker.book.compiled import entry
+from matching_worker.monotonic import clock_ns
 
 SECONDS: Final = 2.0
 LONG_NS: Final = 100_000

@@ -61,3 +61,10 @@ def inlined(function: _Function) -> _Function:
 def called(function: _Function) -> _Function:
     """Compile a step of the rarer road into a function of its own: compiled once, however often it is used."""
     return cast("_Function", njit(**_OPTIONS)(function))
+
+
+def address_of(function: Callable[..., Any]) -> int:
+    """Return where the machine code of an entry stands, compiled for one signature, in Numba's own convention."""
+    dispatcher = cast("Any", function)
+    [compiled] = dispatcher.overloads.values()
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))

@@ -10,7 +10,7 @@ import django
 
 WORK = {
     "journal": ("matching_worker.shard", "Shard", "journal"),
-    "match": ("matching_worker.shard", "Shard", "match"),
+    "match": ("matching_worker.match_loop", "MatchLoop", "_match"),
     "publish": ("marketdata.services.publish", "Publisher", "publish"),
     "settle": ("matching_worker.shard", "Shard", "settle"),
 }

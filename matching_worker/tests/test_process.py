@@ -5,6 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 from django.conf import settings
@@ -19,9 +20,9 @@ from marketdata import books, feed
 from marketdata.models import InstrumentStatus
 from matching_worker import protocol
 from matching_worker.engine import Engine
+from matching_worker.outlet import CALL_DTYPE, Matched
 from matching_worker.process import _count, _marks
 from matching_worker.protocol import CommandKind, Rows
-from matching_worker.shard import Batch
 from matching_worker.tests.failing_worker import WORK
 from trading import audit
 from trading.models import Order, Trade
@@ -121,6 +122,10 @@ def test_after_a_kill_and_an_emptied_redis_state_and_price_of_an_auction_are_tol
     assert Trade.objects.get().price == Decimal(before["price"])
 
 
+def _matched(commands: Rows) -> Matched:
+    return Matched(commands, Engine(0, 0).apply(commands), np.zeros(0, CALL_DTYPE))
+
+
 def test_a_worker_refuses_processors_for_a_stage_that_does_not_exist() -> None:
     with pytest.raises(CommandError, match="no stage 'matching'"):
         call_command("run_matching_worker", cores="matching=1")
@@ -131,11 +136,11 @@ def test_of_the_mark_prices_of_a_batch_those_that_the_engine_took_are_published(
     commands = protocol.encode(kind=kinds, instrument_id=1, order_id=0, price_ticks=[5, 6, 0], sequence=[1, 2, 3])
     plain = protocol.encode(kind=int(CommandKind.TIME), instrument_id=0, order_id=0, timestamp_ns=1, sequence=1)
 
-    marks = _marks(Batch(commands, Engine(0, 0).apply(commands)))
+    marks = _marks(_matched(commands))
 
     assert marks is not None
     assert marks["price_ticks"].tolist() == [5]
-    assert _marks(Batch(plain, Engine(0, 0).apply(plain))) is None
+    assert _marks(_matched(plain)) is None
 
 
 @pytest.mark.parametrize(
@@ -149,7 +154,7 @@ def test_of_the_mark_prices_of_a_batch_those_that_the_engine_took_are_published(
 def test_a_command_of_no_instrument_is_counted_for_none_and_stops_nothing(scratch: Scratch, commands: Rows) -> None:
     before = generate_latest(REGISTRY)
 
-    _count(Batch(commands, Engine(0, 0).apply(commands)))
+    _count(_matched(commands))
 
     after = generate_latest(REGISTRY)
     assert [line for line in after.splitlines() if line.startswith(b"exchange_orders")] == [

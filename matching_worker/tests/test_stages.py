@@ -3,32 +3,39 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 
 from matching_worker import stages
 from matching_worker.engine import Engine
+from matching_worker.engine_held import EngineHeld
+from matching_worker.match_loop import MatchLoop
+from matching_worker.outlet import Matched, Release
 from matching_worker.protocol import Rows
 from matching_worker.ring import Ring
-from matching_worker.stages import Journal, Match, Outlet, Release, StageThreads
+from matching_worker.stages import Journal, StageThreads
 from matching_worker.tests.test_ring import cancels, hashes, put
 
 COUNT = 4_000
 
 
 class Worker:
-    """Stages that note in one list what they do; `journal_by` and `match_by` may delay or fail."""
+    """Stages that note in one list what they do; `before_journal` may delay or fail, who has `held` stops matching."""
 
     def __init__(self, capacity: int = 64) -> None:
         self.ring = Ring(stages.STAGES, capacity=capacity)
         self.engine = Engine(0, 0)
+        self.held = EngineHeld()
+        self.match = MatchLoop(self.ring, self.engine, self.held, commands_max=5)
         self.journalled: list[tuple[int, int, bytes]] = []
-        self.durable = self.matched = 0
+        self.durable = 0
         self.published: list[int] = []
         self.settled: list[int] = []
         self.too_early: list[int] = []
         self.failed: list[str] = []
         self.before_journal: Callable[[], None] = lambda: None
-        self.before_match: Callable[[], None] = lambda: None
+
+    @property
+    def matched(self) -> int:
+        return self.engine.sequence
 
     def write(self, commands: Rows, chain_hash: bytes) -> None:
         self.before_journal()
@@ -36,34 +43,27 @@ class Worker:
         self.journalled.append((first, last, chain_hash))
         self.durable = last
 
-    def apply(self, commands: Rows) -> Rows:
-        self.before_match()
-        events = self.engine.apply(commands)
-        self.matched = int(commands["sequence"][-1])
-        return events
-
-    def release(self, into: list[int]) -> Callable[[list[Rows]], None]:
-        def hand_on(results: list[Rows]) -> None:
-            for events in results:
-                sequences = events["sequence"].tolist()
-                if sequences[-1] > min(self.durable, self.matched):
+    def release(self, into: list[int]) -> Callable[[list[Matched]], None]:
+        def hand_on(matched: list[Matched]) -> None:
+            for piece in matched:
+                sequences = piece.events["sequence"].tolist()
+                if sequences[-1] > min(self.durable, self.matched) or sequences != piece.commands["sequence"].tolist():
                     self.too_early += sequences
                 into.extend(sequences)
 
         return hand_on
 
     def run(self, feed: Callable[[], None]) -> None:
-        published: Outlet[Rows] = Outlet()
-        settled: Outlet[Rows] = Outlet()
         threads = StageThreads(
             self.ring,
             {
                 stages.JOURNAL: Journal(self.ring, self.write, commands_max=7),
-                stages.MATCH: Match(self.ring, self.apply, (published, settled), commands_max=5),
-                stages.PUBLISH: Release(published, self.release(self.published), results_max=3),
-                stages.SETTLE: Release(settled, self.release(self.settled), results_max=3),
+                stages.MATCH: self.match,
+                stages.PUBLISH: Release(self.match.outlet(), self.release(self.published), commands_max=3),
+                stages.SETTLE: Release(self.match.outlet(), self.release(self.settled), commands_max=30),
             },
             on_failure=self.failed.append,
+            spins={stages.MATCH: 0},
         )
         threads.start()
         feed()
@@ -109,12 +109,30 @@ def test_each_write_to_the_journal_carries_the_chain_hash_of_its_last_command() 
     ]
 
 
-@pytest.mark.parametrize("slow", ["before_journal", "before_match"])
-def test_nothing_leaves_before_it_is_both_durable_and_matched(slow: str) -> None:
+def test_nothing_leaves_before_it_is_durable() -> None:
     worker = Worker()
-    setattr(worker, slow, lambda: time.sleep(0.001))
+    worker.before_journal = lambda: time.sleep(0.001)
 
     worker.run(feed(worker.ring, 400))
+
+    assert worker.too_early == []
+    assert worker.settled == list(range(1, 401))
+
+
+def test_nothing_leaves_before_it_is_matched() -> None:
+    worker = Worker()
+
+    def run() -> None:
+        for first in range(1, 401, 20):
+            with worker.held:
+                put(worker.ring, first, 20)
+                deadline = time.monotonic() + 60
+                while worker.durable < first + 19 and time.monotonic() < deadline:
+                    time.sleep(0.001)
+                assert worker.matched < first
+                assert len(worker.published) < first
+
+    worker.run(run)
 
     assert worker.too_early == []
     assert worker.settled == list(range(1, 401))
@@ -142,8 +160,7 @@ def test_the_engine_matches_while_the_journal_waits_for_the_disk() -> None:
     assert worker.published == list(range(1, 21))
 
 
-@pytest.mark.parametrize(("stage", "at"), [(stages.JOURNAL, "before_journal"), (stages.MATCH, "before_match")])
-def test_a_stage_that_fails_stops_all_of_them_and_nothing_after_it_leaves(stage: str, at: str) -> None:
+def test_a_journal_that_fails_stops_all_stages_and_nothing_after_it_leaves() -> None:
     worker = Worker()
     calls = 0
 
@@ -153,29 +170,31 @@ def test_a_stage_that_fails_stops_all_of_them_and_nothing_after_it_leaves(stage:
         if calls == 3:
             raise OSError("the disk is full")
 
-    setattr(worker, at, fail_at_the_third)
+    worker.before_journal = fail_at_the_third
 
     worker.run(lambda: put(worker.ring, 1, 40))
 
-    assert worker.failed == [stage]
-    reached = worker.durable if stage == stages.JOURNAL else worker.matched
-    assert 0 < reached < 40
+    assert worker.failed == [stages.JOURNAL]
+    assert 0 < worker.durable < 40
     assert worker.published == list(range(1, len(worker.published) + 1))
-    assert len(worker.published) <= reached
+    assert len(worker.published) <= worker.durable
     assert worker.too_early == []
 
 
-def test_results_that_are_only_partly_durable_wait() -> None:
-    outlet: Outlet[str] = Outlet()
-    handed: list[list[str]] = []
-    release = Release(outlet, handed.append, results_max=9)
-    outlet.add(5, "up to 5")
-    outlet.add(9, "up to 9")
+def test_a_command_out_of_sequence_stops_all_stages_and_nothing_after_it_leaves() -> None:
+    worker = Worker()
 
-    assert release(1, 4) == 0
-    assert release(1, 8) == 5
-    assert release(6, 9) == 9
-    assert handed == [["up to 5"], ["up to 9"]]
+    def run() -> None:
+        commands = cancels(1, 40)
+        commands["sequence"][22:] += 1
+        worker.ring.put(commands, hashes(1, 40))
+
+    worker.run(run)
+
+    assert worker.failed == [stages.MATCH]
+    assert worker.matched == 22
+    assert worker.published == list(range(1, len(worker.published) + 1))
+    assert len(worker.published) <= 22
 
 
 def test_one_write_takes_all_that_waits() -> None:

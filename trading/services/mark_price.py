@@ -18,6 +18,7 @@ from exchange import database
 from exchange.kernel.clock import to_ns
 from exchange.kernel.errors import DomainError, require
 from exchange.kernel.money import plain
+from exchange.observability.tracing import current_trace
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind
@@ -88,7 +89,12 @@ def _checked(item: MarkPrice) -> InstrumentSpec | DomainError:
 
 def _updated(spec: InstrumentSpec, price: Decimal, now: datetime) -> outbox.DomainEvent:
     """Return the domain event of a mark price."""
-    told: dict[str, object] = {"symbol": spec.symbol, "mark_price": plain(price), "marked_at": moment(now)}
+    told: dict[str, object] = {
+        "symbol": spec.symbol,
+        "mark_price": plain(price),
+        "marked_at": moment(now),
+        "trace": current_trace(),
+    }
     return ("instrument", spec.symbol, "MarkPriceUpdated", told)
 
 

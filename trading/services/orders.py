@@ -267,7 +267,7 @@ def write(
         ]
         database.execute(_RELEASED, now, *database.columns(released, 6))
     contract_books.save_parts(decisions.contract_orders, now)
-    reserved = _positions_updated(book)
+    reserved = _positions_updated(book, settled.traces(decisions.contract_orders))
     contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
     before = private_events.append(decisions.private, now=now)
@@ -284,7 +284,7 @@ def write(
     return door_at
 
 
-def _positions_updated(book: AdmissionBook) -> list[DomainEvent]:
+def _positions_updated(book: AdmissionBook, traces: dict[tuple[int, int], str]) -> list[DomainEvent]:
     """Return the domain events of positions of which the batch has reserved lots, or given them back."""
     moved = [position for position in book.positions.values() if position.changed]
     marks = {
@@ -293,7 +293,10 @@ def _positions_updated(book: AdmissionBook) -> list[DomainEvent]:
         if (mark := book.states[position.spec.id].mark_price) is not None
     }
     return [
-        settled.position_updated(position, position_fields(position, marks.get(position.spec.id))) for position in moved
+        settled.position_updated(
+            one, position_fields(one, marks.get(one.spec.id)), traces.get((one.user_id, one.spec.id), "")
+        )
+        for one in moved
     ]
 
 

@@ -211,7 +211,7 @@ class PositionDesk:
         owner_id, mark = self.position.user_id, self.state.mark_price
         fields = position_fields(self.position, None if mark is None else self.spec.price_to_ticks(mark))
         if self.position.changed:
-            self.events.append(settled.position_updated(self.position, fields))
+            self.events.append(settled.position_updated(self.position, fields, self.trace))
         contract_books.save_positions([self.position], self.now)
         told: list[private_events.PrivateFact] = [(owner_id, PrivateChannel.POSITIONS, fields)]
         if self.entries:

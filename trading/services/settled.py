@@ -1,12 +1,18 @@
 """What others are told of a settled run of events: domain events, and facts for the traders' own screens. No SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from exchange.kernel.clock import from_ns
 from exchange.kernel.money import from_quanta, plain
 from marketdata import selectors as instruments
+from marketdata.levels import ASKS, BIDS, last_levels
+from matching_worker.protocol import Rows
 from trading.fold import Outcome, TradeFact
 from trading.models import Order, PrivateChannel
+from trading.order_state import OrderState
 from trading.position_state import PositionState
 from trading.services.outbox import DomainEvent
 from trading.services.private_events import PrivateFact
@@ -36,17 +42,52 @@ def trade_executed(trade: TradeFact) -> DomainEvent:
     )
 
 
-def position_updated(position: PositionState, fields: Mapping[str, Any]) -> DomainEvent:
-    """Return the domain event of a position that a run of events has changed: where it stands after them.
+def books_updated(events: Rows, orders: Mapping[int, OrderState]) -> list[DomainEvent]:
+    """Return a domain event for each order book that events have changed: what now stands at prices they touched.
+
+    Args:
+        events: (n,) EVENT_DTYPE, in order.
+        orders: Those that the events name.
+    """
+    changed = events[events["level_lots"] >= 0]
+    told = []
+    for instrument_id in np.unique(changed["instrument_id"]).tolist():
+        spec = instruments.instrument_by_id(instrument_id)
+        own = changed[changed["instrument_id"] == instrument_id]
+        sides: tuple[list[list[str]], list[list[str]]] = ([], [])
+        for side, ticks, lots in last_levels(own):
+            sides[side].append([plain(spec.ticks_to_price(ticks)), plain(spec.lots_to_qty(lots))])
+        last = own[-1]
+        order = orders.get(int(last["order_id"]))
+        payload: dict[str, object] = {
+            "symbol": spec.symbol,
+            "sequence": int(last["sequence"]),
+            "bids": sides[BIDS],
+            "asks": sides[ASKS],
+            "changed_at": moment(from_ns(int(last["timestamp_ns"]))),
+            "trace": order.trace if order else "",
+        }
+        told.append(("instrument", spec.symbol, "OrderBookUpdated", payload))
+    return told
+
+
+def traces(orders: Iterable[OrderState]) -> dict[tuple[int, int], str]:
+    """Return the trace id of each trader's last order in each instrument, by user and instrument id."""
+    return {(order.user_id, order.spec.id): order.trace for order in orders}
+
+
+def position_updated(position: PositionState, fields: Mapping[str, Any], trace: str) -> DomainEvent:
+    """Return the domain event of a position that has changed: where it stands then.
 
     Args:
         fields: Its `position_fields`.
+        trace: Of the request that changed it last.
     """
     return (
         "position",
         f"{position.user_id}:{position.spec.symbol}",
         "PositionUpdated",
-        {"user_id": position.user_id, **fields},
+        {"user_id": position.user_id, "trace": trace, **fields},
     )
 
 

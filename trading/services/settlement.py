@@ -165,7 +165,7 @@ def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime)
         reserving=contract_books.reserving(orders.values()),
         marks=marks,
     )
-    return Folded(folding, folding.apply(commands, events), owned)
+    return Folded(folding, folding.apply(commands, events), owned, told=settled.books_updated(events, orders))
 
 
 def _wallets(orders: Iterable[OrderState], events: Rows) -> set[tuple[int, str]]:
@@ -318,7 +318,12 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
         door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
         database.execute(door, *params)
     folded.told += [settled.trade_executed(trade) for trade in outcome.trades] + contracts.outcome.outbox
-    folded.told += [settled.position_updated(position, fields) for position, fields in moved]
+    last = sorted((o for o in folded.fold.orders.values() if o.changed), key=lambda order: order.row.sequence or 0)
+    traces = settled.traces(last)
+    folded.told += [
+        settled.position_updated(position, fields, traces.get((position.user_id, position.spec.id), ""))
+        for position, fields in moved
+    ]
     private_events.push_on_commit(told, before)
     return door_at
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from exchange.kernel.clock import utc_now
 from ledger.models import Asset
+from marketdata import selectors as instruments
 from marketdata.models import Instrument
+from matching_worker.engine import Engine
 from matching_worker.shard import Shard
-from trading.models import Order
+from trading.models import Order, Outbox
 from trading.services import orders
 from trading.services.requests import PlaceOrder
 
@@ -74,4 +76,36 @@ def fresh(order: Order) -> Order:
     return Order.objects.get(id=order.id)
 
 
-__all__ = ["fresh", "limit", "make_asset", "make_instrument", "market", "place", "run_worker_once", "worker"]
+def told_book(symbol: str) -> list[dict[Decimal, Decimal]]:
+    """Return bids and asks, quantity by price, as its domain events tell them from the first one on."""
+    sides: list[dict[Decimal, Decimal]] = [{}, {}]
+    told = Outbox.objects.filter(type="OrderBookUpdated", aggregateid=symbol).order_by("id")
+    for payload in told.values_list("payload", flat=True):
+        for side, levels in zip(sides, (payload["bids"], payload["asks"]), strict=True):
+            for price, quantity in levels:
+                side.pop(Decimal(price), None)
+                if Decimal(quantity):
+                    side[Decimal(price)] = Decimal(quantity)
+    return sides
+
+
+def require_told_books(engine: Engine) -> None:
+    """Assert that who applies the domain events of each instrument has the engine's books."""
+    for spec in instruments.instruments():
+        levels = engine.levels(spec.id)
+        kept = [{spec.ticks_to_price(row[0]): spec.lots_to_qty(row[1]) for row in side.tolist()} for side in levels]
+        assert told_book(spec.symbol) == kept, spec.symbol
+
+
+__all__ = [
+    "fresh",
+    "limit",
+    "make_asset",
+    "make_instrument",
+    "market",
+    "place",
+    "require_told_books",
+    "run_worker_once",
+    "told_book",
+    "worker",
+]

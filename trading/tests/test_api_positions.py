@@ -93,7 +93,8 @@ def test_what_an_order_reserves_is_told_as_a_domain_event_of_the_position(alice:
     at.settle()
 
     assert [event["reserved_quantity"] for event in reserved] == ["4"]
-    assert reserved == [{"user_id": people[0].id} | private_before_the_cancel(people[0])]
+    about = {"user_id": people[0].id, "trace": Order.objects.get(id=number).trace}
+    assert reserved == [about | private_before_the_cancel(people[0])]
     assert [event["reserved_quantity"] for event in told_of_position(before)] == ["4", "0"]
 
 

@@ -25,13 +25,13 @@ from matching_worker.shard import Batch, Shard
 from risk.models import ReviewLimit
 from trading import audit
 from trading.margin_models import MarginDirection
-from trading.models import OPEN_STATUSES, Command, Order, OrderPart, OrderStatus, Position, Trade
+from trading.models import OPEN_STATUSES, Command, Order, OrderPart, OrderStatus, Outbox, Position, Trade
 from trading.services import cancel_all, lease, orders, position_changes, review, settlement, sweeper
 from trading.services.position_changes import MarginChange
 from trading.services.requests import AmendOrder, CancelOrder, OrderRequest, PlaceOrder, ReduceOrder, Submission
 from trading.sweep_models import HoldSweep
 from trading.tests.contracts import make_contract, set_mark
-from trading.tests.road import make_asset, make_instrument
+from trading.tests.road import make_asset, make_instrument, require_told_books
 
 pytestmark = pytest.mark.django_db
 
@@ -194,6 +194,7 @@ class Exchange(RuleBasedStateMachine):
             self.last = self.shard.match(commands)
             self.shard.settle(self.last, now=utc_now())
             SEEN["commands"] += len(commands)
+        require_told_books(self.shard.engine)
         self._audit()
 
     @rule(settled=st.integers(0, 3), is_matched=st.booleans())
@@ -208,6 +209,7 @@ class Exchange(RuleBasedStateMachine):
         self._end_worker()
         self.shard = self._worker()
         SEEN["restarts"] += 1
+        require_told_books(self.shard.engine)
         self._audit()
 
     @precondition(lambda self: getattr(self, "last", None) is not None)
@@ -236,6 +238,7 @@ class Exchange(RuleBasedStateMachine):
             assert not Position.objects.exclude(reserved=0).exists()
             sweeper.sweep(now=utc_now() + timedelta(hours=1))
             assert set(HoldSweep.objects.values_list("state", flat=True)) <= {"VOIDED", "CLOSED"}
+            assert not Outbox.objects.exclude(payload__has_key="trace").exists()
             SEEN["trades"] += Trade.objects.count()
             SEEN["stolen"] += OrderPart.objects.filter(state="STOLEN").count()
         finally:

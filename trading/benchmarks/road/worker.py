@@ -11,9 +11,10 @@ from django.conf import settings
 from django.db import connection
 
 from exchange.kernel.clock import now_ns
+from matching_worker import monotonic
+from matching_worker.outlet import Matched
 from matching_worker.process import WorkerProcess
 from matching_worker.protocol import Rows
-from matching_worker.shard import Batch
 from trading.services import command_log, settlement
 
 
@@ -44,11 +45,15 @@ class MeasuredWorker(WorkerProcess):
         super()._write_ahead(commands, chain_hash)
         self.durable.append(_done(commands))
 
-    def _match(self, commands: Rows) -> Batch:
-        batch = super()._match(commands)
-        self.matched.append(_done(commands))
-        self.sent.append((int(commands["sequence"][0]), commands["timestamp_ns"].copy()))
-        return batch
+    def _publish(self, matched: list[Matched]) -> None:
+        since_epoch_ns = now_ns() - monotonic.now_ns()
+        for piece in matched:
+            first = int(piece.commands["sequence"][0])
+            self.sent.append((first, piece.commands["timestamp_ns"].copy()))
+            for last, ended_ns in piece.calls[["last", "ended_ns"]].tolist():
+                self.matched.append(Done(first, last, ended_ns + since_epoch_ns))
+                first = last + 1
+        super()._publish(matched)
 
     def _noted(self, settle: Callable[..., float]) -> Callable[..., float]:
         """Note each settlement's end, its statements and its connection."""

@@ -1,4 +1,4 @@
-"""The clock of the latency measurement, read by compiled loops and by Python alike: CLOCK_MONOTONIC."""
+"""CLOCK_MONOTONIC, read by compiled loops and by Python alike: how long something takes, never what time it is."""
 
 import time
 from typing import Any, Final
@@ -7,6 +7,10 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+_alloca_once: Any = cgutils.alloca_once
+_declare: Any = cgutils.get_or_insert_function
+_gep_inbounds: Any = cgutils.gep_inbounds
 
 CLOCK: Final = time.CLOCK_MONOTONIC
 _NS: Final = 1_000_000_000
@@ -17,13 +21,11 @@ def _clock_ns(_typing_context: Any) -> Any:
 
     def generate(_context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         word, code = ir.IntType(64), ir.IntType(32)
-        moment = cgutils.alloca_once(builder, ir.ArrayType(word, 2))
-        read = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(code, [code, word.as_pointer()]), "clock_gettime"
-        )
+        moment = _alloca_once(builder, ir.ArrayType(word, 2))
+        read = _declare(builder.module, ir.FunctionType(code, [code, word.as_pointer()]), "clock_gettime")
         builder.call(read, [ir.Constant(code, CLOCK), builder.bitcast(moment, word.as_pointer())])
-        seconds = builder.load(cgutils.gep_inbounds(builder, moment, 0, 0))
-        nanoseconds = builder.load(cgutils.gep_inbounds(builder, moment, 0, 1))
+        seconds = builder.load(_gep_inbounds(builder, moment, 0, 0))
+        nanoseconds = builder.load(_gep_inbounds(builder, moment, 0, 1))
         return builder.add(builder.mul(seconds, ir.Constant(word, _NS)), nanoseconds)
 
     return types.int64(), generate
