@@ -65,11 +65,17 @@ def array(values: Sequence[Any]) -> str:
         return _texts(values)
     if kinds <= _PLAIN:
         return "{" + ",".join(map(str, values)) + "}"
+    if kinds <= _REPEATED:  # few different ones: each is written once
+        written = {value: _item(value) for value in set(values)}
+        return "{" + ",".join([written[value] for value in values]) + "}"
     return "{" + ",".join([_item(value) for value in values]) + "}"
 
 
 _PLAIN = {int, Decimal}
 """Written as they are."""
+
+_REPEATED = {datetime, type(None), bool}
+"""Of which a batch has the same ones again and again; not mixed with numbers, of which 0 and 1 equal flags."""
 
 
 def _texts(values: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from exchange.kernel.errors import require
+from exchange.kernel.errors import InvariantViolationError, require
 from exchange.kernel.money import EXACT
 from ledger.chart import CHART, AccountCode, Face
 from ledger.entries import AccountKey, EntryDraft
@@ -375,14 +375,16 @@ def draft(
     Raises:
         InvariantViolationError: An amount, or a difference of amounts, is negative.
     """
-    for name, amount in amounts.items():
-        require(amount >= 0, f"{kind} {key}: {name} is {amount}")
+    if min(amounts.values()) < 0:
+        for name, amount in amounts.items():
+            require(amount >= 0, f"{kind} {key}: {name} is {amount}")
     lines: list[tuple[AccountKey, Decimal]] = []
     for place in _PARSED[kind]:
         amount = amounts[place.terms[0][1]]
         for sign, name in place.terms[1:]:
             amount = (EXACT.add if sign == DR else EXACT.subtract)(amount, amounts[name])
-            require(amount >= 0, f"{kind} {key}: {place.amount} is {amount}")
+            if amount < 0:
+                raise InvariantViolationError(f"{kind} {key}: {place.amount} is {amount}")
         if amount:
             owner_id = None if place.role == PLATFORM else roles[place.role]
             part = parts.get(place.part, "") if place.part else ""

@@ -10,7 +10,7 @@ from decimal import Decimal, Inexact
 from functools import cached_property
 from typing import ClassVar, NamedTuple
 
-from exchange.kernel.errors import DomainError, gettext_noop, require
+from exchange.kernel.errors import DomainError, InvariantViolationError, gettext_noop, require
 from exchange.kernel.money import EXACT, plain, round_down, to_quanta
 from marketdata import states
 from matching_worker.protocol import TradingState
@@ -21,6 +21,8 @@ LOTS_MAX = 2**40
 """The largest order: 2^22 of them on one level still sum below 2^62."""
 PRODUCT_LIMIT = 2**62
 """Ticks times lots stay below this, so that int64 arithmetic cannot overflow."""
+REMEMBERED_MAX = 10_000
+"""Prices and quantities that an instrument remembers in major units."""
 RATE_DECIMALS = 8
 RATE_SCALE: int = 10**RATE_DECIMALS
 """Rates of fees and margin are integers of 1/RATE_SCALE."""
@@ -198,17 +200,40 @@ class InstrumentSpec:
 
     def signed_lots(self, quantity: Decimal) -> int:
         """Turn a stored quantity of either sign, or none, into lots."""
+        if not quantity:
+            return 0
         lots = int(quantity / self.lot_size)
-        require(self.lots_to_qty(lots) == quantity, f"{quantity} is no whole number of lots of {self.symbol}")
+        if self.lots_to_qty(lots) != quantity:
+            raise InvariantViolationError(f"{quantity} is no whole number of lots of {self.symbol}")
         return lots
 
     def ticks_to_price(self, ticks: int) -> Decimal:
         """Turn ticks into a price in major units."""
-        return EXACT.multiply(Decimal(int(ticks)), self.tick_size)
+        found = self._prices.get(ticks)
+        if found is None:
+            found = EXACT.multiply(Decimal(int(ticks)), self.tick_size)
+            if len(self._prices) < REMEMBERED_MAX:
+                self._prices[int(ticks)] = found
+        return found
 
     def lots_to_qty(self, lots: int) -> Decimal:
         """Turn lots into a quantity."""
-        return EXACT.multiply(Decimal(int(lots)), self.lot_size)
+        found = self._quantities.get(lots)
+        if found is None:
+            found = EXACT.multiply(Decimal(int(lots)), self.lot_size)
+            if len(self._quantities) < REMEMBERED_MAX:
+                self._quantities[int(lots)] = found
+        return found
+
+    @cached_property
+    def _prices(self) -> dict[int, Decimal]:
+        """Return prices that were computed before: the same few come again and again."""
+        return {}
+
+    @cached_property
+    def _quantities(self) -> dict[int, Decimal]:
+        """Return quantities that were computed before."""
+        return {}
 
     def notional_quanta(self, ticks: int, lots: int) -> int:
         """Return what `lots` at `ticks` cost, in quote quanta, exactly.

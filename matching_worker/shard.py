@@ -3,6 +3,7 @@
 Django is allowed here (the log and the settlement are in PostgreSQL); the engine and the WAL below know nothing of it.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from django.db import OperationalError, connection
 
 from exchange import database
 from exchange.kernel.clock import now_ns
-from exchange.kernel.errors import require
+from exchange.kernel.errors import InvariantViolationError, require
 from matching_worker import recovery
 from matching_worker.engine import Engine
 from matching_worker.engine_held import EngineHeld
@@ -31,13 +32,14 @@ logger = structlog.get_logger(__name__)
 READ_MAX = 2_000
 """Commands in one batch: one WAL write, one call of the engine."""
 
-SETTLE_MAX = 500
+SETTLE_MAX = 1_000
 """Commands in one settlement transaction, at most."""
 
 SETTLE_EVENTS_FIRST = 200
-SETTLE_EVENTS_MAX = 500
-SETTLE_SECONDS_SHORT = 0.1
-SETTLE_SECONDS_LONG = 0.25
+SETTLE_EVENTS_MAX = 1_000
+DOOR_SECONDS_AIM = 0.02
+DOOR_SECONDS_LONG = 0.025
+SETTLE_SECONDS_LONG = 0.75
 """Note [Settlement in small parts]"""
 
 SETTLE_ATTEMPTS_MAX = 30
@@ -286,60 +288,68 @@ class Shard:
 
         Note [Settlement in small parts]
             What a transaction costs follows its events: one order can sweep a thousand others, and the database ends a
-            transaction that takes too long. Each part is therefore cut by events too, beginning small, twice as many
-            after a short transaction and half as many after a long one. A part that were too much for the database
-            would otherwise be too much for the next worker as well, for ever.
+            transaction that takes too long. Each part is therefore cut by events too, beginning small. What others pay
+            for a large part is the time for which it keeps the ledger's door, so that decides: up to twice as many
+            events after a short one, half as many after a long one. How long the whole transaction took says little:
+            most of that may have been waiting for gates, and smaller parts would wait for them more often. It counts
+            only when it comes near to what the database allows. A part that were too much for the database would
+            otherwise be too much for the next worker as well, for ever.
         """
         pending = batch.after(self.settled)
         while pending is not None:
             part = pending.first(SETTLE_MAX, self._settle_events)
             started = time.perf_counter()
-            self._settle_part(part, now)
-            self._adapt(time.perf_counter() - started)
+            door_seconds = self._settle_part(part, now)
+            self._adapt(door_seconds, time.perf_counter() - started)
             self.settled = int(part.commands["sequence"][-1])
             pending = pending.after(self.settled)
 
-    def _settle_part(self, part: Batch, now: datetime) -> None:
+    def _settle_part(self, part: Batch, now: datetime) -> float:
         """Settle one part; what the database refuses of it is halved until one command is left: Note [Suspense].
 
         Each half is a transaction of its own, with its own move of the cursor: whoever is killed between two goes on
         after the last that was committed.
+
+        Returns:
+            For how many seconds a transaction kept the ledger's door, at most.
         """
         try:
-            self._with_patience(settlement.settle, part, now)
+            return self._with_patience(settlement.settle, part, now)
         except Exception as error:
             if not database.is_refusal(error):
                 raise
             logger.exception("settlement_refused", shard=self.number, commands=len(part.commands))
-        else:
-            return
         if len(part.commands) == 1:
-            self._with_patience(suspense.settle, part, now)
-            return
+            return self._with_patience(suspense.settle, part, now)
         first = part.first(len(part.commands) // 2, len(part.events))
-        self._settle_part(first, now)
+        door_seconds = self._settle_part(first, now)
         rest = part.after(int(first.commands["sequence"][-1]))
         require(rest is not None, "half of a part of several commands is all of it")
-        self._settle_part(rest, now)  # type: ignore[arg-type]  # required above
+        return max(door_seconds, self._settle_part(rest, now))  # type: ignore[arg-type]  # required above
 
-    def _with_patience(self, settle: Callable[..., None], part: Batch, now: datetime) -> None:
+    def _with_patience(self, settle: Callable[..., float], part: Batch, now: datetime) -> float:
         """Settle; a lock that did not come in time undid the transaction, so that it is simply tried again."""
         for attempt in range(1, SETTLE_ATTEMPTS_MAX + 1):
             try:
-                settle(self.number, self.epoch, part.commands, part.events, now=now)
+                return settle(self.number, self.epoch, part.commands, part.events, now=now)
             except OperationalError as error:
                 if not database.is_undone(error) or attempt == SETTLE_ATTEMPTS_MAX:
                     raise
                 logger.warning("settlement_waits_for_locks", shard=self.number, attempt=attempt, error=str(error))
-            else:
-                return
+        raise InvariantViolationError("the last attempt to settle returns or raises")
 
-    def _adapt(self, seconds: float) -> None:
-        """Choose the size of the next settlement by how long the last one took."""
-        if seconds > SETTLE_SECONDS_LONG:
+    def _adapt(self, door_seconds: float, seconds: float) -> None:
+        """Choose the size of the next settlement: Note [Settlement in small parts].
+
+        Args:
+            door_seconds: For how long the last one kept the ledger's door.
+            seconds: How long it took altogether.
+        """
+        if door_seconds > DOOR_SECONDS_LONG or seconds > SETTLE_SECONDS_LONG:
             self._settle_events = max(1, self._settle_events // 2)
-        elif seconds < SETTLE_SECONDS_SHORT:
-            self._settle_events = min(SETTLE_EVENTS_MAX, 2 * self._settle_events)
+        elif door_seconds < DOOR_SECONDS_AIM:
+            growth = min(2.0, DOOR_SECONDS_AIM / door_seconds)
+            self._settle_events = min(SETTLE_EVENTS_MAX, math.ceil(self._settle_events * growth))
 
     def step(self, *, now: datetime) -> int:
         """Do one round without threads: read, journal, match, settle; return how many commands."""

@@ -117,9 +117,8 @@ class OrdersView(APIView):
     def post(self, request: Request) -> ApiResponse:
         """Accept an order for matching; it is durable with the answer. Fills follow on the WebSocket."""
         _count_received([request.data])
-        form = OrderRequest(data=request.data)
-        form.is_valid(raise_exception=True)
-        [order] = map(accepted, _place(customer_id(request), [form.order()]))
+        wanted = OrderRequest.read(request.data)
+        [order] = map(accepted, _place(customer_id(request), [wanted]))
         return ApiResponse(order_shape(order), status=200 if order.repeated else 201)
 
     @extend_schema(operation_id="orders_cancel_all", parameters=[SymbolQuery], responses={200: CancelAllResponse})
@@ -160,17 +159,14 @@ class OrderPreviewView(APIView):
                    responses={200: PreviewResponse})  # fmt: skip
     def post(self, request: Request) -> ApiResponse:
         """Say what an order would cost, hold, reserve and risk, or why it would be refused. Nothing changes."""
-        form = OrderRequest(data=request.data)
-        form.is_valid(raise_exception=True)
-        return ApiResponse(preview_shape(preview.preview(customer_id(request), form.order(), now=utc_now())))
+        wanted = OrderRequest.read(request.data)
+        return ApiResponse(preview_shape(preview.preview(customer_id(request), wanted, now=utc_now())))
 
 
 def _read_order(item: Any) -> PlaceOrder | DomainError:
     """Validate one order of a batch."""
-    form = OrderRequest(data=item)
     try:
-        form.is_valid(raise_exception=True)
-        return form.order()
+        return OrderRequest.read(item)
     except Exception as exc:
         error = as_refusal(exc)
         if error is None:

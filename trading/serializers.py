@@ -1,6 +1,7 @@
 """Wire shapes of orders, accounts and holdings: the rules that validate are the ones that are published."""
 
 import hashlib
+import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -136,6 +137,27 @@ class OrderRequest(StrictSerializer):
             trace=current_trace(),
         )
 
+    @classmethod
+    def read(cls, data: Any) -> PlaceOrder:
+        """Validate what a client sent as a new order, and return it as the services take it.
+
+        The form is made once for each thread: to copy its fields, as every new one does, takes three times as long as
+        to validate an order by them.
+
+        Raises:
+            ValidationError, DomainError: What is wrong with it.
+        """
+        form: OrderRequest | None = getattr(_forms, "order", None)
+        if form is None:
+            form = _forms.order = cls()
+        form.initial_data = data
+        for outcome in ("_validated_data", "_errors"):  # of the order before
+            form.__dict__.pop(outcome, None)
+        form.is_valid(raise_exception=True)
+        return form.order()
+
+
+_forms = threading.local()
 
 ORDER_EXAMPLES = [
     OpenApiExample(

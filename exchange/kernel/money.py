@@ -21,6 +21,7 @@ MONEY_DECIMALS = 18
 EXACT = Context(prec=200, traps=[Inexact, InvalidOperation, Overflow, DivisionByZero])
 """A context in which an operation that would lose a digit raises instead."""
 
+_ZERO = Decimal(0)
 _WIDE = Context(prec=200, traps=[InvalidOperation, Overflow, DivisionByZero])
 
 
@@ -34,7 +35,7 @@ class InexactAmountError(DomainError):
 
 def from_quanta(quanta: int, decimals: int) -> Decimal:
     """Turn an integer number of quanta into an amount, exactly: (12345, 2) -> 123.45."""
-    return EXACT.scaleb(Decimal(quanta), -decimals)
+    return EXACT.scaleb(Decimal(quanta), -decimals) if quanta else _ZERO
 
 
 def to_quanta(amount: Decimal, decimals: int) -> int:
@@ -43,6 +44,8 @@ def to_quanta(amount: Decimal, decimals: int) -> int:
     Raises:
         InexactAmountError: The amount is not a whole number of quanta.
     """
+    if not amount:
+        return 0
     scaled = EXACT.scaleb(amount, decimals)
     quanta = int(scaled)
     if quanta != scaled:

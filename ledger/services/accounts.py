@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 from exchange import database
 from exchange.kernel.errors import require
+from ledger.chart import AccountCode
 from ledger.entries import AccountKey, EntryDraft
 
 __all__ = ["AccountKey", "balances", "forget_ids", "ids", "ids_of", "lock", "open_gates"]
@@ -25,6 +26,13 @@ _IDS: dict[AccountKey, int] = {}
 
 _FIND = "SELECT id, balance FROM ledger_find_accounts(%s::bigint[], %s::text[], %s::text[], %s::text[])"
 _BY_ID = "SELECT id, balance FROM ledger_account WHERE id = ANY(%s::bigint[])"
+_RARE = (AccountCode.DEBT, AccountCode.WITHDRAW_HOLD)
+"""User accounts that most traders lack: to look for each by name costs more than to ask which of them there are."""
+_RARE_CODES = database.array([str(code) for code in _RARE])
+_BY_OWNER = (
+    "SELECT owner_id, code, asset, sub, id, balance FROM ledger_account"
+    " WHERE owner_id = ANY(%s::bigint[]) AND code = ANY(%s::text[])"
+)
 _OPEN = "SELECT * FROM ledger_open_accounts(%s::bigint[], %s::text[], %s::text[], %s::text[])"
 
 
@@ -110,22 +118,33 @@ def ids_of(drafts: Iterable[EntryDraft]) -> Mapping[AccountKey, int]:
 
 
 def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:
-    """Return balances, debit positive; zero where no account is open yet. At most two statements.
+    """Return balances, debit positive; zero where no account is open yet. At most three statements, one round trip.
 
     Accounts whose ids are cached are read by them: by owner, code, asset and contract takes several times as long.
     """
     found = dict.fromkeys(keys, Decimal(0))
-    known = {_IDS[key]: key for key in found if key in _IDS}
-    others = [key for key in found if key not in _IDS]
-    with connection.cursor() as cursor:
-        if known:
-            cursor.execute(_BY_ID, [database.array(list(known))])
-            rows = cursor.fetchall()
-            require(len(rows) == len(known), "an account has vanished")
-            found.update((known[account_id], balance) for account_id, balance in rows)
-        if others:
-            cursor.execute(_FIND, _columns(others))
-            rows = [(key, *row) for key, row in zip(others, cursor.fetchall(), strict=True) if row[0] is not None]
-            found.update((key, balance) for key, _, balance in rows)
-            transaction.on_commit(lambda: _IDS.update((key, account_id) for key, account_id, _ in rows))
+    known: dict[int, AccountKey] = {}
+    rare: set[int] = set()
+    others: list[AccountKey] = []
+    for key in found:
+        if (account_id := _IDS.get(key)) is not None:
+            known[account_id] = key
+        elif key.code in _RARE and key.owner_id is not None:
+            rare.add(key.owner_id)
+        else:
+            others.append(key)
+    asked = {
+        "id": (_BY_ID, [database.array(list(known))]) if known else None,
+        "owner": (_BY_OWNER, [database.array(sorted(rare)), _RARE_CODES]) if rare else None,
+        "name": (_FIND, _columns(others)) if others else None,
+    }
+    answers = iter(database.fetch(*(statement for statement in asked.values() if statement is not None)))
+    by_id, by_owner, by_name = ([] if statement is None else next(answers) for statement in asked.values())
+    require(len(by_id) == len(known), "an account has vanished")
+    found.update((known[account_id], balance) for account_id, balance in by_id)
+    learnt = {AccountKey(*row[:4]): (row[4], row[5]) for row in by_owner}
+    learnt |= {key: row for key, row in zip(others, by_name, strict=True) if row[0] is not None}
+    found.update((key, balance) for key, (_, balance) in learnt.items() if key in found)
+    if learnt:
+        transaction.on_commit(lambda: _IDS.update((key, account_id) for key, (account_id, _) in learnt.items()))
     return found

@@ -74,6 +74,18 @@ def test_balances_are_one_statement_and_zero_where_nothing_is_open(customer, dja
     assert balances == {have: Decimal("12.5"), none: Decimal(0), custody: Decimal("12.5")}
 
 
+def test_accounts_that_most_traders_lack_are_asked_for_by_their_owners(customer, django_assert_num_queries) -> None:
+    alice, bob = customer("alice", USDT=100), customer("bob", USDT=100)
+    lacking = [AccountKey(owner.id, code, "USDT") for owner in (alice, bob) for code in ("2010", "1030")]
+    accounts.ids([lacking[0]])
+
+    with django_assert_num_queries(1) as asked:
+        found = accounts.balances(lacking)
+
+    assert "owner_id = ANY" in asked.captured_queries[0]["sql"]
+    assert found == dict.fromkeys(lacking, Decimal(0))
+
+
 def test_opening_a_gate_again_keeps_its_sequence(customer) -> None:
     alice = customer("alice")
     Gate.objects.filter(pk=alice.id).update(event_sequence=7)

@@ -73,9 +73,9 @@ def test_settlement_is_cut_by_events_too(customer, tmp_path: Path, monkeypatch: 
     parts = []
     settle = settlement.settle
 
-    def spy(shard: int, epoch: int, commands: Rows, events: Rows, **rest: object) -> None:
+    def spy(shard: int, epoch: int, commands: Rows, events: Rows, **rest: object) -> float:
         parts.append((len(commands), len(events)))
-        settle(shard, epoch, commands, events, **rest)  # type: ignore[arg-type]
+        return settle(shard, epoch, commands, events, **rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(settlement, "settle", spy)
     monkeypatch.setattr(shards, "SETTLE_EVENTS_FIRST", 64)
@@ -94,14 +94,14 @@ def test_settlement_is_cut_by_events_too(customer, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.django_db
-def test_a_long_settlement_halves_the_next_and_a_short_one_doubles_it(
+def test_a_settlement_that_keeps_the_door_long_halves_the_next_and_one_that_does_not_doubles_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "SETTLE_EVENTS_MAX", 150)
     with worker(tmp_path) as shard:
         sizes = []
-        for seconds in (0.3, 0.3, 0.2, 0.01, 0.01, 0.01):
-            shard._adapt(seconds)
+        for door, seconds in ((0.03, 0.1), (0.01, 0.8), (0.02, 0.3), (0.01, 0.3), (0.01, 0.3), (0.01, 0.3)):
+            shard._adapt(door, seconds)
             sizes.append(shard._settle_events)
 
     assert sizes == [100, 50, 50, 100, 150, 150]

@@ -21,6 +21,7 @@ from trading.services.contract_books import Pair, Parts
 from trading.services.desk import AdmissionBook, Decisions
 from trading.services.outbox import DomainEvent
 from trading.services.requests import CancelOrder, PlaceOrder, Submission
+from trading.wire import position_fields
 
 BATCH_MAX = 1000
 """Submissions in one transaction."""
@@ -291,7 +292,12 @@ def _positions_updated(book: AdmissionBook, traces: dict[tuple[int, int], str]) 
         for position in moved
         if (mark := book.states[position.spec.id].mark_price) is not None
     }
-    return [settled.position_updated(one, marks, traces.get((one.user_id, one.spec.id), "")) for one in moved]
+    return [
+        settled.position_updated(
+            one, position_fields(one, marks.get(one.spec.id)), traces.get((one.user_id, one.spec.id), "")
+        )
+        for one in moved
+    ]
 
 
 def _row(order: Order) -> tuple[Any, ...]:

@@ -209,17 +209,11 @@ class PositionDesk:
     def write(self) -> None:
         """Send everything; the ledger's door and the outbox are the last statements before COMMIT."""
         owner_id, mark = self.position.user_id, self.state.mark_price
+        fields = position_fields(self.position, None if mark is None else self.spec.price_to_ticks(mark))
         if self.position.changed:
-            self.events.append(
-                settled.position_updated(
-                    self.position, {} if mark is None else {self.spec.id: self.mark_ticks}, self.trace
-                )
-            )
+            self.events.append(settled.position_updated(self.position, fields, self.trace))
         contract_books.save_positions([self.position], self.now)
-        ticks = None if mark is None else self.spec.price_to_ticks(mark)
-        told: list[private_events.PrivateFact] = [
-            (owner_id, PrivateChannel.POSITIONS, position_fields(self.position, ticks))
-        ]
+        told: list[private_events.PrivateFact] = [(owner_id, PrivateChannel.POSITIONS, fields)]
         if self.entries:
             balance = balance_fields(self.spec.quote, self.wallets[owner_id, self.spec.quote])
             told.append((owner_id, PrivateChannel.BALANCES, balance))

@@ -1,6 +1,7 @@
 """What others are told of a settled run of events: domain events, and facts for the traders' own screens. No SQL."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from trading.position_state import PositionState
 from trading.services.outbox import DomainEvent
 from trading.services.private_events import PrivateFact
 from trading.services.wallets import Wallets
-from trading.wire import balance_fields, moment, order_fields, position_fields
+from trading.wire import balance_fields, moment, order_fields
 
 
 def trade_executed(trade: TradeFact) -> DomainEvent:
@@ -75,19 +76,18 @@ def traces(orders: Iterable[OrderState]) -> dict[tuple[int, int], str]:
     return {(order.user_id, order.spec.id): order.trace for order in orders}
 
 
-def position_updated(position: PositionState, marks: Mapping[int, int], trace: str) -> DomainEvent:
+def position_updated(position: PositionState, fields: Mapping[str, Any], trace: str) -> DomainEvent:
     """Return the domain event of a position that has changed: where it stands then.
 
     Args:
-        marks: The mark price of each contract, in ticks.
+        fields: Its `position_fields`.
         trace: Of the request that changed it last.
     """
-    fields = position_fields(position, marks.get(position.spec.id))
     return (
         "position",
         f"{position.user_id}:{position.spec.symbol}",
         "PositionUpdated",
-        {"user_id": position.user_id, "trace": trace} | fields,
+        {"user_id": position.user_id, "trace": trace, **fields},
     )
 
 
@@ -95,14 +95,12 @@ def private_facts(
     outcome: Outcome,
     changed: Sequence[Order],
     owned: Wallets,
-    moved: Sequence[PositionState],
-    marks: Mapping[int, int],
+    moved: Sequence[tuple[PositionState, dict[str, Any]]],
 ) -> list[PrivateFact]:
     """Return what each trader's screen learns: fills in order, then the last state of each order, wallet, position.
 
     Args:
-        changed: Orders that the events have changed; `moved` positions likewise.
-        marks: The mark price of each contract, in ticks.
+        changed: Orders that the events have changed; `moved` positions likewise, with their `position_fields`.
     """
     facts = [fact for trade in outcome.trades for fact in _of_fill(trade)]
     for order in changed:
@@ -110,9 +108,8 @@ def private_facts(
         facts.append((order.user_id, PrivateChannel.ORDERS, order_fields(order, spec)))
     for user_id, asset in outcome.moved:
         facts.append((user_id, PrivateChannel.BALANCES, balance_fields(asset, owned[user_id, asset])))
-    for position in moved:
-        mark = marks.get(position.spec.id)
-        facts.append((position.user_id, PrivateChannel.POSITIONS, position_fields(position, mark)))
+    for position, fields in moved:
+        facts.append((position.user_id, PrivateChannel.POSITIONS, fields))
     return facts
 
 

@@ -4,8 +4,9 @@ Exactly once: the first statement moves the settlement cursor from the sequence 
 caller's lease epoch. A repeat, or a worker that lost its lease, changes no row there and is stopped.
 """
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,7 @@ from trading.services.command_log import CommandRow
 from trading.services.contract_books import TakenOff
 from trading.services.orders import ORDER_COLUMNS
 from trading.services.outbox import DomainEvent
+from trading.wire import position_fields
 
 CONTRACT_CODES = (
     *wallets.WALLET_CODES.values(),
@@ -99,13 +101,16 @@ class FencedError(InvariantViolationError):
     """The cursor is not where this worker left it: another worker has the lease. This process must stop."""
 
 
-def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime) -> None:
+def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime) -> float:
     """Put a run of commands' events into the books, exactly once.
 
     Args:
         epoch: The caller's lease epoch.
         commands: (n,) COMMAND_DTYPE, dense in sequence, n >= 1.
         events: (m,) EVENT_DTYPE, all events of exactly these commands.
+
+    Returns:
+        For how many seconds the ledger's door was kept.
 
     Raises:
         FencedError: The cursor stands elsewhere or the lease is another's; nothing was written.
@@ -117,7 +122,9 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
         folded = fold(shard, epoch, commands, events, now=now)
         door_at = write(folded, folded.outcome.entries, shard=shard, now=now)
         finish(folded, now)
-    metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
+    door_seconds = time.perf_counter() - door_at
+    metrics.DOOR_SECONDS.observe(door_seconds)
+    return door_seconds
 
 
 @dataclass(slots=True)
@@ -148,7 +155,7 @@ def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime)
     pairs = _contract_pairs(events)
     positions, reserving, marks = contract_books.load(pairs) if pairs else ({}, [], {})
     orders, holdings = _load(events, reserving, with_parts=bool(pairs))
-    owned, debts = wallets.read({(o.user_id, asset) for o in orders.values() for asset in (o.spec.base, o.spec.quote)})
+    owned, debts = wallets.read(_wallets(orders.values(), events))
     folding = SettlementFold(
         orders,
         holdings,
@@ -159,6 +166,21 @@ def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime)
         marks=marks,
     )
     return Folded(folding, folding.apply(commands, events), owned, told=settled.books_updated(events, orders))
+
+
+def _wallets(orders: Iterable[OrderState], events: Rows) -> set[tuple[int, str]]:
+    """Return the wallets that these events may move: those of the holds, and both of a spot market's after a fill."""
+    fills = events[events["maker_order_id"] != 0]
+    filled = set(np.concatenate([fills["order_id"], fills["maker_order_id"]]).tolist())
+    return {
+        (order.user_id, asset)
+        for order in orders
+        for asset in (
+            (order.spec.base, order.spec.quote)
+            if order.id in filled and not order.spec.is_contract
+            else (order.hold_asset,)
+        )
+    }
 
 
 def _contract_pairs(events: Rows) -> set[tuple[int, int]]:
@@ -241,15 +263,26 @@ def prepare(events: Rows) -> None:
     }
     for trader, instrument_id in pairs:
         spec = instruments.instrument_by_id(instrument_id)
-        keys.add(AccountKey(None, AccountCode.REVENUE_TRADING_FEE, spec.quote))
-        if spec.is_contract:
-            keys |= {AccountKey(trader, code, spec.quote) for code in CONTRACT_CODES}
-            keys.add(AccountKey(trader, AccountCode.MARGIN, spec.quote, spec.symbol))
-            keys.add(AccountKey(None, AccountCode.CLEARING, spec.quote, spec.symbol))
-            continue
-        for asset in (spec.base, spec.quote):
-            keys |= {AccountKey(trader, code, asset) for code in _account_codes()}
+        keys.update(_fill_accounts(trader, spec.base, spec.quote, spec.symbol if spec.is_contract else None))
     accounts.ids(keys)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _fill_accounts(trader: int, base: str, quote: str, contract: str | None) -> tuple[AccountKey, ...]:
+    """Return the accounts that a trader's fill may touch.
+
+    Args:
+        contract: The symbol, if it makes positions.
+    """
+    fee = AccountKey(None, AccountCode.REVENUE_TRADING_FEE, quote)
+    if contract is None:
+        return (fee, *(AccountKey(trader, code, asset) for asset in (base, quote) for code in _account_codes()))
+    return (
+        fee,
+        *(AccountKey(trader, code, quote) for code in CONTRACT_CODES),
+        AccountKey(trader, AccountCode.MARGIN, quote, contract),
+        AccountKey(None, AccountCode.CLEARING, quote, contract),
+    )
 
 
 def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: datetime) -> float:
@@ -271,10 +304,14 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
         _write_holdings(folded.fold.holdings, now)
     contract_books.save_marks(contracts.marks_changed())
     contract_books.save_parts(folded.fold.orders.values(), now)
-    moved = [position for position in contracts.positions.values() if position.changed]
-    contract_books.save_positions(moved, now)
+    moved = [
+        (position, position_fields(position, contracts.marks.get(position.spec.id)))
+        for position in contracts.positions.values()
+        if position.changed
+    ]
+    contract_books.save_positions([position for position, _ in moved], now)
     folded.asked = _system_commands(contracts.outcome, now)
-    told = settled.private_facts(outcome, changed, folded.owned, moved, contracts.marks)
+    told = settled.private_facts(outcome, changed, folded.owned, moved)
     before = private_events.append(told, now=now)
     door_at = time.perf_counter()
     for start in range(0, len(entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
@@ -284,8 +321,8 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     last = sorted((o for o in folded.fold.orders.values() if o.changed), key=lambda order: order.row.sequence or 0)
     traces = settled.traces(last)
     folded.told += [
-        settled.position_updated(position, contracts.marks, traces.get((position.user_id, position.spec.id), ""))
-        for position in moved
+        settled.position_updated(position, fields, traces.get((position.user_id, position.spec.id), ""))
+        for position, fields in moved
     ]
     private_events.push_on_commit(told, before)
     return door_at

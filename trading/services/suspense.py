@@ -17,6 +17,7 @@ Note [Suspense]
     stream's head. It is as slow as it is rare. A worker that is killed has done all of a command's or nothing.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -61,12 +62,15 @@ STOPS_TRADING: Final = {InstrumentStatus.TRADING, InstrumentStatus.PRE_OPEN, Ins
 """States that cancel-only takes the place of; the others let nobody trade as it is."""
 
 
-def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime) -> None:
+def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime) -> float:
     """Put one command's events into the books as far as these let them, and the rest into suspense: Note [Suspense].
 
     Args:
         commands: (1,) COMMAND_DTYPE.
         events: (m,) EVENT_DTYPE, all events of exactly this command.
+
+    Returns:
+        For how many seconds the ledger's door was kept, at most.
 
     Raises:
         FencedError: The cursor stands elsewhere or the lease is another's; nothing was written.
@@ -77,12 +81,14 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
         settlement.unhurried()
         folded = settlement.fold(shard, epoch, commands, events, now=now)
         refused: list[tuple[EntryDraft, str]] = []
+        door_at = time.perf_counter()
         posted = _post(folded.outcome.entries, refused, now)
         folded.outcome.entries[:] = posted
         settlement.write(folded, [], shard=shard, now=now)
         _suspend(refused, folded, events, shard=shard, now=now)
         settlement.finish(folded, now)
     Instrument.revision += 1
+    return time.perf_counter() - door_at
 
 
 def _post(entries: Sequence[EntryDraft], refused: list[tuple[EntryDraft, str]], now: datetime) -> list[EntryDraft]:

@@ -1,5 +1,6 @@
 """Traders' wallets as a transaction moves them: read once under the gates, then kept in step with its entries."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
@@ -22,17 +23,20 @@ Wallets = dict[tuple[int, str], dict[str, Decimal]]
 
 def read(pairs: Iterable[tuple[int, str]]) -> tuple[Wallets, Debts]:
     """Return wallets and debts of these owners and assets. The gates are held."""
-    wanted = list(pairs)
-    keys = {
-        (owner, asset, name): AccountKey(owner, code, asset)
-        for owner, asset in wanted
-        for name, code in WALLET_CODES.items()
+    keys = {pair: _keys(*pair) for pair in pairs}
+    balances = accounts.balances(key for found in keys.values() for key in found)
+    wallets = {
+        pair: dict(zip(WALLET_CODES, [balances[key] for key in found[:-1]], strict=True))
+        for pair, found in keys.items()
     }
-    owed = {(owner, asset): AccountKey(owner, AccountCode.DEBT, asset) for owner, asset in wanted}
-    balances = accounts.balances([*keys.values(), *owed.values()])
-    wallets = {pair: {name: balances[keys[*pair, name]] for name in WALLET_CODES} for pair in wanted}
-    debts = Debts((*pair, balances[key].copy_negate()) for pair, key in owed.items() if balances[key])
+    debts = Debts((*pair, balances[found[-1]].copy_negate()) for pair, found in keys.items() if balances[found[-1]])
     return wallets, debts
+
+
+@functools.lru_cache(maxsize=100_000)
+def _keys(owner: int, asset: str) -> tuple[AccountKey, ...]:
+    """Return the accounts of an owner's wallets, in the order of WALLET_CODES, and that of the debt."""
+    return tuple(AccountKey(owner, code, asset) for code in (*WALLET_CODES.values(), AccountCode.DEBT))
 
 
 def follow(entries: Sequence[EntryDraft], wallets: Wallets) -> list[tuple[int, str]]:

@@ -55,16 +55,17 @@ class MeasuredWorker(WorkerProcess):
                 first = last + 1
         super()._publish(matched)
 
-    def _noted(self, settle: Callable[..., None]) -> Callable[..., None]:
+    def _noted(self, settle: Callable[..., float]) -> Callable[..., float]:
         """Note each settlement's end, its statements and its connection."""
 
-        def noted(shard: int, epoch: int, commands: Rows, events: Rows, **words: Any) -> None:
+        def noted(shard: int, epoch: int, commands: Rows, events: Rows, **words: Any) -> float:
             if "settle" not in self.backends:
                 self.backends["settle"] = _backend()
                 connection.execute_wrappers.append(self._count)
-            settle(shard, epoch, commands, events, **words)
+            door_seconds = settle(shard, epoch, commands, events, **words)
             self.settled.append(_done(commands))
             self.fills += int(np.count_nonzero(events["maker_order_id"]))
+            return door_seconds
 
         return noted
 
