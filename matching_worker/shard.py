@@ -36,6 +36,7 @@ SETTLE_MAX = 1_000
 """Commands in one settlement transaction, at most."""
 
 SETTLE_EVENTS_FIRST = 200
+SETTLE_EVENTS_LITTLE = 500
 SETTLE_EVENTS_MAX = 1_000
 DOOR_SECONDS_AIM = 0.02
 DOOR_SECONDS_LONG = 0.025
@@ -288,12 +289,13 @@ class Shard:
 
         Note [Settlement in small parts]
             What a transaction costs follows its events: one order can sweep a thousand others, and the database ends a
-            transaction that takes too long. Each part is therefore cut by events too, beginning small. What others pay
-            for a large part is the time for which it keeps the ledger's door, so that decides: up to twice as many
-            events after a short one, half as many after a long one. How long the whole transaction took says little:
-            most of that may have been waiting for gates, and smaller parts would wait for them more often. It counts
-            only when it comes near to what the database allows. A part that were too much for the database would
-            otherwise be too much for the next worker as well, for ever.
+            transaction that takes too long. Each part is therefore cut by events too, beginning small. Up to
+            SETTLE_EVENTS_LITTLE parts grow whatever they cost, unless a whole transaction comes near to what the
+            database allows: most of its time may have been waiting for gates, and smaller parts would wait for them
+            more often. Beyond, others pay for a large part by waiting for the ledger's door, so the time for which it
+            was kept decides. It does not below: with busy processors even a small part keeps the door for long, and
+            parts that shrank for that would settle nothing any more (seen: 10 orders each, and the lag grew). A part
+            that were too much for the database would otherwise be too much for the next worker as well, for ever.
         """
         pending = batch.after(self.settled)
         while pending is not None:
@@ -345,11 +347,16 @@ class Shard:
             door_seconds: For how long the last one kept the ledger's door.
             seconds: How long it took altogether.
         """
-        if door_seconds > DOOR_SECONDS_LONG or seconds > SETTLE_SECONDS_LONG:
-            self._settle_events = max(1, self._settle_events // 2)
+        events = self._settle_events
+        if seconds > SETTLE_SECONDS_LONG:
+            self._settle_events = max(1, events // 2)
+        elif events < SETTLE_EVENTS_LITTLE:
+            if seconds < SETTLE_SECONDS_LONG / 2:
+                self._settle_events = min(SETTLE_EVENTS_MAX, 2 * events)
+        elif door_seconds > DOOR_SECONDS_LONG:
+            self._settle_events = max(SETTLE_EVENTS_LITTLE, events // 2)
         elif door_seconds < DOOR_SECONDS_AIM:
-            growth = min(2.0, DOOR_SECONDS_AIM / door_seconds)
-            self._settle_events = min(SETTLE_EVENTS_MAX, math.ceil(self._settle_events * growth))
+            self._settle_events = min(SETTLE_EVENTS_MAX, math.ceil(events * min(2.0, DOOR_SECONDS_AIM / door_seconds)))
 
     def step(self, *, now: datetime) -> int:
         """Do one round without threads: read, journal, match, settle; return how many commands."""

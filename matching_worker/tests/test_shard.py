@@ -94,17 +94,39 @@ def test_settlement_is_cut_by_events_too(customer, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.django_db
-def test_a_settlement_that_keeps_the_door_long_halves_the_next_and_one_that_does_not_doubles_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_settlements_grow_while_they_keep_the_door_shortly_and_shrink_before_the_database_ends_them(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(shards, "SETTLE_EVENTS_MAX", 150)
     with worker(tmp_path) as shard:
         sizes = []
-        for door, seconds in ((0.03, 0.1), (0.01, 0.8), (0.02, 0.3), (0.01, 0.3), (0.01, 0.3), (0.01, 0.3)):
+        for door, seconds in (
+            (0.03, 0.3),  # little: the door says nothing
+            (0.03, 0.3),
+            (0.016, 0.3),
+            (0.03, 0.3),
+            (0.002, 0.3),
+            (0.03, 0.3),
+            (0.03, 0.8),
+            (0.03, 0.8),
+            (0.001, 0.4),
+            (0.001, 0.3),
+        ):
             shard._adapt(door, seconds)
             sizes.append(shard._settle_events)
 
-    assert sizes == [100, 50, 50, 100, 150, 150]
+    assert sizes == [400, 800, 1000, 500, 1000, 500, 250, 125, 125, 250]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("events_max", [1, 150])
+def test_no_settlement_grows_beyond_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events_max: int) -> None:
+    monkeypatch.setattr(shards, "SETTLE_EVENTS_MAX", events_max)
+    with worker(tmp_path) as shard:
+        shard._settle_events = 1
+        for _ in range(20):
+            shard._adapt(0.001, 0.01)
+
+        assert shard._settle_events == events_max
 
 
 @pytest.mark.django_db
