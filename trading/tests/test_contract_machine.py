@@ -116,10 +116,12 @@ class Exchange(RuleBasedStateMachine):
         for who, side, lots, price in wanted:
             self._submit(who, _order(PERP, "limit", side, lots, price), "contract limit")
 
-    @rule(buyer=WHO, seller=WHO, lots=LOTS, price=PRICES)
-    def meet(self, buyer: int, seller: int, lots: Decimal, price: Decimal) -> None:
+    @rule(buyer=WHO, seller=WHO, lots=LOTS, price=PRICES, at_once=st.booleans())
+    def meet(self, buyer: int, seller: int, lots: Decimal, price: Decimal, at_once: bool) -> None:  # noqa: FBT001
         self._submit(seller, _order(PERP, "limit", "sell", lots, price), "contract limit")
         self._submit(buyer, _order(PERP, "limit", "buy", lots, price), "contract limit")
+        if at_once:
+            self._work()
 
     @rule(who=WHO, kind=st.sampled_from(ON_SPOT), side=SIDES, lots=LOTS, price=PRICES)
     def trade_spot(self, who: int, kind: str, side: str, lots: Decimal, price: Decimal) -> None:
@@ -185,8 +187,14 @@ class Exchange(RuleBasedStateMachine):
         set_mark(str(price), PERP)
 
     # --- the worker -------------------------------------------------------------------------------------------
-    @rule()
-    def work(self) -> None:
+    @rule(again=st.booleans())
+    def work(self, again: bool) -> None:  # noqa: FBT001
+        """Match and settle what waits, and perhaps settle it once more."""
+        self._work()
+        if again and self.last is not None:
+            self.deliver_again()
+
+    def _work(self) -> None:
         """Match and settle what waits."""
         if got := self.shard.read():
             commands, chain_hash = got
