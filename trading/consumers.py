@@ -1,4 +1,4 @@
-"""The whole WebSocket feed: the public channels, sign-in, and a trader's own events in order.
+"""The whole WebSocket: the public channels, sign-in, a trader's own events in order, and his orders.
 
 Note [Private stream]
     A trader's events are numbered densely over all private channels and stored before they are
@@ -8,6 +8,7 @@ Note [Private stream]
 """
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
@@ -24,8 +25,8 @@ from exchange.api.errors import NotAuthenticatedError, TokenExpiredError
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError, gettext_noop
 from marketdata import feed, refusals
-from marketdata.consumers import Message, PublicFeed, RequestId, Subscription
-from trading import private_stream
+from marketdata.consumers import Message, PublicFeed, RequestId, Subscription, Window
+from trading import order_entry, private_stream
 from trading.services.private_events import group
 from trading.wire import moment
 
@@ -80,9 +81,14 @@ class PrivateSubscription(Subscription):
 
 
 class ExchangeFeed(PublicFeed):
-    """Public and private channels of one connection."""
+    """Public and private channels of one connection, and order entry: `trading.order_entry`."""
 
-    actions = {**PublicFeed.actions, "auth": "auth", "resume": "resume"}
+    actions = {
+        **PublicFeed.actions,
+        "auth": "auth",
+        "resume": "resume",
+        **dict.fromkeys(order_entry.CALLS, "enter"),
+    }
 
     async def connect(self) -> None:
         """Accept; a signed-in page's session counts as sign-in."""
@@ -97,6 +103,8 @@ class ExchangeFeed(PublicFeed):
         self.stream_lock = asyncio.Lock()
         self.expiry: asyncio.TimerHandle | None = None
         self.background: set[asyncio.Task] = set()
+        self.in_flight = 0
+        self.order_window = Window()
         await super().connect()
         self.checker = asyncio.create_task(self._check_regularly())
 
@@ -105,7 +113,7 @@ class ExchangeFeed(PublicFeed):
         self.checker.cancel()
         if self.expiry is not None:
             self.expiry.cancel()
-        for task in self.background:
+        for task in list(self.background):
             task.cancel()
         await super().disconnect(code)
 
@@ -115,6 +123,11 @@ class ExchangeFeed(PublicFeed):
         return [name for name in self.subscriptions if name in TYPES]
 
     # --- what clients ask -------------------------------------------------------------------------
+
+    def count(self, action: Any) -> None:
+        """Count a request; order messages have a window of their own, and REST's limits."""
+        if not isinstance(action, str) or action not in order_entry.CALLS:
+            super().count(action)
 
     async def auth(self, message: Message, request_id: RequestId) -> None:
         """Sign in with an access token. A connection stays with its first user."""
@@ -153,6 +166,29 @@ class ExchangeFeed(PublicFeed):
             self.reply({"type": "resumed", "sequence": sequence, "last_sequence": bounds.last}, request_id)
             if self.private:
                 await self._catch_up()
+
+    async def enter(self, message: Message, request_id: RequestId) -> None:
+        """Take an order message; its answer follows when it is there, and the next message need not wait for it."""
+        if request_id is None:
+            raise refusals.MessageFormError(reason=order_entry.REASON_ID)
+        message = {**message, "id": request_id}
+        try:
+            self.order_window.count(order_entry.MESSAGES_PER_SECOND_MAX)
+            caller = order_entry.Caller(self.scope, self._user(), self.token, self.session_key, self.language)
+            if self.in_flight >= order_entry.IN_FLIGHT_MAX:
+                raise order_entry.TooManyInFlightError(maximum=order_entry.IN_FLIGHT_MAX, retry_after=1)
+        except DomainError as refusal:
+            self.push(order_entry.refused(message, refusal, self.language))
+            return
+        self.in_flight += 1
+        self._in_background(self._enter(caller, message))
+
+    async def _enter(self, caller: order_entry.Caller, message: Message) -> None:
+        """Carry out an order message and answer it."""
+        try:
+            self.push(await order_entry.carry_out(caller, message))
+        finally:
+            self.in_flight -= 1
 
     async def find(self, name: str) -> Subscription:
         """Return the subscription of a private or public channel.
@@ -242,9 +278,13 @@ class ExchangeFeed(PublicFeed):
         """End the sign-in by token; a page's session, if there is one, goes on."""
         self.token = None
         if self.session_key is None:
-            task = asyncio.create_task(self._sign_out(TokenExpiredError()))
-            self.background.add(task)
-            task.add_done_callback(self.background.discard)
+            self._in_background(self._sign_out(TokenExpiredError()))
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside what the client asks next; it ends with the connection at the latest."""
+        task = asyncio.create_task(work)
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
 
     async def _sign_out(self, refusal: DomainError) -> None:
         """Stop the private channels and say why; public ones go on."""

@@ -58,6 +58,7 @@ def test_every_message_of_a_session_is_as_the_document_says(make) -> None:
                 {"action": "resume", "sequence": 0, "id": 3},
                 {"action": "subscribe", "channels": list(TYPES), "id": 4},
                 {"action": "unsubscribe", "channels": ["positions"], "id": 5},
+                {"action": "place", "symbol": "NOPE", "id": 6},
                 {"action": "subscribe", "channels": names},
             ):
                 seen.add(conforms(await client.ask(**request)))

@@ -44,6 +44,10 @@ def test_it_runs_through_every_phase_audits_and_ends_with_its_figures(tmp_path) 
     }
     assert found["audit_ok"] is True
     assert "where the time of" in done.stderr
+    for way in ("HTTP", "WebSocket"):
+        for what in ("batches of 50", "single orders"):
+            [told] = [line for line in done.stderr.splitlines() if line.startswith(f"{way}, {what}: ")]
+            assert not told.startswith(f"{way}, {what}: 0 orders/s")
     assert picture.read_text().startswith("<svg")
 
 

@@ -2,8 +2,8 @@
 
 Starts a durable PostgreSQL (fsync on), a Redis, a matching worker and a web server of its own. Requests go in by the
 service of admission in one process, are matched, and settled; first as fast as settlement follows, then for N seconds
-at a steady rate just below that; then over HTTP. The books are audited at the end. All of it shares the machine's
-processors, the load's own process included.
+at a steady rate just below that; then over HTTP and WebSocket. The books are audited at the end. All of it shares the
+machine's processors, the load's own process included.
 """
 
 import argparse

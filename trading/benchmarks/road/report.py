@@ -29,13 +29,12 @@ def show(found: Found, console: Console) -> None:
     console.print(_latencies(found))
     console.print(_batches(steady))
     console.print(_budget(steady))
-    for name, figures in (("HTTP, batches of 50", found.batches), ("HTTP, single orders", found.singles)):
+    for name, figures in found.ways_in.items():
         times = quantiles(np.array(figures.milliseconds))
         console.print(
             f"{name}: {figures.accepted / figures.seconds:,.0f} orders/s accepted, p50 {times.p50:.1f} ms, p99"
             f" {times.p99:.1f} ms, errors: {dict(figures.errors) or 'none'}"
         )
-    console.print("WebSocket order entry: this exchange has none.")
     console.print(f"audit of the whole books: {'clean' if not found.broken else '; '.join(found.broken)}")
     console.print(f"workload: {found.workload}", soft_wrap=True)
     console.print(f"machine: {machine()}", soft_wrap=True)
@@ -109,6 +108,6 @@ def line(found: Found) -> dict[str, Any]:
     return {
         "orders_per_second": round(found.steady.settled),
         **times,
-        "http_batch_orders_per_second": round(found.batches.accepted / found.batches.seconds),
+        "http_batch_orders_per_second": round(found.http_batches.accepted / found.http_batches.seconds),
         "audit_ok": not found.broken,
     }

@@ -30,6 +30,7 @@ WARM_SHARE, CAPACITY_SHARE, WEB_SHARE = 1 / 6, 1 / 4, 1 / 6
 WARM_SECONDS_MIN: Final = 3.0
 LISTENED_SHARE: Final = 1 / 50
 WEB_USERS: Final = 20
+HTTP_BATCHES: Final = "HTTP, batches of 50"
 SETTLED_SECONDS_MAX: Final = 300.0
 POLL_SECONDS: Final = 0.1
 
@@ -41,8 +42,8 @@ class Found:
     steady: "Steady"
     capacity: float
     lag_max: int
-    batches: "Figures"
-    singles: "Figures"
+    ways_in: dict[str, "Figures"]
+    http_batches: "Figures"
     broken: list[str]
     workload: str
 
@@ -122,7 +123,7 @@ class Road:
         self._sender, self._worker, self._listener = (children[name] for name in ("sender", "worker", "listener"))
 
     def run(self, data_dir: Path, redis_pid: int) -> Found:
-        """Warm up, find the capacity, hold a steady rate, go through HTTP, audit."""
+        """Warm up, find the capacity, hold a steady rate, go through HTTP and WebSocket, audit."""
         seconds = self._options.seconds
         self._sender.ask("market", self._made)
         owners = self._made.owners
@@ -132,8 +133,8 @@ class Road:
         meter = self._meter(data_dir, redis_pid, warmed["backend"])
         capacity = self._capacity(seconds * CAPACITY_SHARE)
         steady = self._steady(meter, self._options.rate or STEADY_SHARE * capacity)
-        batches, singles = self._web(seconds * WEB_SHARE)
-        return Found(steady, capacity, LAG_MAX, batches, singles, self._audit(), self._workload())
+        ways_in = self._web(seconds * WEB_SHARE)
+        return Found(steady, capacity, LAG_MAX, ways_in, ways_in[HTTP_BATCHES], self._audit(), self._workload())
 
     def _phase(self, name: str, seconds: float, *words: Any) -> Any:
         """Let the sender do a phase, telling how far it is; the first of its words is the phase, the rest follow."""
@@ -208,23 +209,29 @@ class Road:
         samples = self._watch.between(started.at, ended.at)
         return figures.steady(asked, before, after, samples, pushed, spent, os.cpu_count() or 1)
 
-    def _web(self, seconds: float) -> "tuple[Figures, Figures]":
-        """Go through HTTP: batches of 50, then single orders."""
-        from trading.benchmarks.road import web
+    def _web(self, seconds: float) -> "dict[str, Figures]":
+        """Go through HTTP and WebSocket: batches of 50, then single orders."""
+        from trading.benchmarks.road import sockets, web
         from trading.benchmarks.road.flow import Flow
 
         flow = Flow(self._made, "web", places_only=True)
         signed = web.tokens(self._made.owners[:WEB_USERS])
-        task = self._progress.add_task("HTTP", total=2)
+        bare = {owner: headers["Authorization"].removeprefix("Bearer ") for owner, headers in signed.items()}
+        found: dict[str, Figures] = {}
         with web.server() as (url, _):
             asyncio.run(web.batches(url, flow, signed, min(1.0, seconds)))  # its first requests open connections
-            batches = asyncio.run(web.batches(url, flow, signed, seconds))
-            self._progress.advance(task)
-            self._settle()
-            singles = asyncio.run(web.singles(url, flow, signed, seconds))
-            self._progress.advance(task)
-        self._settle()
-        return batches, singles
+            ways = {
+                HTTP_BATCHES: lambda: web.batches(url, flow, signed, seconds),
+                "HTTP, single orders": lambda: web.singles(url, flow, signed, seconds),
+                "WebSocket, batches of 50": lambda: sockets.batches(url, flow, bare, seconds),
+                "WebSocket, single orders": lambda: sockets.singles(url, flow, bare, seconds),
+            }
+            task = self._progress.add_task("HTTP and WebSocket", total=len(ways))
+            for name, go in ways.items():
+                found[name] = asyncio.run(go())
+                self._progress.advance(task)
+                self._settle()
+        return found
 
     def _audit(self) -> list[str]:
         """Audit the whole books; return what is broken."""

@@ -85,7 +85,7 @@ def tokens(owners: Sequence[int]) -> dict[int, dict[str, str]]:
     return {user.pk: {**HEADERS, "Authorization": f"Bearer {AccessToken.for_user(user)}"} for user in users}
 
 
-def _body(request: PlaceOrder) -> dict[str, Any]:
+def body(request: PlaceOrder) -> dict[str, Any]:
     """Return an order as a client writes it."""
     body = {"symbol": request.symbol, "side": request.side, "type": request.type}
     if request.quantity is not None:
@@ -115,7 +115,7 @@ async def batches(url: str, flow: Flow, signed: dict[int, dict[str, str]], secon
         while time.monotonic() < started + seconds:
             owner = owners[number % len(owners)]
             number += CLIENTS
-            wanted = [_body(flow.place(owner).request) for _ in range(ORDERS_A_REQUEST)]  # type: ignore[arg-type]
+            wanted = [body(flow.place(owner).request) for _ in range(ORDERS_A_REQUEST)]  # type: ignore[arg-type]
             sent = time.monotonic()
             answer = await _post(client, "/api/v1/orders/batch", {"orders": wanted}, signed[owner], found)
             found.milliseconds.append((time.monotonic() - sent) * 1e3)
@@ -140,7 +140,7 @@ async def singles(url: str, flow: Flow, signed: dict[int, dict[str, str]], secon
     started = time.monotonic()
 
     async def one(client: httpx.AsyncClient, due: float, owner: int) -> None:
-        wanted = _body(flow.place(owner).request)  # type: ignore[arg-type]
+        wanted = body(flow.place(owner).request)  # type: ignore[arg-type]
         answer = await _post(client, "/api/v1/orders", wanted, signed[owner], found)
         found.milliseconds.append((time.monotonic() - due) * 1e3)
         if answer is not None and answer.is_success:
