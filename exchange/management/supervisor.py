@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS_FIRST = 0.5
 PAUSE_SECONDS_MAX = 30.0
-STEADY_SECONDS = 60.0
-"""A child that ran this long starts again with the first, short pause."""
+STEADY_SECONDS = 10.0
+"""A child that ran this long starts again with the first, short pause: it did not fail at starting."""
 TURN_SECONDS_MAX = 0.5
 PROBE_SECONDS = 0.3
 PREREQUISITE_SECONDS_MAX = 120.0

@@ -118,21 +118,21 @@ def ids_of(drafts: Iterable[EntryDraft]) -> Mapping[AccountKey, int]:
 
 
 def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:
-    """Return balances, debit positive; zero where no account is open yet. At most three statements, one round trip.
+    """Return balances, debit positive; zero where no account is open yet. At most two statements, one round trip.
 
     Accounts whose ids are cached are read by them: by owner, code, asset and contract takes several times as long.
     """
     found = dict.fromkeys(keys, Decimal(0))
     known: dict[int, AccountKey] = {}
-    rare: set[int] = set()
     others: list[AccountKey] = []
     for key in found:
         if (account_id := _IDS.get(key)) is not None:
             known[account_id] = key
-        elif key.code in _RARE and key.owner_id is not None:
-            rare.add(key.owner_id)
         else:
             others.append(key)
+    rare: set[int] = set()
+    if all(key.code in _RARE and key.owner_id is not None for key in others):
+        rare, others = {key.owner_id for key in others if key.owner_id is not None}, []
     asked = {
         "id": (_BY_ID, [database.array(list(known))]) if known else None,
         "owner": (_BY_OWNER, [database.array(sorted(rare)), _RARE_CODES]) if rare else None,

@@ -1,0 +1,40 @@
+"""What is done to which process; in turns, so that no kind waits long for its next one."""
+
+import random
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What is done: to a process of that name kill -9, or to the worker a stop and a waking."""
+
+    WORKER = "worker"
+    STALL = "stall"
+    WEB = "web"
+    CELERY = "celery"
+    REDIS = "redis"
+    POSTGRES = "postgres"
+
+    @property
+    def process(self) -> str:
+        """Return the process's name in `manage.py status`."""
+        return Kind.WORKER.value if self is Kind.STALL else self.value
+
+
+TITLES = {
+    Kind.WORKER: "worker, kill -9",
+    Kind.STALL: "worker, stopped 3 s",
+    Kind.WEB: "Daphne, kill -9",
+    Kind.CELERY: "Celery, kill -9",
+    Kind.REDIS: "Redis, kill -9",
+    Kind.POSTGRES: "PostgreSQL, kill -9",
+}
+STALL_SECONDS = 3.0
+TAKEOVERS = (Kind.WORKER, Kind.STALL)
+"""After these a worker has to take the shard over, or to come back."""
+
+
+def drawn(kinds: Sequence[Kind], rng: random.Random) -> Iterator[Kind]:
+    """Give kinds without end: all of them in some order, then all of them in another."""
+    while True:
+        yield from rng.sample(kinds, len(kinds))
