@@ -15,7 +15,7 @@ STEPS = {
     "before journal": ("matching_worker.shard", "Shard", "journal", "before"),
     "between write and sync": ("os", None, "fdatasync", "before"),
     "after sync": ("matching_worker.shard", "Shard", "journal", "after"),
-    "before match": ("matching_worker.shard", "Shard", "match", "before"),
+    "before match": ("matching_worker.match_loop", "MatchLoop", "_match", "before"),
     "before settlement": ("trading.services.settlement", None, "settle", "before"),
     "after the cursor moved": ("trading.services.settlement", None, "_advance", "after"),
     "before the door": ("ledger.services.journal", None, "door_call", "before"),

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import InvariantViolationError
-from matching_worker.protocol import COMMAND_DTYPE, EVENT_DTYPE
+from matching_worker.protocol import COMMAND_DTYPE, EVENT_DTYPE, NO_LEVEL
 from trading.models import SettlementCursor
 from trading.services import lease, settlement
 from trading.tests.processes import Scratch
@@ -69,6 +69,7 @@ def test_who_lost_the_lease_can_neither_renew_nor_settle(scratch: Scratch) -> No
     with pytest.raises(InvariantViolationError):
         lease.renew(0, epoch)
     commands, events = np.zeros(1, COMMAND_DTYPE), np.zeros(1, EVENT_DTYPE)
+    events["level_lots"] = NO_LEVEL
     commands["sequence"] = events["sequence"] = 1
     with pytest.raises(settlement.FencedError):
         settlement.settle(0, epoch, commands, events, now=utc_now())
@@ -80,6 +81,7 @@ def test_who_lost_the_lease_can_neither_renew_nor_settle(scratch: Scratch) -> No
 def test_a_repeated_settlement_is_refused_and_changes_nothing(scratch: Scratch) -> None:
     epoch, _, _ = lease.take(0, "me")
     commands, events = np.zeros(1, COMMAND_DTYPE), np.zeros(1, EVENT_DTYPE)
+    events["level_lots"] = NO_LEVEL
     commands["sequence"] = events["sequence"] = 1
     events["kind"], events["reason"], events["state_hash"] = 5, 33, 2**64 - 1
     commands["kind"] = 2
