@@ -1,4 +1,4 @@
-"""The whole WebSocket: the public channels, sign-in, a trader's own events in order, and his orders.
+"""The whole WebSocket: the public channels, sign-in, a trader's own events in order, and order entry.
 
 Note [Private stream]
     A trader's events are numbered densely over all private channels and stored before they are
