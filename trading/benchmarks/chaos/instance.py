@@ -59,7 +59,6 @@ class Instance:
 
     def strike(self, kind: Kind) -> int:
         """Kill a process, or stop and later wake it; return its id. Processes it has started itself live on."""
-        self.wait_whole(None)  # what the kill before has ended may have been noticed late
         [pid] = [child["pid"] for child in self._children() if child["name"] == kind.process]
         if kind is Kind.STALL:
             os.kill(pid, signal.SIGSTOP)

@@ -127,6 +127,7 @@ class _Chaos:
 
     def _kill(self, kind: Kind) -> Kill:
         """Do it, send an order, and wait until that is settled and every process runs."""
+        self._exchange.wait_whole(None)  # what the kill before has ended may have been noticed late
         struck_at = time.monotonic()
         pid = self._exchange.strike(kind)
         while self._probe.place(MARKETS[0], "ioc") is None:
