@@ -79,7 +79,7 @@ def _latencies(latencies: dict[int, Measured], still: Stillness, cores: dict[str
         "until",
         *("average", "P50", "P95", "P99", "P99.9"),
         caption="First clock: when the row is in the ring, just before its sequence moves ('from due', to matched: when"
-        " it should have been there; the generator is an open loop). Second: after Engine.apply in the match thread;"
+        " it should have been there; the generator is an open loop). Second: after the engine's call in the match loop;"
         f" after fdatasync in the journal thread. Processors: {affinity.describe(cores) or 'any'}. The match thread"
         f" looks up to {PATIENT:,} times before it sleeps (in the worker: {SPINS:,}). The machine itself, just before:"
         f" a loop that only reads the clock was stopped for more than {LONG_NS // 1000} µs during {still.share:.2%} of"
