@@ -11,6 +11,7 @@ from exchange.observability.health import Check, Dependency
 from ledger.services import office_rounds
 from matching_worker import disk
 from trading import selectors
+from trading.selectors import ShardLag
 
 WITHOUT: Final = {
     "postgres": "no order, no sign-in, no page of an account; 503 until it answers",
@@ -26,18 +27,20 @@ WITHOUT: Final = {
 
 def workers() -> Mapping[str, Check]:
     """Tell of each shard whether a worker has its lease, and how far the books are behind its log."""
-    return {
-        f"worker_shard_{shard.shard}": Check(
-            ok=bool(shard.lease_owner),
-            detail=f"{shard.lag} commands behind" if shard.lease_owner else f"no worker, {shard.lag} commands behind",
-        )
-        for shard in selectors.lag()
-    }
+    return {f"worker_shard_{shard.shard}": _worker(shard) for shard in selectors.lag()}
+
+
+def _worker(shard: ShardLag) -> Check:
+    """Tell of one shard."""
+    behind = f"{shard.lag} commands behind"
+    if shard.lease_owner:
+        return Check(ok=True, detail=behind)
+    return Check(ok=False, detail=f"no worker, {behind}") if shard.is_needed else Check(ok=True, detail="not needed")
 
 
 def room() -> Check:
     """Tell whether any shard takes new orders: `trading/services/pressure.py`."""
-    lags = {shard.shard: shard.lag for shard in selectors.lag()}
+    lags = {shard.shard: shard.lag for shard in selectors.lag() if shard.is_needed}
     full = [shard for shard, lag in lags.items() if lag >= settings.SHARD_LAG_MAX]
     detail = f"full: shard {', '.join(map(str, full))}" if full else ""
     return Check(ok=not lags or len(full) < len(lags), detail=detail)

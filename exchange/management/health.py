@@ -15,6 +15,7 @@ from exchange.management import dependencies, status_file
 from exchange.management.supervisor import RUNNING
 from exchange.observability.health import takes_orders
 from ledger.reconciliation import reading
+from marketdata import shards as placing
 from trading import selectors
 from trading.sweeping import SweepState
 
@@ -23,7 +24,8 @@ PACKAGES = ("django", "channels", "celery", "psycopg", "numba")
 
 _SHARDS = """
 SELECT c.shard, c.epoch, c.sequence, s.sequence, s.settled_at,
-       coalesce(l.owner, ''), coalesce(l.expires_at > now(), false)
+       coalesce(l.owner, ''), coalesce(l.expires_at > now(), false),
+       ARRAY(SELECT i.symbol FROM marketdata_instrument i WHERE i.shard = c.shard ORDER BY i.symbol)
   FROM command_stream c
   JOIN settlement_cursor s USING (shard)
   LEFT JOIN worker_lease l USING (shard)
@@ -64,7 +66,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Shard:
-    """How far one matching worker has come."""
+    """How far one matching worker has come, and what it matches.
+
+    Args:
+        needed: Whether a worker is missed where there is none: not on a shard without instruments whose log is settled.
+    """
 
     shard: int
     epoch: int
@@ -74,6 +80,8 @@ class Shard:
     settled_at: str | None
     worker: str
     worker_alive: bool
+    instruments: list[str]
+    needed: bool
 
 
 @dataclass(frozen=True)
@@ -109,7 +117,11 @@ class Holds:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that `status` tells."""
+    """Everything that `status` tells.
+
+    Args:
+        misplaced: What the configuration would put on another shard than it is on.
+    """
 
     ok: bool
     takes_orders: bool
@@ -121,6 +133,7 @@ class Report:
     processes: list[Process] = field(default_factory=list)
     dependencies: list[Dependency] = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
+    misplaced: list[str] = field(default_factory=list)
     reconciliation: Reconciliation | None = None
     holds: Holds | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -150,6 +163,7 @@ def report(*, now: datetime) -> Report:
         processes=processes,
         dependencies=found,
         shards=shards,
+        misplaced=_misplaced() if shards else [],
         reconciliation=reconciliation,
         holds=holds,
         versions=_versions(),
@@ -207,10 +221,21 @@ def _holds(now: datetime) -> Holds:
     return Holds(noted + asked, voided, broken, found.in_review, waited)
 
 
+def _misplaced() -> list[str]:
+    """Say where configuration and database disagree about shards."""
+    try:
+        return [str(one) for one in placing.disagreements()]
+    except Error:
+        return []
+    finally:
+        connection.close()
+
+
 def _shard(row: tuple[Any, ...]) -> Shard:
-    shard, epoch, head, settled, settled_at, owner, alive = row
+    shard, epoch, head, settled, settled_at, owner, alive, symbols = row
     moment = None if settled_at is None else settled_at.isoformat()
-    return Shard(shard, epoch, head, settled, head - settled, moment, owner, alive)
+    needed = shard == 0 or head > settled or bool(symbols)
+    return Shard(shard, epoch, head, settled, head - settled, moment, owner, alive, symbols, needed)
 
 
 def _versions() -> dict[str, str]:

@@ -86,6 +86,10 @@ def test_each_shard_s_worker_is_told_by_itself(monkeypatch: pytest.MonkeyPatch) 
         "worker_shard_1": Check(ok=True, detail="0 commands behind"),
     }
 
+    idle = ShardLag(shard=1, log_sequence=5, settled_sequence=5, lease_owner="", is_needed=False)
+    monkeypatch.setattr(selectors, "lag", lambda: [idle])
+    assert dependencies.workers() == {"worker_shard_1": Check(ok=True, detail="not needed")}
+
     _lags(monkeypatch, 3, owner="")
     assert dependencies.workers() == {"worker_shard_0": Check(ok=False, detail="no worker, 3 commands behind")}
 
