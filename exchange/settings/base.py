@@ -10,6 +10,7 @@ from django.templatetags.static import static
 from django.utils.translation import gettext_lazy
 
 from exchange.embedded import addresses
+from exchange.settings import shards
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 DATA_DIR = Path(os.environ.get("EXCHANGE_DATA_DIR", BASE_DIR / "var")).resolve()
@@ -284,6 +285,8 @@ RESERVES_SIGNING_KEY = os.environ.get("RESERVES_SIGNING_KEY", "")
 """64 hexadecimal digits: the Ed25519 seed that statements are signed with. Only the back office's process needs it."""
 
 # --- Matching worker ----------------------------------------------------------------------------
+SHARDS, INSTRUMENT_SHARDS = shards.read(os.environ)
+"""Matching workers, numbered from 0, each with its own log; and the shard of new instruments, `SYMBOL=SHARD,...`."""
 WAL_DIR = DATA_DIR / "wal"
 WAL_SYNC_POLICY = os.environ.get("EXCHANGE_WAL_SYNC", "always")
 """`always`, or `interval:<ms>`, which may lose published trades in a power cut: Note [Sync policy] in wal.py."""
@@ -299,3 +302,4 @@ SHARD_LAG_MAX = int(os.environ.get("EXCHANGE_SHARD_LAG_MAX", "20000"))
 TRADER_LAG_MAX = int(os.environ.get("EXCHANGE_TRADER_LAG_MAX", "2000"))
 """Orders of one trader that may wait so."""
 WORKER_HTTP_PORT = int(os.environ.get("EXCHANGE_WORKER_PORT", "8080"))
+"""Health and metrics of shard 0's worker; shard N's are on the Nth port after it."""
