@@ -95,6 +95,9 @@ TRANSACTION_TIMEOUT_MS = 2000
 LOCK_TIMEOUT_MS = 1500
 """Shorter, so that waiting for a lock ends in an error that can be handled, before the connection is lost."""
 ONLINE_ROLES = {"exchange_web", "exchange_worker"}
+PREPARE_AFTER = 5
+"""How often a connection of theirs runs a statement before the database keeps its plan. Without, each is planned anew:
+two fifths of the database's processor time for an order that comes alone, measured."""
 
 
 def _connection_options(role: str) -> str:
@@ -105,7 +108,7 @@ def _connection_options(role: str) -> str:
     if role in ONLINE_ROLES:
         flags.append(f"-c idle_in_transaction_session_timeout={TRANSACTION_TIMEOUT_MS}")
         flags.append(f"-c transaction_timeout={TRANSACTION_TIMEOUT_MS}")
-        # Their statements find rows by key, however many; planning them anew for each batch was a tenth of their time.
+        # Their statements find rows by key, however many, so that one plan fits all numbers of rows: PREPARE_AFTER.
         flags.append("-c plan_cache_mode=force_generic_plan")
     return " ".join(flags)
 
@@ -126,6 +129,8 @@ DATABASES["default"]["OPTIONS"] = {
     **DATABASES["default"].get("OPTIONS", {}),
     "options": _connection_options(DB_ROLE),
 }
+if DB_ROLE in ONLINE_ROLES:
+    DATABASES["default"]["OPTIONS"]["prepare_threshold"] = PREPARE_AFTER
 if DB_ROLE == "exchange_web":  # each request has a thread of its own: connections are pooled
     # A connection that cannot be made is given up after two attempts and begun anew: left alone the pool pauses ever
     # longer, and after a long outage would go on pausing for as long again.
