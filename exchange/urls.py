@@ -21,7 +21,7 @@ LAG_COMMANDS_MAX = 20_000
 def worker() -> health.Check:
     """Tell whether every shard has a worker that keeps up."""
     shards = selectors.lag()
-    lost = [f"shard {item.shard} has no worker" for item in shards if not item.lease_owner]
+    lost = [f"shard {item.shard} has no worker" for item in shards if item.is_needed and not item.lease_owner]
     late = [f"shard {item.shard} is {item.lag} commands behind" for item in shards if item.lag > LAG_COMMANDS_MAX]
     return health.Check(ok=not lost and not late, detail="; ".join([*lost, *late]))
 

@@ -14,6 +14,7 @@ from unfold.admin import ModelAdmin, TabularInline
 
 from exchange.kernel.clock import utc_now
 from ledger.admin import ReadOnly
+from marketdata import shards
 from marketdata.models import CandleRow, Instrument, InstrumentKind, LeverageBracket
 
 DAYS_SHOWN = 7
@@ -108,6 +109,10 @@ class InstrumentAdmin(ModelAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Fix what orders and books rest upon, once the instrument is there."""
         return FIXED if obj is not None else ("is_demo",)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Propose the shard that has the fewest instruments."""
+        return {"shard": shards.for_new(""), **super().get_changeform_initial_data(request)}
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse: trades and entries refer to it; halt it instead."""

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
@@ -109,8 +110,10 @@ class Instrument(models.Model):
         """Say in the form what the trigger would refuse.
 
         Raises:
-            ValidationError: Ticks or lots are not whole numbers of their asset's quantum.
+            ValidationError: Ticks or lots are not whole numbers of their asset's quantum, or there is no such shard.
         """
+        if self._state.adding and self.shard is not None:
+            self._require_shard()
         if not (self.base_id and self.quote_id and self.tick_size and self.lot_size):
             return
         if not _is_whole(self.lot_size, self.base.decimals):
@@ -125,6 +128,20 @@ class Instrument(models.Model):
         minor = self.minor_unit_decimals
         if minor is not None and not (_is_whole(self.tick_size, minor) and _is_whole(self.lot_size, 0)):
             raise ValidationError({"minor_unit_decimals": _("Ticks must be whole minor units and lots whole units.")})
+
+    def _require_shard(self) -> None:
+        """Refuse a shard that no worker matches, and another one than is configured.
+
+        Raises:
+            ValidationError: It is one of these.
+        """
+        if self.shard >= settings.SHARDS:
+            raise ValidationError({"shard": _("There are shards 0 to %(last)s.") % {"last": settings.SHARDS - 1}})
+        configured = settings.INSTRUMENT_SHARDS.get(self.symbol, self.shard)
+        if configured != self.shard:
+            raise ValidationError(
+                {"shard": _("The configuration puts this instrument on shard %(shard)s.") % {"shard": configured}}
+            )
 
 
 def _is_whole(amount: Decimal, decimals: int) -> bool:

@@ -28,7 +28,8 @@ POLL_SECONDS = 0.005
 """How often a waiting DELETE looks whether the engine has answered."""
 
 _LAG = """
-SELECT s.shard, s.sequence, c.sequence, CASE WHEN l.expires_at > now() THEN l.owner ELSE '' END
+SELECT s.shard, s.sequence, c.sequence, CASE WHEN l.expires_at > now() THEN l.owner ELSE '' END,
+    s.shard = 0 OR s.sequence > c.sequence OR EXISTS (SELECT FROM marketdata_instrument i WHERE i.shard = s.shard)
 FROM command_stream s JOIN settlement_cursor c USING (shard) JOIN worker_lease l USING (shard) ORDER BY s.shard
 """
 
@@ -73,12 +74,18 @@ class SpotPosition:
 
 @dataclass(frozen=True, slots=True)
 class ShardLag:
-    """How far a shard's log, its settlement and its worker are apart."""
+    """How far a shard's log, its settlement and its worker are apart.
+
+    Attributes:
+        is_needed: Whether a worker is missed where there is none. A shard that lost its last instrument, and whose log
+            is settled, needs none.
+    """
 
     shard: int
     log_sequence: int
     settled_sequence: int
     lease_owner: str
+    is_needed: bool = True
 
     @property
     def lag(self) -> int:

@@ -20,6 +20,7 @@ from ledger.reserves import publishing
 from ledger.reserves.models import Publication
 from ledger.services import accounts, roles, transfers
 from ledger.transfers import custody
+from marketdata import shards
 from marketdata.models import Instrument, InstrumentKind, InstrumentStatus, LeverageBracket
 from risk.models import DEFAULT_TIER, RiskTier, TraderProfile
 from trading.services import mark_price, trading_state
@@ -94,6 +95,7 @@ def seed_instruments(wanted: Sequence[DemoInstrument], *, now: datetime) -> None
     for instrument in wanted:
         fields = instrument._asdict()
         fields |= {"base_id": fields.pop("base"), "quote_id": fields.pop("quote"), "is_demo": True}
+        fields["shard"] = shards.for_new(instrument.symbol)
         del fields["underlying"], fields["brackets"]
         if instrument.brackets:
             fields |= {"kind": InstrumentKind.PERPETUAL, "status": InstrumentStatus.CLOSED}

@@ -19,6 +19,8 @@ from exchange.embedded.errors import EmbeddedServerError
 
 VARIABLE = "EXCHANGE_DATA_DIR"
 OPTION = "--data-dir"
+SHARDS_VARIABLE = "EXCHANGE_SHARDS"
+SHARDS_OPTION = "--shards"
 MARKER = "exchange-data-folder"
 OURS = {
     MARKER,
@@ -41,17 +43,17 @@ LOCK_TRIES = 10
 
 
 def choose(arguments: Sequence[str]) -> None:
-    """Hand `--data-dir` and `--no-demo` on to the settings, which load before a command reads its options.
+    """Hand `--data-dir`, `--no-demo` and `--shards` on to the settings, which load before a command reads its options.
 
     `up` checks its data folder here, since the settings of development already write into it.
     """
     for position, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
-        if name != OPTION:
-            continue
         chosen = value if equals else next(iter(arguments[position + 1 :]), "")
-        if chosen:
+        if name == OPTION and chosen:
             os.environ[VARIABLE] = str(Path(chosen).expanduser().resolve())
+        if name == SHARDS_OPTION and "up" in arguments[:1]:
+            os.environ[SHARDS_VARIABLE] = chosen
     if "--no-demo" in arguments:
         os.environ["EXCHANGE_DEMO"] = "0"
     if "up" in arguments[:1]:

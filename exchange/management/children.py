@@ -31,16 +31,18 @@ CELERY_AS_ROOT = "ignore:You're running the worker with superuser privileges"
 
 @dataclass(frozen=True)
 class Place:
-    """Where this instance lives and listens."""
+    """Where this instance lives and listens, and how many matching workers it has."""
 
     data_dir: Path
     host: str
     port: int
+    shards: int = 1
 
     @property
-    def worker_port(self) -> int:
-        """Return the port of the matching worker's health and metrics."""
-        return self.port + WORKER_PORT_OFFSET
+    def worker_ports(self) -> range:
+        """Return the ports of the matching workers' health and metrics, by shard."""
+        first = self.port + WORKER_PORT_OFFSET
+        return range(first, first + self.shards)
 
     @property
     def probed_host(self) -> str:
@@ -83,7 +85,8 @@ def _environment(place: Place, role: str) -> dict[str, str]:
     added = {
         folder.VARIABLE: str(place.data_dir),
         "EXCHANGE_PORT": str(place.port),
-        "EXCHANGE_WORKER_PORT": str(place.worker_port),
+        "EXCHANGE_WORKER_PORT": str(place.worker_ports[0]),
+        folder.SHARDS_VARIABLE: str(place.shards),
         "EXCHANGE_DB_ROLE": role,
         "EXCHANGE_DEMO": "1" if settings.DEMO else "0",
         "PYTHONUNBUFFERED": "1",
@@ -124,6 +127,22 @@ def servers(place: Place) -> list[Child]:
     return found
 
 
+def worker_name(shard: int) -> str:
+    """Return the name of a shard's matching worker."""
+    return f"{WORKER}-{shard}" if shard else WORKER
+
+
+def _worker(place: Place, shard: int) -> Child:
+    """Return the matching worker of a shard."""
+    name = worker_name(shard)
+    return Child(
+        name,
+        _module(place, name, "exchange_worker", "manage", "run_matching_worker", "--shard", str(shard)),
+        is_ready=_answers("127.0.0.1", place.worker_ports[shard], "/health"),
+        stop_seconds_max=20.0,
+    )
+
+
 def programs(place: Place) -> list[Child]:
     """Return the exchange's own processes, in starting order."""
     # A ping a connection every 30 s; silence for two of them closes it.
@@ -136,12 +155,7 @@ def programs(place: Place) -> list[Child]:
             _module(place, WEB, "exchange_web", "daphne", *daphne),
             is_ready=_answers(place.probed_host, place.port, "/health/live"),
         ),
-        Child(
-            WORKER,
-            _module(place, WORKER, "exchange_worker", "manage", "run_matching_worker", "--shard", "0"),
-            is_ready=_answers("127.0.0.1", place.worker_port, "/health"),
-            stop_seconds_max=20.0,
-        ),
+        *(_worker(place, shard) for shard in range(place.shards)),
         Child(
             CELERY,
             _module(
@@ -162,11 +176,13 @@ def programs(place: Place) -> list[Child]:
         Child(
             RECONCILER,
             _module(place, RECONCILER, BACK_OFFICE_ROLE, "manage", "run_reconciler"),
-            after=WORKER,
+            after=worker_name(place.shards - 1),
         ),
         Child(RELAY, _module(place, RELAY, BACK_OFFICE_ROLE, "manage", "run_event_relay"), after=WEB),
     ]  # fmt: skip
     if settings.DEMO:
         makers = ("manage", "run_demo_makers", "--url", place.url)
-        found.append(Child(MAKERS, _module(place, MAKERS, "exchange_web", *makers), after=WORKER))
+        found.append(
+            Child(MAKERS, _module(place, MAKERS, "exchange_web", *makers), after=worker_name(place.shards - 1))
+        )
     return found

@@ -15,6 +15,7 @@ from exchange.embedded import folder
 from exchange.management import status_file
 from exchange.management.supervisor import RUNNING
 from ledger.reconciliation import reading
+from marketdata import shards as placing
 from trading import selectors
 from trading.sweeping import SweepState
 
@@ -23,7 +24,8 @@ PACKAGES = ("django", "channels", "celery", "psycopg", "numba")
 
 _SHARDS = """
 SELECT c.shard, c.epoch, c.sequence, s.sequence, s.settled_at,
-       coalesce(l.owner, ''), coalesce(l.expires_at > now(), false)
+       coalesce(l.owner, ''), coalesce(l.expires_at > now(), false),
+       ARRAY(SELECT i.symbol FROM marketdata_instrument i WHERE i.shard = c.shard ORDER BY i.symbol)
   FROM command_stream c
   JOIN settlement_cursor s USING (shard)
   LEFT JOIN worker_lease l USING (shard)
@@ -59,7 +61,11 @@ class Process:
 
 @dataclass(frozen=True)
 class Shard:
-    """How far one matching worker has come."""
+    """How far one matching worker has come, and what it matches.
+
+    Args:
+        needed: Whether a worker is missed where there is none: not on a shard without instruments whose log is settled.
+    """
 
     shard: int
     epoch: int
@@ -69,6 +75,8 @@ class Shard:
     settled_at: str | None
     worker: str
     worker_alive: bool
+    instruments: list[str]
+    needed: bool
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,11 @@ class Holds:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that `status` tells."""
+    """Everything that `status` tells.
+
+    Args:
+        misplaced: What the configuration would put on another shard than it is on.
+    """
 
     ok: bool
     running: bool
@@ -115,6 +127,7 @@ class Report:
     processes: list[Process] = field(default_factory=list)
     servers: list[Server] = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
+    misplaced: list[str] = field(default_factory=list)
     reconciliation: Reconciliation | None = None
     holds: Holds | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -135,7 +148,7 @@ def report(*, now: datetime) -> Report:
         supervised
         and all(process.ok for process in processes)
         and all(server.ok for server in servers)
-        and all(shard.worker_alive for shard in shards)
+        and all(shard.worker_alive for shard in shards if shard.needed)
     )
     return Report(
         ok=ok,
@@ -147,6 +160,7 @@ def report(*, now: datetime) -> Report:
         processes=processes,
         servers=servers,
         shards=shards,
+        misplaced=_misplaced() if shards else [],
         reconciliation=reconciliation,
         holds=holds,
         versions=_versions(),
@@ -207,10 +221,21 @@ def _holds(now: datetime) -> Holds:
     return Holds(noted + asked, voided, broken, found.in_review, waited)
 
 
+def _misplaced() -> list[str]:
+    """Say where configuration and database disagree about shards."""
+    try:
+        return [str(one) for one in placing.disagreements()]
+    except Error:
+        return []
+    finally:
+        connection.close()
+
+
 def _shard(row: tuple[Any, ...]) -> Shard:
-    shard, epoch, head, settled, settled_at, owner, alive = row
+    shard, epoch, head, settled, settled_at, owner, alive, symbols = row
     moment = None if settled_at is None else settled_at.isoformat()
-    return Shard(shard, epoch, head, settled, head - settled, moment, owner, alive)
+    needed = shard == 0 or head > settled or bool(symbols)
+    return Shard(shard, epoch, head, settled, head - settled, moment, owner, alive, symbols, needed)
 
 
 def _redis() -> Server:

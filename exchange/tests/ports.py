@@ -13,12 +13,13 @@ LAST = 32_767
 
 
 def free_port() -> int:
-    """Return a port that is free, as is the worker's that belongs to it."""
-    for port in range(FIRST + os.getpid() % SPREAD, LAST - children.WORKER_PORT_OFFSET):
-        with socket.socket() as web, socket.socket() as worker:
+    """Return a port that is free, as are those of two shards' workers that belong to it."""
+    for port in range(FIRST + os.getpid() % SPREAD, LAST - children.WORKER_PORT_OFFSET - 1):
+        with socket.socket() as web, socket.socket() as worker, socket.socket() as second:
             try:
                 web.bind(("127.0.0.1", port))
                 worker.bind(("127.0.0.1", port + children.WORKER_PORT_OFFSET))
+                second.bind(("127.0.0.1", port + children.WORKER_PORT_OFFSET + 1))
             except OSError:
                 continue
             return port

@@ -24,6 +24,7 @@ from matching_worker.protocol import CommandKind, OrderFlag
 from risk import contract_margin
 from risk.models import TraderProfile
 from trading.models import Command
+from trading.services import lease
 
 pytestmark = pytest.mark.django_db
 
@@ -191,3 +192,15 @@ def test_marks_are_published_when_they_move() -> None:
     assert Command.objects.count() == 3
     spec = instruments.instrument("BTC-PERP")
     assert instruments.states([spec.id])[spec.id].mark_price == Decimal("65000.1")
+
+
+def test_with_several_shards_each_gets_instruments_and_one_that_is_configured_goes_there(settings) -> None:
+    settings.SHARDS, settings.INSTRUMENT_SHARDS = 2, {"BTC-PERP": 1}
+    lease.open_shard(1)
+
+    seed.seed(now=utc_now())
+    seed.seed(now=utc_now())
+
+    placed = dict(Instrument.objects.values_list("symbol", "shard"))
+    assert placed == {"2330.TW": 0, "BTCUSDT": 1, "BTC-PERP": 1, "AAPL": 0}
+    assert set(Command.objects.values_list("shard", flat=True)) == {1}

@@ -80,6 +80,16 @@ def test_the_option_reaches_the_settings_before_they_load(monkeypatch, parent: P
     assert os.environ["EXCHANGE_DEMO"] == "0"
 
 
+@pytest.mark.parametrize("words", [["--shards", "3"], ["--shards=3"]])
+def test_the_number_of_shards_reaches_the_settings_before_they_load(monkeypatch, parent: Path, words) -> None:
+    monkeypatch.setenv(folder.VARIABLE, "unset")
+    monkeypatch.setenv(folder.SHARDS_VARIABLE, "1")
+
+    folder.choose(["up", folder.OPTION, str(parent / "data"), *words])
+
+    assert os.environ[folder.SHARDS_VARIABLE] == "3"
+
+
 def test_servers_of_a_closed_home_folder_live_elsewhere_and_nothing_is_opened(parent: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("an ordinary user's servers run as that user, who reaches their own home")

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,8 +24,12 @@ from exchange.embedded import addresses, folder, process
 from exchange.management import children
 from exchange.management.children import Place
 from exchange.management.commands import up
+from exchange.management.console import Screen
 from exchange.tests.ports import free_port
 from ledger.services import grants
+from trading.models import CommandStream
+from trading.services import lease
+from trading.tests.road import make_instrument
 
 ROOT = folder.DEFAULT.parent
 MANAGE = [sys.executable, str(ROOT / "manage.py")]
@@ -131,7 +136,19 @@ def _reconciled(instance: Instance) -> bool:
     return found is not None and found["seconds_ago"] is not None and found["seconds_ago"] < 10 and not found["breaks"]
 
 
-def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_anything(instance: Instance) -> None:
+@pytest.fixture
+def two_shards(data_dir: Path) -> Iterator[Instance]:
+    found = Instance(data_dir, "--shards", "2")
+    yield found
+    found.close()
+
+
+def _has_traded(instance: Instance, symbol: str) -> bool:
+    return bool(instance.get(f"/api/v1/trades/{symbol}?limit=1").get("data"))
+
+
+def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_anything(two_shards: Instance) -> None:
+    instance = two_shards
     instance.wait_ready()
 
     assert instance.answers()
@@ -146,12 +163,14 @@ def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_an
     found = command("status", "--json", "--data-dir", str(instance.data_dir))
     state = json.loads(found.out)
     names = [child["name"] for child in state["processes"]]
-    assert names == ["postgres", "redis", "web", "worker", "celery", "beat", "reconciler", "relay", "makers"]
+    workers = ["worker", "worker-1"]
+    assert names == ["postgres", "redis", "web", *workers, "celery", "beat", "reconciler", "relay", "makers"]
+    assert [shard["instruments"] for shard in state["shards"]] == [["2330.TW", "BTC-PERP"], ["AAPL", "BTCUSDT"]]
     assert wait(lambda: command("status", "--data-dir", str(instance.data_dir)).code == 0, SHOWN_SECONDS_MAX)
 
-    assert wait(lambda: instance.get("/api/v1/trades/BTCUSDT?limit=1").get("data"), SHOWN_SECONDS_MAX), (
-        "the demo makers do not trade"
-    )
+    for symbol in ("BTCUSDT", "BTC-PERP"):
+        traded = partial(_has_traded, instance, symbol)
+        assert wait(traded, SHOWN_SECONDS_MAX), f"the demo makers do not trade {symbol}"
     assert wait(lambda: _reconciled(instance), SHOWN_SECONDS_MAX), "the reconciler does not look, or finds breaks"
 
     pids = instance.children()
@@ -160,7 +179,7 @@ def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_an
     assert [pid for pid in pids if process.alive(pid)] == []
     assert not addresses.socket_dir(instance.data_dir).exists()
     assert not listening(instance.port)
-    assert not listening(instance.port + children.WORKER_PORT_OFFSET)
+    assert not any(listening(instance.port + children.WORKER_PORT_OFFSET + shard) for shard in (0, 1))
     assert not (instance.data_dir / "run" / "status.json").exists()
     assert "Traceback" not in instance.text()
     assert command("status", "--data-dir", str(instance.data_dir)).code == 1
@@ -307,6 +326,40 @@ def test_a_reset_without_anybody_to_ask_removes_nothing(data_dir: Path) -> None:
 
 
 OPTIONS = {"data_dir": "", "no_demo": False, "reset": False}
+
+
+@pytest.mark.django_db
+def test_a_shard_that_has_something_is_not_left_out(data_dir: Path) -> None:
+    make_instrument(shard=2)
+    lease.open_shard(3)
+    CommandStream.objects.filter(shard=3).update(sequence=7)
+    run = up._Run(Place(data_dir, "127.0.0.1", 8000, shards=2), Screen(), all_logs=False)
+
+    with pytest.raises(CommandError) as refused:
+        run._prepare_shards()
+
+    words = "--shards 2 is too few: shard 2 has BTCUSDT; shard 3 has 7 commands that are not in the books."
+    assert str(refused.value) == words
+    CommandStream.objects.filter(shard=3).update(sequence=0)
+    up._Run(Place(data_dir, "127.0.0.1", 8000, shards=3), Screen(), all_logs=False)._prepare_shards()
+    assert CommandStream.objects.filter(shard__in=(0, 1, 2)).count() == 3
+
+
+@pytest.mark.django_db
+def test_an_instrument_that_is_not_where_it_is_configured_is_told(data_dir: Path, settings, capsys) -> None:
+    settings.SHARDS, settings.INSTRUMENT_SHARDS = 2, {"BTCUSDT": 1}
+    make_instrument()
+
+    up._Run(Place(data_dir, "127.0.0.1", 8000, shards=2), Screen(), all_logs=False)._prepare_shards()
+
+    assert "BTCUSDT is on shard 0; the configuration says 1" in capsys.readouterr().out
+
+
+def test_a_number_of_shards_that_the_settings_do_not_know_is_refused(settings, data_dir: Path) -> None:
+    settings.DEMO = False
+
+    with pytest.raises(CommandError, match="Set EXCHANGE_SHARDS"):
+        up._check_settings(Place(data_dir, "127.0.0.1", 8000, shards=2), OPTIONS)
 
 
 def test_the_demo_listens_on_loopback_only(settings, data_dir: Path) -> None:

@@ -29,9 +29,9 @@ def run_worker_once() -> int:
 
 
 @contextmanager
-def worker(folder: Path) -> Iterator[Shard]:
+def worker(folder: Path, number: int = 0) -> Iterator[Shard]:
     """Run a shard's worker in this thread, as a process would: lease, WAL, recovery; stopped cleanly at the end."""
-    shard = Shard(0, wal_dir=folder, owner="test")
+    shard = Shard(number, wal_dir=folder, owner="test")
     shard.recover(now=utc_now())
     yield shard
     shard.close()

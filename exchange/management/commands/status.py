@@ -73,13 +73,20 @@ def _show(found: Report, console: Console) -> None:
         table.add_row(server.name, _mark(ok=server.ok), server.detail)
     console.print(table)
     if found.shards:
-        table = Table("shard", "worker", "epoch", "log head", "settled", "lag", "settled at", box=None)
+        table = Table("shard", "worker", "epoch", "log head", "settled", "lag", "settled at", "instruments", box=None)
         for shard in found.shards:
             numbers = (shard.epoch, shard.log_head, shard.settled, shard.lag)
+            worker = _mark(ok=shard.worker_alive) if shard.needed or shard.worker_alive else "not needed"
             table.add_row(
-                str(shard.shard), _mark(ok=shard.worker_alive), *(f"{n:,}" for n in numbers), shard.settled_at or "-"
+                str(shard.shard),
+                worker,
+                *(f"{n:,}" for n in numbers),
+                shard.settled_at or "-",
+                ", ".join(shard.instruments) or "-",
             )
         console.print(table)
+    for sentence in found.misplaced:
+        console.print(f"[bold yellow]{sentence}[/]", soft_wrap=True)
     if found.reconciliation:
         console.print(_reconciled(found.reconciliation), soft_wrap=True)
     if found.holds:

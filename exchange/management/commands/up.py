@@ -28,11 +28,15 @@ from exchange.management.children import Place
 from exchange.management.console import Logs, Screen
 from exchange.management.supervisor import Supervisor
 from ledger.services import grants
+from marketdata import shards
+from matching_worker.protocol import SHARD_MAX
+from trading import selectors
+from trading.services import lease
 
 ROUTINE_LOGGER, ROUTINE_LEVEL = "exchange.http", "info"
 """A line for each request that went well: the makers alone make several a second. Kept in the log file."""
 SERVER_SECONDS_MAX = 5
-PORT_MAX = 65535 - children.WORKER_PORT_OFFSET
+PORT_MAX = 65535 - children.WORKER_PORT_OFFSET - SHARD_MAX
 
 
 class Command(BaseCommand):
@@ -45,6 +49,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("--port", type=int, default=8000, help="HTTP and WebSocket; worker health on port+80")
+        parser.add_argument(
+            folder.SHARDS_OPTION, type=int, default=settings.SHARDS,
+            help="matching workers, each with its own log and instruments; health on port+80, +81, ... (default: 1)",
+        )  # fmt: skip
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on; the demo allows loopback only")
         parser.add_argument(folder.OPTION, default="", help="where everything is kept (default: var/)")
         parser.add_argument("--no-demo", action="store_true", help="no demo instruments, users and market makers")
@@ -55,7 +63,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Check everything that can be checked before anything is started, then start and supervise."""
         setproctitle("exchange up")
-        place = Place(settings.DATA_DIR, options["host"], options["port"])
+        place = Place(settings.DATA_DIR, options["host"], options["port"], options["shards"])
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             _check_settings(place, options)
@@ -82,6 +90,10 @@ def _check_settings(place: Place, options: dict[str, Any]) -> None:
         raise CommandError(f"Set {folder.VARIABLE}: the settings loaded before {folder.OPTION} was known.")
     if options["no_demo"] and settings.DEMO:
         raise CommandError("Set EXCHANGE_DEMO=0: the settings loaded before --no-demo was known.")
+    if place.shards != settings.SHARDS:
+        raise CommandError(
+            f"Set {folder.SHARDS_VARIABLE}: the settings loaded before {folder.SHARDS_OPTION} was known."
+        )
     if not 0 < place.port <= PORT_MAX:
         raise CommandError(f"--port must be between 1 and {PORT_MAX}.")
     if settings.DEMO and not _is_loopback(place.host):
@@ -109,14 +121,14 @@ def _check_free(place: Place) -> None:
     found = folder.holder(place.data_dir)
     if found is not None:
         raise CommandError(folder.in_use(place.data_dir))
-    for host, port in ((place.host, place.port), ("127.0.0.1", place.worker_port)):
+    for host, port in ((place.host, place.port), *(("127.0.0.1", port) for port in place.worker_ports)):
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
         except OSError as error:
-            use = f"up --port N needs N and N+{children.WORKER_PORT_OFFSET} free"
+            use = f"up --port N needs N free, and from N+{children.WORKER_PORT_OFFSET} on one for each shard"
             raise CommandError(f"Port {port} on {host} cannot be used: {error.strerror or error} ({use}).") from error
 
 
@@ -208,10 +220,32 @@ class _Run:
             if plan:
                 call_command("migrate", interactive=False, verbosity=0)
             grants.grant(connection, demo=settings.DEMO)
+        self._prepare_shards()
         self._prepare_demo()
         with self._screen.step("Static files") as remarks:
             if not static_files.collect():
                 remarks.append("unchanged")
+
+    def _prepare_shards(self) -> None:
+        """Open the log of every shard, and refuse to leave out one that is needed.
+
+        A shard without a worker would take orders that nobody matches, and withdrawals would wait for its log for ever.
+        """
+        count = self._place.shards
+        for number in range(count):
+            lease.open_shard(number)
+        left_out = [
+            f"shard {shard} has {', '.join(symbols)}" for shard, symbols in shards.by_shard().items() if shard >= count
+        ]
+        left_out += [
+            f"shard {item.shard} has {item.lag} commands that are not in the books"
+            for item in selectors.lag()
+            if item.shard >= count and item.lag
+        ]
+        if left_out:
+            raise CommandError(f"{folder.SHARDS_OPTION} {count} is too few: {'; '.join(left_out)}.")
+        for one in shards.disagreements():
+            self._screen.note("up", str(one))
 
     def _prepare_demo(self) -> None:
         """Make the demo; or, without it, lock out the users whose password everybody knows."""

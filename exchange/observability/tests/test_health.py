@@ -39,6 +39,13 @@ def test_a_worker_that_is_far_behind_is_no_worker(monkeypatch: pytest.MonkeyPatc
     assert response.status_code == (200 if ok else 503)
 
 
+def test_a_shard_that_needs_no_worker_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = ShardLag(shard=1, log_sequence=5, settled_sequence=5, lease_owner="", is_needed=False)
+    monkeypatch.setattr(selectors, "lag", lambda: [ShardLag(0, 5, 5, "somebody"), idle])
+
+    assert Client().get("/health/ready").json()["checks"]["worker"]["ok"] is True
+
+
 def test_a_check_that_raises_has_failed_by_name() -> None:
     def broken() -> health.Check:
         raise ConnectionError

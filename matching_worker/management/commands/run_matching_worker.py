@@ -29,7 +29,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("--shard", type=int, default=0)
-        parser.add_argument("--http-port", type=int, default=settings.WORKER_HTTP_PORT, help="/health and /metrics")
+        parser.add_argument(
+            "--http-port",
+            type=int,
+            help="/health and /metrics (default: $EXCHANGE_WORKER_PORT or 8080, plus the shard)",
+        )
         parser.add_argument(
             "--cores",
             default=os.environ.get(affinity.SETTING, ""),
@@ -41,6 +45,7 @@ class Command(BaseCommand):
         number = options["shard"]
         if not 0 <= number <= SHARD_MAX:
             raise CommandError(f"Shard {number} is outside 0 to {SHARD_MAX}.")
+        port = settings.WORKER_HTTP_PORT + number if options["http_port"] is None else options["http_port"]
         setproctitle(f"exchange matching worker, shard {number}")
         try:
             cores = affinity.parse(options["cores"], STAGES)
@@ -53,7 +58,7 @@ class Command(BaseCommand):
             number,
             wal_dir=settings.WAL_DIR / f"shard-{number}",
             redis_url=settings.REDIS_URL,
-            http_port=options["http_port"],
+            http_port=port,
             cores=cores,
         )
         for wanted in (signal.SIGTERM, signal.SIGINT):
@@ -65,4 +70,4 @@ class Command(BaseCommand):
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            raise CommandError(f"Port {options['http_port']} is in use: --http-port names another.") from error
+            raise CommandError(f"Port {port} is in use: --http-port names another.") from error
