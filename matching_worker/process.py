@@ -30,7 +30,7 @@ from exchange.observability import metrics
 from marketdata import feed
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
-from matching_worker import stages
+from matching_worker import disk, stages
 from matching_worker.health import HEALTHY, HealthServer
 from matching_worker.match_loop import MatchLoop
 from matching_worker.outlet import Matched, Release
@@ -198,6 +198,7 @@ class WorkerProcess:
     def _tick(self) -> None:
         """Put the time into the log when an order's is over."""
         while not self._stopping.wait(CLOCK_SECONDS):
+            metrics.WAL_FREE_BYTES.labels(self.number).set(disk.free_bytes(self._wal_dir) or 0)
             expiry.tell_time(self.number, now=utc_now())
 
     def _await_lease(self) -> None:
@@ -306,6 +307,7 @@ class WorkerProcess:
             "settled": self.shard.settled,
             "open_orders": self.shard.engine.open_order_count,
             "stages": self.ring.sequences() if hasattr(self, "ring") else {},
+            "wal_free_bytes": disk.free_bytes(self._wal_dir),
             "snapshot": self.shard.snapshotter.describe(),
         }
 
