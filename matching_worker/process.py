@@ -11,6 +11,7 @@ next one, from the WAL and the log.
 
 import gc
 import os
+import secrets
 import socket
 import sys
 import threading
@@ -52,6 +53,9 @@ CLOCK_SECONDS = 1.0
 """How often it is looked whether an order's time is over."""
 
 LEASE_WAIT_SECONDS = 5.0
+HOST_CHARACTERS_MAX = 32
+"""Of the owner's name, which must differ from that of any other process, also of one with this number elsewhere."""
+
 NS_PER_MS = 1_000_000
 NS_PER_SECOND = 1_000_000_000
 
@@ -156,7 +160,8 @@ class WorkerProcess:
 
     def _take_shard(self) -> Shard:
         """Take the lease, waiting for that of a worker that has just died."""
-        owner = f"{socket.gethostname()}:{os.getpid()}"
+        owner = f"{socket.gethostname()[:HOST_CHARACTERS_MAX]}:{os.getpid()}:{secrets.token_hex(3)}"
+        lease.name_sessions(self.number, owner)
         deadline = time.monotonic() + LEASE_WAIT_SECONDS
         while True:
             self._leased_at = time.monotonic()
