@@ -10,7 +10,10 @@ import orjson
 from exchange.observability import metrics
 
 HEALTHY = "ok"
-"""The status with which a worker takes commands; with any other it only lives."""
+"""The status with which a worker takes commands."""
+
+STANDBY = "standby"
+"""The status of one that could take over at once: as ready as it shall be. With any other it only lives."""
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -41,7 +44,7 @@ class HealthServer:
             return [metrics.exposition()]
         if path in {"/health", "/health/live", "/health/ready"}:
             found = self._health()
-            is_good = path == "/health/live" or found["status"] == HEALTHY
+            is_good = path == "/health/live" or found["status"] in {HEALTHY, STANDBY}
             start_response("200 OK" if is_good else "503 Service Unavailable", [("Content-Type", "application/json")])
             return [orjson.dumps(found)]
         start_response("404 Not Found", [("Content-Type", "application/json")])

@@ -30,14 +30,15 @@ from exchange.observability import metrics
 from marketdata import feed
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
-from matching_worker import disk, stages
-from matching_worker.health import HEALTHY, HealthServer
+from matching_worker import counting, disk, stages
+from matching_worker.health import HEALTHY, STANDBY, HealthServer
 from matching_worker.match_loop import MatchLoop
 from matching_worker.outlet import Matched, Release
-from matching_worker.protocol import CommandKind, EventKind, Reason, Rows
+from matching_worker.protocol import Rows
 from matching_worker.ring import Ring
 from matching_worker.shard import READ_MAX, Batch, Shard, join
 from matching_worker.stages import Journal, StageThreads
+from matching_worker.standby import Follower, take_over
 from trading.services import command_log, expiry, lease
 
 logger = structlog.get_logger(__name__)
@@ -71,11 +72,13 @@ class WorkerProcess:
         redis_url: str,
         http_port: int,
         cores: Mapping[str, int] | None = None,
+        standby: bool = False,
     ) -> None:
         """Prepare a worker.
 
         Args:
             cores: The processor of each stage that shall stay on one: `affinity.py`.
+            standby: While another one has the lease, follow it and wait: `standby.py`.
         """
         self.number = number
         self._redis_url = redis_url
@@ -87,6 +90,10 @@ class WorkerProcess:
         self._counted = (time.monotonic(), 0)
         self._leased_at = time.monotonic()
         self._is_recovered = False
+        self._standby = standby
+        self._follower: Follower | None = None
+        self._silent_since = 0.0
+        self._owner = f"{socket.gethostname()[:HOST_CHARACTERS_MAX]}:{os.getpid()}:{secrets.token_hex(3)}"
 
     def stop(self) -> None:
         """Ask for a clean stop; safe in a signal handler."""
@@ -94,30 +101,50 @@ class WorkerProcess:
 
     def run(self) -> None:
         """Recover, then work until stopped; returns after a clean stop."""
-        self.shard = self._take_shard()
-        renewing = self._thread("lease", self._renew)
         health = HealthServer(self._http_port, self._health)
-        started = time.monotonic()
-        replayed = self.shard.recover(now=utc_now())
+        try:
+            lease.name_sessions(self.number, self._owner)
+            if self._take_shard():
+                self._recover()
+                self._work()
+        finally:
+            health.close()
+            connections.close_all()
+
+    def _recover(self) -> None:
+        """Bring engine, WAL and books to one command."""
+        started, follower = time.monotonic(), self._follower
+        if follower is None:
+            replayed = self.shard.recover(now=utc_now())
+        else:
+            replayed = max(self.shard.settled, self.shard.wal.tail.sequence) - follower.engine.sequence
+            take_over(self.shard, follower, now=utc_now())
+            self._follower = None
         logger.info(
             "recovered",
             shard=self.number,
             epoch=self.shard.epoch,
-            replayed=replayed,
+            replayed=max(0, replayed),
             sequence=self.shard.engine.sequence,
             seconds=round(time.monotonic() - started, 3),
         )
+
+    def _work(self) -> None:
+        """Run the stages until stopped."""
         self.publisher = Publisher(self._redis_url, epoch=self.shard.epoch)
         self._reset_feed()
         self.ring = Ring(stages.STAGES, start=self.shard.engine.sequence)
         working = self._stages(self.ring)
         self._is_recovered = True
         ticking = self._thread("clock", self._tick)
-        # What recovery has left stays: no collection shall walk through it again while orders wait.
-        gc.collect()
+        # What recovery has left stays: no collection shall walk through it again while orders wait. Who takes over has
+        # collected before it followed; half a second counts then.
+        if not self._silent_since:
+            gc.collect()
         gc.freeze()
         garbage.search_rarely()
         sys.setswitchinterval(stages.SWITCH_SECONDS)
+        self._tell_takeover()
         try:
             working.start()
             stages.pin(stages.RECEIVE, self._cores)
@@ -129,11 +156,9 @@ class WorkerProcess:
         self.ring.close()
         working.join()
         self._finished.set()
-        renewing.join()
+        self._renewing.join()
         self.publisher.close()
         self.shard.close()
-        health.close()
-        connections.close_all()
 
     def _stages(self, ring: Ring) -> StageThreads:
         """Return the threads that follow the receive stage."""
@@ -158,19 +183,60 @@ class WorkerProcess:
         logger.exception("worker_thread_failed", thread=thread, shard=self.number)  # noqa: LOG004 - called by handlers
         os._exit(1)
 
-    def _take_shard(self) -> Shard:
-        """Take the lease, waiting for that of a worker that has just died."""
-        owner = f"{socket.gethostname()[:HOST_CHARACTERS_MAX]}:{os.getpid()}:{secrets.token_hex(3)}"
-        lease.name_sessions(self.number, owner)
+    def _take_shard(self) -> bool:
+        """Take the lease as soon as it is free; tell whether it came before a stop.
+
+        A worker that stands by follows until then. Another one waits for the lease of one that has just died.
+
+        Raises:
+            LeaseHeldError: Another worker lives, and this one does not stand by.
+        """
         deadline = time.monotonic() + LEASE_WAIT_SECONDS
-        while True:
+        while not self._stopping.is_set():
             self._leased_at = time.monotonic()
             try:
-                return Shard(self.number, wal_dir=self._wal_dir, owner=owner)
+                self.shard = Shard(self.number, wal_dir=self._wal_dir, owner=self._owner, on_lease=self._keep_lease)
             except lease.LeaseHeldError:
+                if self._standby:
+                    self._follow()
+                    continue
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(lease.RENEW_SECONDS)
+            else:
+                lease.forget_standby(self.number, self._owner)
+                return True
+        lease.forget_standby(self.number, self._owner)
+        return False
+
+    def _follow(self) -> None:
+        """Replay the log beside the worker that has the lease, until the lease is free or this one is stopped."""
+        if self._follower is None:
+            self._follower = Follower(self.number, wal_dir=self._wal_dir)
+            gc.collect()
+            gc.freeze()
+        follower = self._follower
+        while not self._stopping.is_set():
+            if follower.look(self._owner):
+                self._silent_since = time.monotonic() - follower.standing.silent_seconds
+                return
+            metrics.STANDBY_BEHIND.labels(self.number).set(follower.behind)
+            if follower.follow() < READ_MAX:
+                time.sleep(WAKE_SECONDS)
+
+    def _keep_lease(self, epoch: int) -> None:
+        """Renew the lease from here on, on a thread of its own."""
+        self._epoch = epoch
+        self._renewing = self._thread("lease", self._renew)
+
+    def _tell_takeover(self) -> None:
+        """Tell for how long the shard had no worker: since the last sign of life of the one before."""
+        if not self._silent_since:
+            return
+        seconds = time.monotonic() - self._silent_since
+        metrics.STANDBY_BEHIND.labels(self.number).set(0)
+        metrics.TAKEOVER_SECONDS.labels(self.number).set(seconds)
+        logger.warning("shard_taken_over", shard=self.number, epoch=self._epoch, seconds=round(seconds, 3))
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         """Start a thread whose failure ends the process."""
@@ -192,7 +258,7 @@ class WorkerProcess:
         """Keep the lease until everything is settled."""
         while not self._finished.wait(lease.RENEW_SECONDS):
             asked_at = time.monotonic()
-            lease.renew(self.number, self.shard.epoch)
+            lease.renew(self.number, self._epoch)
             self._leased_at = asked_at
 
     def _tick(self) -> None:
@@ -247,9 +313,9 @@ class WorkerProcess:
         require(self.publisher.is_running, "the feed's thread has ended")
         started = time.perf_counter()
         for piece in matched:
-            self.publisher.publish(piece.events, _marks(piece))
+            self.publisher.publish(piece.events, counting.taken_marks(piece))
             self._count_calls(piece)
-            _count(piece)
+            counting.count(piece)
             self._count_throughput(len(piece.commands))
         metrics.STAGE_SECONDS.labels("publish").observe(time.perf_counter() - started)
         require(not self.publisher.fenced, f"shard {self.number}: a later worker publishes; the lease is lost")
@@ -299,6 +365,8 @@ class WorkerProcess:
 
     def _health(self) -> dict[str, object]:
         """Return what /health of the worker says."""
+        if not hasattr(self, "shard"):
+            return self._following()
         return {
             "status": HEALTHY if self._is_recovered else "recovering",
             "shard": self.number,
@@ -311,32 +379,16 @@ class WorkerProcess:
             "snapshot": self.shard.snapshotter.describe(),
         }
 
-
-def _marks(batch: Matched) -> Rows | None:
-    """Return the mark prices that the engine took; None without one."""
-    marks: Rows = batch.commands[batch.commands["kind"] == CommandKind.MARK_PRICE]
-    if not len(marks):
-        return None
-    refused = batch.events["sequence"][batch.events["kind"] == EventKind.REJECTED]
-    taken: Rows = marks[~np.isin(marks["sequence"], refused)]
-    return taken
-
-
-def _count(batch: Matched) -> None:
-    """Feed the metrics that the mission names, once a batch."""
-    commands, events = batch.commands, batch.events
-    for instrument_id in np.unique(events["instrument_id"]).tolist():
-        own = events[events["instrument_id"] == instrument_id]
-        fills = own[own["kind"] == EventKind.FILL]
-        placed = commands[(commands["instrument_id"] == instrument_id) & (commands["kind"] == CommandKind.PLACE)]
-        cancelled = own[(own["kind"] == EventKind.CANCELLED) & np.isin(own["reason"], (Reason.USER, Reason.CANCEL_ALL))]
-        if not len(fills) + len(placed) + len(cancelled):  # a command of the system's, perhaps for all instruments
-            continue
-        try:
-            spec = instruments.instrument_by_id(instrument_id)
-        except instruments.UnknownInstrumentError:  # the order was refused for it
-            continue
-        metrics.ORDERS_PROCESSED.labels(spec.symbol).inc(len(placed))
-        metrics.ORDERS_CANCELLED.labels(spec.symbol).inc(len(cancelled))
-        metrics.TRADES_EXECUTED.labels(spec.symbol).inc(len(fills))
-        metrics.TRADE_VOLUME.labels(spec.symbol).inc(float(spec.lot_size) * int(fills["qty_lots"].sum()))
+    def _following(self) -> dict[str, object]:
+        """Return what /health says before the lease is this worker's."""
+        follower = self._follower
+        if follower is None:
+            return {"status": "starting", "shard": self.number}
+        return {
+            "status": STANDBY if follower.is_warm else "replaying",
+            "shard": self.number,
+            "sequence": follower.engine.sequence,
+            "behind": follower.behind,
+            "settled": follower.standing.settled,
+            "worker": follower.standing.owner,
+        }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,11 +101,23 @@ def _rules() -> Rules:
     )
 
 
+def objection(shard: int, header: SnapshotHeader) -> str:
+    """Say why a whole snapshot may not be used: its commands are not the log's."""
+    if command_log.chain_hash(shard, header.sequence) == header.chain_hash:
+        return ""
+    return f"has another history than the command log at command {header.sequence}"
+
+
 class Shard:
     """The state of one shard's worker between two steps."""
 
-    def __init__(self, number: int, *, wal_dir: Path, owner: str) -> None:
+    def __init__(
+        self, number: int, *, wal_dir: Path, owner: str, on_lease: Callable[[int], None] = lambda _: None
+    ) -> None:
         """Take the lease and open the WAL.
+
+        Args:
+            on_lease: Called with the epoch, before what may take longer than the lease lasts.
 
         Raises:
             LeaseHeldError: Another worker is alive.
@@ -115,14 +128,15 @@ class Shard:
             settings.WAL_SYNC_POLICY, loss_allowed=settings.DEBUG or settings.WAL_SYNC_LOSS_ALLOWED
         )
         lease.open_shard(number)
-        self.epoch, self.settled, self._settled_hash = lease.take(number, owner)
+        self.epoch, self.settled, self.settled_hash = lease.take(number, owner)
+        on_lease(self.epoch)
         self._wal_dir = wal_dir
-        self._stream_epoch, self.head_at_start = command_log.stream_head(number)
+        self.stream_epoch, self.head_at_start = command_log.stream_head(number)
         newest = recovery.newest_sequence(wal_dir, at_most=self.settled)
         self.wal = Wal.open(wal_dir, shard=number, epoch=self.epoch, after=newest, policy=policy)
         if self.wal.torn is not None:
             logger.warning("wal_torn_tail_cut", detail=str(self.wal.torn))
-        self.engine = Engine(number, self._stream_epoch)
+        self.engine = Engine(number, self.stream_epoch)
         self.engine_held = EngineHeld()
         self.snapshotter = Snapshotter(
             wal_dir,
@@ -161,7 +175,7 @@ class Shard:
             LogMismatchError: The WAL does not agree with the log, or the replay with the books.
             WalDamagedError: The WAL was changed after it was written.
         """
-        self._require_wal_follows_log()
+        self.require_wal_follows_log()
         self._load_snapshot()
         replayed = self._replay_log_before_wal(now=now)
         for commands, _ in recovery.blocks(self._wal_dir, after=self.engine.sequence):
@@ -190,9 +204,9 @@ class Shard:
         found = recovery.start(
             self._wal_dir,
             shard=self.number,
-            stream_epoch=self._stream_epoch,
+            stream_epoch=self.stream_epoch,
             at_most=min(self.settled, tail) if tail else self.settled,
-            objection=self._objection,
+            objection=partial(objection, self.number),
         )
         for reason in found.refused:
             logger.error("snapshot_unusable", shard=self.number, detail=reason)
@@ -200,20 +214,14 @@ class Shard:
             return
         header = found.header
         logger.info("snapshot_loaded", shard=self.number, path=str(header.path), sequence=header.sequence)
-        if header.sequence == self.settled and header.state_hash != self._settled_hash:
+        if header.sequence == self.settled and header.state_hash != self.settled_hash:
             raise LogMismatchError(
                 f"shard {self.number}: {header.path} has hash {header.state_hash:016x} at command {self.settled}, where"
-                f" the books were settled at {self._settled_hash:016x}"
+                f" the books were settled at {self.settled_hash:016x}"
             )
         self.engine = found.engine
         if not tail:
             self.wal.start_at(Tail(header.sequence, header.chain_hash))
-
-    def _objection(self, header: SnapshotHeader) -> str:
-        """Say why a whole snapshot may not be used: its commands are not the log's."""
-        if command_log.chain_hash(self.number, header.sequence) == header.chain_hash:
-            return ""
-        return f"has another history than the command log at command {header.sequence}"
 
     def _replay_log_before_wal(self, *, now: datetime) -> int:
         """Replay from the log what lies between the engine and the first command of the WAL."""
@@ -240,7 +248,7 @@ class Shard:
         if unsettled is not None:
             self.settle(unsettled, now=now)
 
-    def _require_wal_follows_log(self) -> None:
+    def require_wal_follows_log(self) -> None:
         """Compare the WAL's last chain hash with the log's: equal hashes mean equal histories."""
         tail = self.wal.tail
         if tail.sequence == 0:
@@ -262,10 +270,10 @@ class Shard:
         if first <= self.settled <= last:
             at_cursor = batch.events["sequence"] <= self.settled
             found = int(batch.events["state_hash"][at_cursor][-1])
-            if found != self._settled_hash:
+            if found != self.settled_hash:
                 raise LogMismatchError(
                     f"shard {self.number}: replay reached hash {found:016x} at command {self.settled}, where the books"
-                    f" were settled at {self._settled_hash:016x}"
+                    f" were settled at {self.settled_hash:016x}"
                 )
         return batch
 

@@ -201,6 +201,10 @@ class Wal:
             sync_directory(self.directory)
         if newest is None or newest.tail is None:
             return
+        if newest.tail.sequence == 0:  # begun and left empty: there is no WAL yet, and it may begin elsewhere
+            newest.path.unlink(missing_ok=True)
+            sync_directory(self.directory)
+            return
         if newest.epoch == self.epoch:
             self._go_on_in(newest)
         else:

@@ -29,7 +29,8 @@ POLL_SECONDS = 0.005
 
 _LAG = """
 SELECT s.shard, s.sequence, c.sequence, CASE WHEN l.expires_at > now() THEN l.owner ELSE '' END,
-    s.shard = 0 OR s.sequence > c.sequence OR EXISTS (SELECT FROM marketdata_instrument i WHERE i.shard = s.shard)
+    s.shard = 0 OR s.sequence > c.sequence OR EXISTS (SELECT FROM marketdata_instrument i WHERE i.shard = s.shard),
+    (SELECT min(w.behind) FROM worker_standby w WHERE w.shard = s.shard AND w.seen_at > now() - interval '3 seconds')
 FROM command_stream s JOIN settlement_cursor c USING (shard) JOIN worker_lease l USING (shard) ORDER BY s.shard
 """
 
@@ -79,6 +80,7 @@ class ShardLag:
     Attributes:
         is_needed: Whether a worker is missed where there is none. A shard that lost its last instrument, and whose log
             is settled, needs none.
+        standby_behind: How many commands the nearest worker that stands by has not applied yet; None without one.
     """
 
     shard: int
@@ -86,6 +88,7 @@ class ShardLag:
     settled_sequence: int
     lease_owner: str
     is_needed: bool = True
+    standby_behind: int | None = None
 
     @property
     def lag(self) -> int:

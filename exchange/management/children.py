@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PROBE_SECONDS_MAX = 1.0
 WORKER_PORT_OFFSET = 80
-POSTGRES, REDIS, WEB, WORKER = "postgres", "redis", "web", "worker"
+POSTGRES, REDIS, WEB, WORKER, STANDBY = "postgres", "redis", "web", "worker", "standby"
 CELERY, BEAT, RECONCILER, RELAY, MAKERS = "celery", "beat", "reconciler", "relay", "makers"
 BACK_OFFICE_ROLE = "exchange_back_office"
 SIGNING_KEY = "RESERVES_SIGNING_KEY"
@@ -31,18 +31,19 @@ CELERY_AS_ROOT = "ignore:You're running the worker with superuser privileges"
 
 @dataclass(frozen=True)
 class Place:
-    """Where this instance lives and listens, and how many matching workers it has."""
+    """Where this instance lives and listens, how many shards it has, and whether each has a second worker."""
 
     data_dir: Path
     host: str
     port: int
     shards: int = 1
+    standby: bool = False
 
     @property
     def worker_ports(self) -> range:
-        """Return the ports of the matching workers' health and metrics, by shard."""
+        """Return the ports of the matching workers' health and metrics, by shard; after them those of second ones."""
         first = self.port + WORKER_PORT_OFFSET
-        return range(first, first + self.shards)
+        return range(first, first + self.shards * (2 if self.standby else 1))
 
     @property
     def probed_host(self) -> str:
@@ -132,15 +133,29 @@ def worker_name(shard: int) -> str:
     return f"{WORKER}-{shard}" if shard else WORKER
 
 
-def _worker(place: Place, shard: int) -> Child:
-    """Return the matching worker of a shard."""
-    name = worker_name(shard)
+def standby_name(shard: int) -> str:
+    """Return the name of a shard's second matching worker; which of the two follows the other may change."""
+    return f"{STANDBY}-{shard}" if shard else STANDBY
+
+
+def _worker(place: Place, shard: int, *, second: bool = False) -> Child:
+    """Return a matching worker of a shard; the second one waits until the first is ready."""
+    name = standby_name(shard) if second else worker_name(shard)
+    port = place.worker_ports[shard + (place.shards if second else 0)]
+    options = ("--shard", str(shard), "--http-port", str(port), *(("--standby",) if place.standby else ()))
     return Child(
         name,
-        _module(place, name, "exchange_worker", "manage", "run_matching_worker", "--shard", str(shard)),
-        is_ready=_answers("127.0.0.1", place.worker_ports[shard], "/health"),
+        _module(place, name, "exchange_worker", "manage", "run_matching_worker", *options),
+        is_ready=_answers("127.0.0.1", port, "/health"),
         stop_seconds_max=20.0,
+        after=worker_name(shard) if second else None,
     )
+
+
+def _workers(place: Place) -> list[Child]:
+    """Return the matching workers of all shards."""
+    first = [_worker(place, shard) for shard in range(place.shards)]
+    return first + [_worker(place, shard, second=True) for shard in range(place.shards) if place.standby]
 
 
 def programs(place: Place) -> list[Child]:
@@ -155,7 +170,7 @@ def programs(place: Place) -> list[Child]:
             _module(place, WEB, "exchange_web", "daphne", *daphne),
             is_ready=_answers(place.probed_host, place.port, "/health/live"),
         ),
-        *(_worker(place, shard) for shard in range(place.shards)),
+        *_workers(place),
         Child(
             CELERY,
             _module(

@@ -33,6 +33,8 @@ def workers() -> Mapping[str, Check]:
 def _worker(shard: ShardLag) -> Check:
     """Tell of one shard."""
     behind = f"{shard.lag} commands behind"
+    if shard.standby_behind is not None:
+        behind += f", standby {shard.standby_behind} behind"
     if shard.lease_owner:
         return Check(ok=True, detail=behind)
     return Check(ok=False, detail=f"no worker, {behind}") if shard.is_needed else Check(ok=True, detail="not needed")

@@ -25,7 +25,10 @@ PACKAGES = ("django", "channels", "celery", "psycopg", "numba")
 _SHARDS = """
 SELECT c.shard, c.epoch, c.sequence, s.sequence, s.settled_at,
        coalesce(l.owner, ''), coalesce(l.expires_at > now(), false),
-       ARRAY(SELECT i.symbol FROM marketdata_instrument i WHERE i.shard = c.shard ORDER BY i.symbol)
+       ARRAY(SELECT i.symbol FROM marketdata_instrument i WHERE i.shard = c.shard ORDER BY i.symbol),
+       ARRAY(SELECT row_to_json(w) FROM
+             (SELECT owner, sequence, behind FROM worker_standby
+               WHERE shard = c.shard AND seen_at > now() - interval '3 seconds' ORDER BY behind, owner) w)
   FROM command_stream c
   JOIN settlement_cursor s USING (shard)
   LEFT JOIN worker_lease l USING (shard)
@@ -70,6 +73,8 @@ class Shard:
 
     Args:
         needed: Whether a worker is missed where there is none: not on a shard without instruments whose log is settled.
+        standbys: Workers that follow and wait, the nearest first: `owner`, `sequence`, and `behind`, how many commands
+            of the log it has not applied yet.
     """
 
     shard: int
@@ -82,6 +87,7 @@ class Shard:
     worker_alive: bool
     instruments: list[str]
     needed: bool
+    standbys: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -232,10 +238,10 @@ def _misplaced() -> list[str]:
 
 
 def _shard(row: tuple[Any, ...]) -> Shard:
-    shard, epoch, head, settled, settled_at, owner, alive, symbols = row
+    shard, epoch, head, settled, settled_at, owner, alive, symbols, standbys = row
     moment = None if settled_at is None else settled_at.isoformat()
     needed = shard == 0 or head > settled or bool(symbols)
-    return Shard(shard, epoch, head, settled, head - settled, moment, owner, alive, symbols, needed)
+    return Shard(shard, epoch, head, settled, head - settled, moment, owner, alive, symbols, needed, standbys)
 
 
 def _versions() -> dict[str, str]:

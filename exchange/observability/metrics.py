@@ -91,6 +91,17 @@ SETTLEMENT_LAG = Gauge(
     registry=REGISTRY,
 )
 
+STANDBY_BEHIND = Gauge(
+    "exchange_standby_behind", "Commands of the log that a waiting worker has not applied yet.", ["shard"],
+    registry=REGISTRY,
+)  # fmt: skip
+TAKEOVER_SECONDS = Gauge(
+    "exchange_takeover_seconds",
+    "How long a shard had no worker when this one took it over, since the last sign of life of the one before.",
+    ["shard"],
+    registry=REGISTRY,
+)
+
 # --- Reconciliation: read from the database when Prometheus asks, and equal in every web process ----------
 RECONCILIATION_BREAKS = Gauge(
     "exchange_reconciliation_breaks", "Breaks that are not resolved.", ["check"], registry=REGISTRY

@@ -355,6 +355,17 @@ def test_an_instrument_that_is_not_where_it_is_configured_is_told(data_dir: Path
     assert "BTCUSDT is on shard 0; the configuration says 1" in capsys.readouterr().out
 
 
+def test_a_standby_is_a_second_worker_of_each_shard_started_like_the_first(data_dir: Path) -> None:
+    alone = children.programs(Place(data_dir, "127.0.0.1", 8000, shards=2))
+    place = Place(data_dir, "127.0.0.1", 8000, shards=2, standby=True)
+
+    found = {child.name: child for child in children.programs(place)}
+
+    assert [name for name in found if name not in {child.name for child in alone}] == ["standby", "standby-1"]
+    assert list(place.worker_ports) == [8080, 8081, 8082, 8083]
+    assert (found["standby"].after, found["standby-1"].after) == ("worker", "worker-1")
+
+
 def test_a_number_of_shards_that_the_settings_do_not_know_is_refused(settings, data_dir: Path) -> None:
     settings.DEMO = False
 

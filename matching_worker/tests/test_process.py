@@ -18,10 +18,9 @@ from exchange.observability.metrics import REGISTRY
 from ledger.services import accounts, transfers
 from marketdata import books, feed
 from marketdata.models import InstrumentStatus
-from matching_worker import protocol
+from matching_worker import counting, protocol
 from matching_worker.engine import Engine
 from matching_worker.outlet import CALL_DTYPE, Matched
-from matching_worker.process import _count, _marks
 from matching_worker.protocol import CommandKind, Rows
 from matching_worker.tests.failing_worker import WORK
 from trading import audit
@@ -136,11 +135,11 @@ def test_of_the_mark_prices_of_a_batch_those_that_the_engine_took_are_published(
     commands = protocol.encode(kind=kinds, instrument_id=1, order_id=0, price_ticks=[5, 6, 0], sequence=[1, 2, 3])
     plain = protocol.encode(kind=int(CommandKind.TIME), instrument_id=0, order_id=0, timestamp_ns=1, sequence=1)
 
-    marks = _marks(_matched(commands))
+    marks = counting.taken_marks(_matched(commands))
 
     assert marks is not None
     assert marks["price_ticks"].tolist() == [5]
-    assert _marks(_matched(plain)) is None
+    assert counting.taken_marks(_matched(plain)) is None
 
 
 @pytest.mark.parametrize(
@@ -154,7 +153,7 @@ def test_of_the_mark_prices_of_a_batch_those_that_the_engine_took_are_published(
 def test_a_command_of_no_instrument_is_counted_for_none_and_stops_nothing(scratch: Scratch, commands: Rows) -> None:
     before = generate_latest(REGISTRY)
 
-    _count(_matched(commands))
+    counting.count(_matched(commands))
 
     after = generate_latest(REGISTRY)
     assert [line for line in after.splitlines() if line.startswith(b"exchange_orders")] == [

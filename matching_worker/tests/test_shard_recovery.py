@@ -186,7 +186,7 @@ def test_books_settled_with_another_hash_than_the_snapshot_s_stop_the_worker(tra
 
     with pytest.raises(LogMismatchError, match="where the books were settled at 0000000000000001"):
         shard.recover(now=utc_now())
-    SettlementCursor.objects.filter(shard=0).update(state_hash=shard._settled_hash)
+    SettlementCursor.objects.filter(shard=0).update(state_hash=shard.settled_hash)
 
 
 def test_a_worker_that_is_asked_takes_a_snapshot_of_what_is_settled(

@@ -21,7 +21,7 @@ Note [Taking a lease]
 """
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
@@ -33,7 +33,9 @@ from exchange.kernel.errors import DomainError, InvariantViolationError, gettext
 
 logger = structlog.get_logger(__name__)
 
-LEASE_SECONDS = 2.0
+LEASE_SECONDS = 1.0
+"""A worker that has not renewed for so long has stalled: whoever waits may take its shard."""
+
 RENEW_SECONDS = 0.3
 
 LOCK_SPACE = 9010
@@ -48,6 +50,10 @@ CURSOR_ATTEMPTS_MAX = 3
 _NAME_CHARACTERS_MAX = 63
 """The server cuts the names of sessions."""
 
+_OPEN = """
+SELECT open_shard(%s::smallint) WHERE NOT EXISTS (SELECT FROM worker_lease WHERE shard = %s)
+    OR NOT EXISTS (SELECT FROM worker_sleep WHERE shard = %s)
+"""
 _TAKE = """
 WITH held AS MATERIALIZED (
     SELECT shard, owner, expires_at <= clock_timestamp() AS is_over, locked_epoch = epoch AS was_locked
@@ -81,6 +87,22 @@ UPDATE worker_lease l SET locked_epoch = l.epoch FROM alone a WHERE l.shard = a.
 _RENEW = """
 UPDATE worker_lease SET expires_at = now() + make_interval(secs => %s) WHERE shard = %s AND epoch = %s RETURNING epoch
 """
+_LOOK = """
+SELECT c.sequence, c.state_hash, s.epoch, s.sequence, l.owner,
+    extract(epoch FROM clock_timestamp() - l.expires_at) + %s,
+    l.expires_at <= clock_timestamp() OR l.locked_epoch = l.epoch AND NOT EXISTS (
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s::bigint::oid AND objid = l.shard::bigint::oid
+            AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+FROM settlement_cursor c JOIN command_stream s USING (shard) JOIN worker_lease l USING (shard) WHERE c.shard = %s
+"""
+_TELL_STANDBY = """
+INSERT INTO worker_standby (shard, owner, sequence, behind, seen_at) VALUES (%s, %s, %s, %s, now())
+ON CONFLICT (shard, owner) DO UPDATE
+    SET sequence = excluded.sequence, behind = excluded.behind, seen_at = excluded.seen_at
+"""
+_FORGET_STANDBY = """
+DELETE FROM worker_standby WHERE shard = %s AND (owner = %s OR seen_at < now() - interval '1 minute')
+"""
 _GIVE_BACK = "UPDATE worker_lease SET expires_at = now() WHERE shard = %s AND epoch = %s"
 
 
@@ -93,9 +115,35 @@ class LeaseHeldError(DomainError):
     message = gettext_noop("Shard %(shard)s belongs to %(owner)s.")
 
 
+class Standing(NamedTuple):
+    """How a shard stands, for who waits for its lease.
+
+    Attributes:
+        settled: Sequence of the settlement cursor.
+        state_hash: The engine's there.
+        stream_epoch: The command log's.
+        head: The log's last sequence.
+        owner: Who has the lease, or had it last.
+        silent_seconds: Since that one renewed it, or took it.
+        is_free: Whether it can be taken, by Note [Taking a lease].
+    """
+
+    settled: int
+    state_hash: int
+    stream_epoch: int
+    head: int
+    owner: str
+    silent_seconds: float
+    is_free: bool
+
+
 def open_shard(shard: int) -> None:
-    """Make a shard's rows; repeating it changes nothing."""
-    database.execute("SELECT open_shard(%s::smallint)", shard)
+    """Make a shard's rows where they are missing, also the one that the database forgets in a crash.
+
+    It asks first: to insert what is there already would wait for a settlement that has locked it, and whoever takes
+    over from a stalled worker comes here before that one's is ended.
+    """
+    database.execute(_OPEN, shard, shard, shard)
 
 
 def name_sessions(shard: int, owner: str) -> None:
@@ -203,6 +251,23 @@ def renew(shard: int, epoch: int) -> None:
     [rows] = database.fetch((_RENEW, (LEASE_SECONDS, shard, epoch)))
     if not rows:
         raise InvariantViolationError(f"the lease of shard {shard} was taken from epoch {epoch}")
+
+
+def look(shard: int) -> Standing:
+    """Tell how a shard stands, without changing anything."""
+    [[row]] = database.fetch((_LOOK, (LEASE_SECONDS, LOCK_SPACE, shard)))
+    settled, state_hash, stream_epoch, head, owner, silent_seconds, is_free = row
+    return Standing(settled, int(state_hash), stream_epoch, head, owner, float(silent_seconds), is_free)
+
+
+def tell_standby(shard: int, owner: str, sequence: int, behind: int) -> None:
+    """Let others know that a worker follows, how far it has come, and how many commands it has not applied yet."""
+    database.execute(_TELL_STANDBY, shard, owner, sequence, behind)
+
+
+def forget_standby(shard: int, owner: str) -> None:
+    """Let others know that it follows no more; what was forgotten to tell so goes too."""
+    database.execute(_FORGET_STANDBY, shard, owner)
 
 
 def hold(shard: int, epoch: int, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """A matching worker that kills itself, as `kill -9` would, when it reaches a named step for the n-th time.
 
-Run by test_crash.py and test_crash_suspense.py: `python -m trading.tests.crash_worker STEP N`.
+Run by test_crash.py, test_crash_suspense.py and test_takeover.py: `python -m trading.tests.crash_worker STEP N`. With
+the name of another signal after that, as SIGSTOP, it sends itself this one, and goes on if it can.
 """
 
 import os
@@ -38,7 +39,7 @@ SUSPENSE_STEPS = {
 """The steps of a settlement that the books refuse: `trading/services/suspense.py`."""
 
 
-def _dying(function: Callable[..., Any], when: str, at: int) -> Callable[..., Any]:
+def _dying(function: Callable[..., Any], when: str, at: int, sent: int) -> Callable[..., Any]:
     """Wrap a function so that its n-th call does not survive."""
     calls = 0
 
@@ -47,16 +48,16 @@ def _dying(function: Callable[..., Any], when: str, at: int) -> Callable[..., An
         calls += 1
         number = calls  # the function may call itself
         if when == "before" and number == at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), sent)
         result = function(*args, **kwargs)
         if when == "after" and number == at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), sent)
         return result
 
     return wrapper
 
 
-def main(step: str, at: int) -> None:
+def main(step: str, at: int, sent: str = "SIGKILL") -> None:
     """Patch the step and run the worker until it dies."""
     django.setup()
     from importlib import import_module
@@ -67,9 +68,9 @@ def main(step: str, at: int) -> None:
     holder: Any = import_module(module_name)
     if owner is not None:
         holder = getattr(holder, owner)
-    setattr(holder, name, _dying(getattr(holder, name), when, at))
+    setattr(holder, name, _dying(getattr(holder, name), when, at, signal.Signals[sent]))
     call_command("run_matching_worker", http_port=0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

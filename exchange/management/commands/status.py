@@ -81,7 +81,9 @@ def _show(found: Report, console: Console) -> None:
     console.print(orders)
     console.print(_dependencies(found))
     if found.shards:
-        table = Table("shard", "worker", "epoch", "log head", "settled", "lag", "settled at", "instruments", box=None)
+        table = Table(
+            "shard", "worker", "epoch", "log head", "settled", "lag", "settled at", "standby", "instruments", box=None
+        )
         for shard in found.shards:
             numbers = (shard.epoch, shard.log_head, shard.settled, shard.lag)
             worker = _mark(ok=shard.worker_alive) if shard.needed or shard.worker_alive else "not needed"
@@ -90,6 +92,7 @@ def _show(found: Report, console: Console) -> None:
                 worker,
                 *(f"{n:,}" for n in numbers),
                 shard.settled_at or "-",
+                ", ".join(f"{one['behind']:,} behind" for one in shard.standbys) or "-",
                 ", ".join(shard.instruments) or "-",
             )
         console.print(table)

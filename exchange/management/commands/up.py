@@ -53,6 +53,10 @@ class Command(BaseCommand):
             folder.SHARDS_OPTION, type=int, default=settings.SHARDS,
             help="matching workers, each with its own log and instruments; health on port+80, +81, ... (default: 1)",
         )  # fmt: skip
+        parser.add_argument(
+            "--standby", action="store_true",
+            help="a second matching worker for each shard, which takes over when the first dies or stalls",
+        )  # fmt: skip
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on; the demo allows loopback only")
         parser.add_argument(folder.OPTION, default="", help="where everything is kept (default: var/)")
         parser.add_argument("--no-demo", action="store_true", help="no demo instruments, users and market makers")
@@ -63,7 +67,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Check everything that can be checked before anything is started, then start and supervise."""
         setproctitle("exchange up")
-        place = Place(settings.DATA_DIR, options["host"], options["port"], options["shards"])
+        place = Place(settings.DATA_DIR, options["host"], options["port"], options["shards"], options["standby"])
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             _check_settings(place, options)
@@ -128,7 +132,7 @@ def _check_free(place: Place) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
         except OSError as error:
-            use = f"up --port N needs N free, and from N+{children.WORKER_PORT_OFFSET} on one for each shard"
+            use = f"up --port N needs N free, and from N+{children.WORKER_PORT_OFFSET} on one for each worker"
             raise CommandError(f"Port {port} on {host} cannot be used: {error.strerror or error} ({use}).") from error
 
 

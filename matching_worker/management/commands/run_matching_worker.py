@@ -35,6 +35,11 @@ class Command(BaseCommand):
             help="/health and /metrics (default: $EXCHANGE_WORKER_PORT or 8080, plus the shard)",
         )
         parser.add_argument(
+            "--standby",
+            action="store_true",
+            help="while another worker has the shard, follow it, and take over when it dies or stalls",
+        )
+        parser.add_argument(
             "--cores",
             default=os.environ.get(affinity.SETTING, ""),
             help="processors of stages, as match=1,journal=0 (default: $" + affinity.SETTING + ", or any processor)",
@@ -60,6 +65,7 @@ class Command(BaseCommand):
             redis_url=settings.REDIS_URL,
             http_port=port,
             cores=cores,
+            standby=options["standby"],
         )
         for wanted in (signal.SIGTERM, signal.SIGINT):
             signal.signal(wanted, lambda *_: process.stop())

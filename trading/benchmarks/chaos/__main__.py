@@ -1,10 +1,11 @@
 """Kill at random under load: `python -m trading.benchmarks.chaos [--minutes N] [--json]`.
 
-Starts an exchange of its own with `manage.py up`, whose supervisor restarts what ends. Traders place and cancel orders
-over REST, on a spot market and on a perpetual contract, and repeat each request until it is answered, as clients do;
-meanwhile matching worker, web server, Celery, Redis and PostgreSQL are killed in turns (kill -9), and the worker is
-also stopped for a while and woken. Every acknowledged order is then looked for in the books, and every invariant is
-checked: between the kills while a quarter of the time suffices for that, and at the end.
+Starts an exchange of its own with `manage.py up --standby`, whose supervisor restarts what ends. Traders place and
+cancel orders over REST, on a spot market and on a perpetual contract, and repeat each request until it is answered, as
+clients do; meanwhile matching worker, its standby, web server, Celery, Redis and PostgreSQL are killed in turns
+(kill -9), and the worker is also stopped (SIGSTOP) for a while and woken. Every acknowledged order is then looked for
+in the books, and every invariant is checked: between the kills while a quarter of the time suffices for that, and at
+the end.
 """
 
 import argparse

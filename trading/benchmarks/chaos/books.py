@@ -22,6 +22,8 @@ TIER = "MARKET_MAKER"
 FUNDS = (("USDT", Decimal(5_000_000)), ("BTC", Decimal(50)))
 DATABASE_SECONDS_MAX = SETTLED_SECONDS_MAX = 180.0
 PAUSE_SECONDS = 0.02
+NEAR_COMMANDS = 1_000
+"""Of a standby that is no further behind the log it is said that it stands by."""
 
 Result = TypeVar("Result")
 
@@ -86,6 +88,22 @@ def wait_settled() -> None:
     while not read(lambda: all(shard.settled_sequence >= heads[shard.shard] for shard in selectors.lag())):
         if time.monotonic() > deadline:
             raise NotSettledError(f"The log is not settled up to {heads}: {selectors.lag()}")
+        time.sleep(PAUSE_SECONDS)
+
+
+def leader() -> int:
+    """Wait until a worker has the lease and another one has replayed and stands by; return the first one's process id.
+
+    Raises:
+        NotSettledError: There are no two such workers after long.
+    """
+    deadline = time.monotonic() + SETTLED_SECONDS_MAX
+    while True:
+        [shard] = read(selectors.lag)
+        if shard.lease_owner and shard.standby_behind is not None and shard.standby_behind <= NEAR_COMMANDS:
+            return int(shard.lease_owner.split(":")[1])
+        if time.monotonic() > deadline:
+            raise NotSettledError(f"There are no two workers: {shard}")
         time.sleep(PAUSE_SECONDS)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from exchange.embedded import folder, process
 from exchange.management import status_file
 from exchange.management.supervisor import RUNNING
-from trading.benchmarks.chaos.kinds import STALL_SECONDS, Kind
+from trading.benchmarks.chaos.kinds import STALL_SECONDS, WORKERS, Kind
 
 START_SECONDS_MAX = 300.0
 WHOLE_SECONDS_MAX = 180.0
@@ -45,7 +45,7 @@ class Instance:
     def __init__(self, data_dir: Path, port: int) -> None:
         self.data_dir, self.url = data_dir, f"http://127.0.0.1:{port}"
         self._log = data_dir.with_suffix(".up.log")
-        command = [sys.executable, str(folder.DEFAULT.parent / "manage.py"), "up", "--port", str(port)]
+        command = [sys.executable, str(folder.DEFAULT.parent / "manage.py"), "up", "--standby", "--port", str(port)]
         with self._log.open("wb") as output:
             self._up = process.spawn(command, output=output, cwd=folder.DEFAULT.parent, environment=os.environ)
 
@@ -57,9 +57,16 @@ class Instance:
         """Return what `up` has printed."""
         return self._log.read_text(errors="replace")
 
-    def strike(self, kind: Kind) -> int:
-        """Kill a process, or stop and later wake it; return its id. Processes it has started itself live on."""
-        [pid] = [child["pid"] for child in self._children() if child["name"] == kind.process]
+    def strike(self, kind: Kind, leader: int) -> int | None:
+        """Kill a process, or stop and later wake it; return its id. Processes it has started itself live on.
+
+        Args:
+            leader: The id of the matching worker that has the lease; where it runs no more, nothing is done.
+        """
+        pids: dict[str, int] = {child["name"]: child["pid"] for child in self._children()}
+        if leader not in {pids[name] for name in WORKERS}:
+            return None
+        pid = _struck(kind, leader, pids)
         if kind is Kind.STALL:
             os.kill(pid, signal.SIGSTOP)
             waking = threading.Timer(STALL_SECONDS, _wake, (pid,))
@@ -67,7 +74,7 @@ class Instance:
             waking.start()
         else:
             os.kill(pid, signal.SIGKILL)
-        return int(pid)
+        return pid
 
     def wait_whole(self, without: int | None) -> None:
         """Wait until every process runs.
@@ -112,17 +119,27 @@ class Instance:
             time.sleep(POLL_SECONDS)
 
 
+def _struck(kind: Kind, leader: int, pids: dict[str, int]) -> int:
+    """Return the process that a kind means; which of the two workers is the standby changes."""
+    if kind in {Kind.WORKER, Kind.STALL}:
+        return leader
+    if kind is Kind.STANDBY:
+        [other] = {pids[name] for name in WORKERS} - {leader}
+        return other
+    return pids[kind.value]
+
+
 def _wake(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
 
 
 def _free_port() -> int:
-    """Return a port that is free, as is the worker's that belongs to it; below those of outgoing connections."""
+    """Return a port that is free, as are the two workers' that belong to it; below those of outgoing connections."""
     for port in range(PORT_FIRST + os.getpid() % 10_000, PORT_LAST):
-        with socket.socket() as web, socket.socket() as worker, contextlib.suppress(OSError):
-            web.bind(("127.0.0.1", port))
-            worker.bind(("127.0.0.1", port + WORKER_PORT_OFFSET))
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            for one in (port, port + WORKER_PORT_OFFSET, port + WORKER_PORT_OFFSET + 1):
+                held.enter_context(socket.socket()).bind(("127.0.0.1", one))
             return port
     raise NotRecoveredError("No port is free.")
 

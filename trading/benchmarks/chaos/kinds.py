@@ -1,4 +1,8 @@
-"""What is done to which process; in turns, so that no kind waits long for its next one."""
+"""What is done to which process; in turns, so that no kind waits long for its next one.
+
+Of the two matching workers, which take each other's place, the one with the lease is the worker, the other one the
+standby, whatever the supervisor calls them.
+"""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -10,20 +14,17 @@ class Kind(StrEnum):
 
     WORKER = "worker"
     STALL = "stall"
+    STANDBY = "standby"
     WEB = "web"
     CELERY = "celery"
     REDIS = "redis"
     POSTGRES = "postgres"
 
-    @property
-    def process(self) -> str:
-        """Return the process's name in `manage.py status`."""
-        return Kind.WORKER.value if self is Kind.STALL else self.value
-
 
 TITLES = {
     Kind.WORKER: "worker, kill -9",
     Kind.STALL: "worker, stopped 3 s",
+    Kind.STANDBY: "standby, kill -9",
     Kind.WEB: "Daphne, kill -9",
     Kind.CELERY: "Celery, kill -9",
     Kind.REDIS: "Redis, kill -9",
@@ -31,7 +32,10 @@ TITLES = {
 }
 STALL_SECONDS = 3.0
 TAKEOVERS = (Kind.WORKER, Kind.STALL)
-"""After these a worker has to take the shard over, or to come back."""
+"""After these the standby has to take the shard over."""
+
+WORKERS = ("worker", "standby")
+"""The supervisor's names of the two matching workers."""
 
 
 def drawn(kinds: Sequence[Kind], rng: random.Random) -> Iterator[Kind]:

@@ -128,15 +128,18 @@ class _Chaos:
     def _kill(self, kind: Kind) -> Kill:
         """Do it, send an order, and wait until that is settled and every process runs."""
         self._exchange.wait_whole(None)  # what the kill before has ended may have been noticed late
-        struck_at = time.monotonic()
-        pid = self._exchange.strike(kind)
+        while True:
+            leader = self._books.leader()
+            struck_at = time.monotonic()
+            if (pid := self._exchange.strike(kind, leader)) is not None:
+                break
         while self._probe.place(MARKETS[0], "ioc") is None:
             pass
         self._books.wait_settled()
         settled = time.monotonic() - struck_at
         if kind is Kind.STALL:
             time.sleep(max(0.0, kinds.STALL_SECONDS - settled))
-        self._exchange.wait_whole(None if kind is Kind.STALL else pid)
+        self._exchange.wait_whole(pid)  # one that was stopped ends when it wakes: another has taken its place
         return Kill(kind, settled, time.monotonic() - struck_at)
 
     def _audit_between(self) -> None:
