@@ -117,7 +117,7 @@ DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
 DATABASES["default"].setdefault("OPTIONS", {}).update({"options": _connection_options(DB_ROLE)})
 if DB_ROLE in ONLINE_ROLES:
     DATABASES["default"]["OPTIONS"]["prepare_threshold"] = PREPARE_AFTER
-if DB_ROLE == "exchange_web":  # each request has a thread of its own: connections are pooled
+if DB_ROLE == "exchange_web":  # many threads, few of which ask the database at once: connections are pooled
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
