@@ -9,5 +9,9 @@ class ExchangeConfig(AppConfig):
     name = "exchange"
 
     def ready(self) -> None:
-        """Make our Celery application the one that tasks are sent through, in every process."""
+        """Make our Celery application the one that tasks are sent through, and let Prometheus ask for dependencies."""
         from exchange import celery  # noqa: F401 -- importing it is what does it
+        from exchange.management import dependencies
+        from exchange.observability import metrics
+
+        metrics.ON_SCRAPE.append(dependencies.WATCH.measure)

@@ -8,6 +8,8 @@ import os
 from celery import Celery
 from celery.schedules import crontab
 
+from ledger.services.back_office import ROUND_SECONDS
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange.settings.dev")
 
 app = Celery("exchange")
@@ -16,7 +18,7 @@ app.autodiscover_tasks()
 
 app.conf.beat_schedule = {
     "reconcile in full": {"task": "ledger.tasks.reconcile", "schedule": crontab(minute="30", hour="3")},
-    "carry out what staff decided": {"task": "ledger.tasks.carry_out", "schedule": 15.0},
+    "carry out what staff decided": {"task": "ledger.tasks.carry_out", "schedule": ROUND_SECONDS},
     "sweep holds": {"task": "trading.tasks.sweep_holds", "schedule": 60.0},
     "sweep holds by the whole log": {
         "task": "trading.tasks.sweep_holds",

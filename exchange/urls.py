@@ -4,36 +4,24 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from exchange.api import docs, handlers
+from exchange.management import dependencies
 from exchange.observability import health
 from exchange.users import admin_sign_in
 from trading import consumers as _feed  # noqa: F401 -- the feed refuses too: its codes belong to the published table
-from trading import selectors
 
 handler400 = handlers.bad_request
 handler403 = handlers.permission_denied
 handler404 = handlers.not_found
 handler500 = handlers.server_error
 
-LAG_COMMANDS_MAX = 20_000
-"""Beyond this the worker does not keep up, and new orders would wait for seconds."""
-
-
-def worker() -> health.Check:
-    """Tell whether every shard has a worker that keeps up."""
-    shards = selectors.lag()
-    lost = [f"shard {item.shard} has no worker" for item in shards if item.is_needed and not item.lease_owner]
-    late = [f"shard {item.shard} is {item.lag} commands behind" for item in shards if item.lag > LAG_COMMANDS_MAX]
-    return health.Check(ok=not lost and not late, detail="; ".join([*lost, *late]))
-
-
-ready = health.ready({"worker": worker})
+ready = health.ready(dependencies.WATCH)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/login/", admin_sign_in.view),
     path("admin/finance/", include("ledger.urls")),
     path("admin/", admin.site.urls),
     path("health", ready),
-    path("health/live", health.live),
+    path("health/live", health.live(dependencies.WATCH)),
     path("health/ready", ready),
     path("metrics", health.metrics_page),
     path("api/docs", docs.page, name="api-docs"),

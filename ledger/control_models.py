@@ -1,5 +1,7 @@
 """What people do to the books: closing periods, proposing entries, commenting on them, attaching files to them.
 
+And when the back office last looked for such work.
+
 Imported by `models.py`, so that Django finds it.
 """
 
@@ -239,3 +241,17 @@ class EntryAttachment(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class BackOfficeRound(models.Model):
+    """When the back office last finished a round of `ledger.tasks.carry_out`: one row, none before the first."""
+
+    finished_at = models.DateTimeField(_("finished at"))
+
+    class Meta:
+        default_permissions = ()
+        verbose_name = _("round of the back office")
+        verbose_name_plural = _("rounds of the back office")
+
+    def __str__(self) -> str:
+        return f"{self.finished_at:%Y-%m-%d %H:%M:%S}"

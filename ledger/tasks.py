@@ -11,7 +11,7 @@ from exchange.kernel.clock import utc_now
 from ledger.reconciliation import alerts, runner
 from ledger.reconciliation.models import RunKind
 from ledger.reserves import publishing
-from ledger.services import back_office, periods, proposals, totals
+from ledger.services import back_office, office_rounds, periods, proposals, totals
 from ledger.transfers import crediting, notices, payouts
 
 logger = structlog.get_logger(__name__)
@@ -59,6 +59,7 @@ def carry_out(**_: Any) -> None:
     """Do what staff decided. Called on each decision, and periodically for what a lost call left undone."""
     now = utc_now()
     done = {name: count for name, work in WORK.items() if (count := work(now))}
+    office_rounds.note(utc_now())
     if done:
         logger.info("back_office_worked", **done)
 

@@ -25,7 +25,7 @@ from django.utils import translation
 from django.utils.translation import gettext
 from django.utils.translation.trans_real import parse_accept_lang_header
 
-from exchange.api import wire
+from exchange.api import lost_connections, wire
 from exchange.api.errors import TooManyRequestsError, UnavailableError
 from exchange.kernel.errors import DomainError
 from marketdata import books, feed, refusals, selectors
@@ -166,8 +166,9 @@ class PublicFeed(AsyncWebsocketConsumer):
             self.refuse(refusal, request_id)
         except (redis.exceptions.RedisError, OSError):
             self.refuse(books.MarketDataAwayError(), request_id)
-        except DatabaseError:
+        except DatabaseError as error:
             logger.exception("feed_database_error")
+            await asyncio.to_thread(lost_connections.renew, error)
             self.refuse(UnavailableError(), request_id)
 
     async def subscribe(self, message: Message, request_id: RequestId) -> None:

@@ -11,7 +11,9 @@ magic and the checksum itself, and for the segment header its magic too.
     payload: rows of commands, each of `row bytes` as the protocol of the writer had them
 
 Version 1 had 64-byte rows and a zero in the place of `row bytes`. It stays readable: `protocol.decode` turns old rows
-into those of today, and replaying them gives the state hash that they gave then (`tests/golden/wal_v1`).
+into those of today, and replaying them gives the state hash that they gave then (`tests/golden/wal_v1`). Version 2 had
+frames of the segment's own epoch only; since then a segment begins with those of earlier epochs that its writer has
+taken over as they were (Note [Void segments] in `segments.py`).
 
 Note [Torn or damaged]
     A crash may leave the frames of the last, unsynced write in any state: the disk is free to keep
@@ -32,7 +34,7 @@ import numpy as np
 
 from matching_worker.protocol import COMMAND_BYTES, COMMAND_DTYPE, PROTOCOL_VERSION, Rows, decode
 
-WAL_VERSION: Final = 2
+WAL_VERSION: Final = 3
 ROW_BYTES_OF_VERSION_1: Final = 64
 CHAIN_HASH_BYTES: Final = 32
 NO_CHAIN_HASH: Final = bytes(CHAIN_HASH_BYTES)
@@ -266,12 +268,14 @@ class SegmentReader:
         """Yield each whole, correct frame; moves `tail` along."""
         if self.tail is None or self.shard is None:
             return
+        epoch = 0
         while (frame := _frame_at(self.path, self.content, self.good_bytes, self.shard)) is not None:
-            if frame.first_sequence != self.tail.sequence + 1 or frame.epoch != self.epoch:
+            if frame.first_sequence != self.tail.sequence + 1 or not epoch <= frame.epoch <= self.epoch:
                 raise WalDamagedError(
                     f"{self.path}: frame at offset {self.good_bytes} starts with command {frame.first_sequence} "
-                    f"of epoch {frame.epoch} where {self.tail.sequence + 1} of epoch {self.epoch} was due"
+                    f"of epoch {frame.epoch} where {self.tail.sequence + 1} of epoch {epoch} to {self.epoch} was due"
                 )
+            epoch = frame.epoch
             self.good_bytes = frame.end
             self.tail = Tail(frame.last_sequence, frame.chain_hash)
             self.frame_count += 1

@@ -24,7 +24,7 @@ from matching_worker.protocol import (
     TimeInForce,
     TriggerSource,
 )
-from matching_worker.segments import read, read_segments, segment_paths
+from matching_worker.segments import read, read_segments, segment_paths, void_paths
 
 ENTRY_TYPES: Final[dict[int, str]] = {
     CommandKind.PLACE: "add_order",
@@ -65,7 +65,8 @@ class Segment(NamedTuple):
 
     Attributes:
         first: Its first command; 0 when it has none.
-        state: `whole`, `torn` (the end of the last file, which `Wal.open` cuts) or `damaged`.
+        state: `whole`, `torn` (the end of the last file, which `Wal.open` leaves out), `damaged`, or `void` (a worker
+            that had lost its lease wrote it, nobody reads it: Note [Void segments] in `segments.py`).
         detail: What is wrong, in words.
     """
 
@@ -101,7 +102,10 @@ def segments(wal_dir: Path, shard: int) -> list[Segment]:
     for path in paths:
         segment, tail = _segment(path, shard, tail, is_last=path == paths[-1])
         found.append(segment)
-    return found
+    for path in void_paths(wal_dir):
+        segment, _ = _segment(path, shard, None, is_last=True)
+        found.append(segment._replace(state="void", detail=f"{path}: written by a worker that had lost its lease"))
+    return sorted(found)
 
 
 def _segment(path: Path, shard: int, tail: Tail | None, *, is_last: bool) -> tuple[Segment, Tail | None]:
@@ -140,13 +144,19 @@ def _segment(path: Path, shard: int, tail: Tail | None, *, is_last: bool) -> tup
 
 
 class Verified(NamedTuple):
-    """What `verify` found in a WAL that is whole."""
+    """What `verify` found in a WAL that is whole.
+
+    Attributes:
+        torn: Where an unfinished write begins, in words; empty without one.
+        void: Files that do not count: Note [Void segments] in `segments.py`.
+    """
 
     segments: int
     commands: int
     first: int
     last: int
     torn: str
+    void: list[str]
 
 
 def verify(wal_dir: Path, shard: int) -> Verified:
@@ -168,7 +178,8 @@ def verify(wal_dir: Path, shard: int) -> Verified:
             first = first or reader.before.sequence + 1
             last = reader.tail.sequence
             commands += reader.tail.sequence - reader.before.sequence
-    return Verified(count, commands, first if commands else 0, last, torn)
+    void = [path.name for path in void_paths(wal_dir)]
+    return Verified(count, commands, first if commands else 0, last, torn, void)
 
 
 def dump(

@@ -11,6 +11,7 @@ next one, from the WAL and the log.
 
 import gc
 import os
+import secrets
 import socket
 import sys
 import threading
@@ -29,7 +30,7 @@ from exchange.observability import metrics
 from marketdata import feed
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
-from matching_worker import stages
+from matching_worker import disk, stages
 from matching_worker.health import HEALTHY, HealthServer
 from matching_worker.match_loop import MatchLoop
 from matching_worker.outlet import Matched, Release
@@ -52,6 +53,9 @@ CLOCK_SECONDS = 1.0
 """How often it is looked whether an order's time is over."""
 
 LEASE_WAIT_SECONDS = 5.0
+HOST_CHARACTERS_MAX = 32
+"""Of the owner's name, which must differ from that of any other process, also of one with this number elsewhere."""
+
 NS_PER_MS = 1_000_000
 NS_PER_SECOND = 1_000_000_000
 
@@ -156,7 +160,8 @@ class WorkerProcess:
 
     def _take_shard(self) -> Shard:
         """Take the lease, waiting for that of a worker that has just died."""
-        owner = f"{socket.gethostname()}:{os.getpid()}"
+        owner = f"{socket.gethostname()[:HOST_CHARACTERS_MAX]}:{os.getpid()}:{secrets.token_hex(3)}"
+        lease.name_sessions(self.number, owner)
         deadline = time.monotonic() + LEASE_WAIT_SECONDS
         while True:
             self._leased_at = time.monotonic()
@@ -193,6 +198,7 @@ class WorkerProcess:
     def _tick(self) -> None:
         """Put the time into the log when an order's is over."""
         while not self._stopping.wait(CLOCK_SECONDS):
+            metrics.WAL_FREE_BYTES.labels(self.number).set(disk.free_bytes(self._wal_dir) or 0)
             expiry.tell_time(self.number, now=utc_now())
 
     def _await_lease(self) -> None:
@@ -301,6 +307,7 @@ class WorkerProcess:
             "settled": self.shard.settled,
             "open_orders": self.shard.engine.open_order_count,
             "stages": self.ring.sequences() if hasattr(self, "ring") else {},
+            "wal_free_bytes": disk.free_bytes(self._wal_dir),
             "snapshot": self.shard.snapshotter.describe(),
         }
 

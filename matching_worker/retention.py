@@ -5,7 +5,8 @@ Note [Retention]
     passed, because recovery starts at or before the settlement cursor. A damaged snapshot counts for nothing and is
     left where it is, for whoever looks into it. A segment of the WAL goes when all of this is true: another one
     follows; its last write is older than `wal_seconds`; and the oldest kept snapshot and settlement have passed all
-    its commands. Segments go oldest first, so that whatever a crash leaves is a WAL without a gap.
+    its commands. Segments go oldest first, so that whatever a crash leaves is a WAL without a gap. Void segments
+    (Note [Void segments] in `segments.py`) are set aside before, and kept.
 """
 
 import os
@@ -15,7 +16,7 @@ from typing import Final, NamedTuple
 
 from matching_worker import snapshot
 from matching_worker.frames import segment_start
-from matching_worker.segments import segment_paths, sync_directory
+from matching_worker.segments import segment_paths, set_aside, sync_directory
 from matching_worker.snapshot import SnapshotError
 
 WAL_SECONDS: Final = 7 * 24 * 3600
@@ -72,6 +73,8 @@ def apply(
     if good:
         oldest = good[:kept][-1][1]
         segments = _old_segments(wal_dir, min(oldest, settled), now_ns - wal_seconds * _NS)
+    if segments:
+        set_aside(wal_dir)  # first: what a segment makes void must not count again when that one is gone
     byte_count = sum(path.stat().st_size for path in [*gone, *segments])
     _remove(gone)
     _remove(segments)

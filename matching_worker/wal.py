@@ -33,7 +33,7 @@ from matching_worker.frames import (
     pack_segment_header,
 )
 from matching_worker.protocol import Rows
-from matching_worker.segments import read, read_segments, segment_path, sync_directory
+from matching_worker.segments import read, read_segments, segment_path, set_aside, sync_directory
 
 __all__ = [
     "NO_CHAIN_HASH",
@@ -146,8 +146,9 @@ class Wal:
         Args:
             directory: Made if it does not exist.
             shard: Must be the one that wrote what is there.
-            epoch: The writer's; never below that of the newest segment. A new epoch starts a new
-                segment, so that a fenced-off writer cannot touch what it writes.
+            epoch: The writer's; never below that of the newest segment. A new epoch takes the newest
+                segment over into one of its own, so that a fenced-off writer cannot touch what it
+                writes: Note [Void segments] in `segments.py`.
             after: Segments that hold only commands up to this sequence are not checked: a snapshot
                 stands for them.
             segment_bytes_max: A segment this large is followed by a new one.
@@ -181,45 +182,58 @@ class Wal:
         self._durable_sequence = tail.sequence
 
     def _recover(self, after: int) -> None:
-        """Check the segments, cut a torn end, and get ready to append."""
+        """Check the segments, leave out a torn end, and get ready to append."""
         last: SegmentReader | None = None
-        newest_epoch = 0
-        for reader in read_segments(self.directory, self.shard, after=after):
-            reader.skim()
-            last = reader
-            if reader.tail is not None:
-                self.tail = reader.tail
-                newest_epoch = reader.epoch
-        if newest_epoch > self.epoch:
-            raise WalError(f"{self.directory}: epoch {newest_epoch} has written here; epoch {self.epoch} may not")
+        newest: SegmentReader | None = None
+        for last in read_segments(self.directory, self.shard, after=after):
+            last.skim()
+            if last.before is not None:
+                newest = last
+        if newest is not None and newest.epoch > self.epoch:
+            raise WalError(f"{self.directory}: epoch {newest.epoch} has written here; epoch {self.epoch} may not")
+        set_aside(self.directory)
         if last is None:
             return
         if last.before is None or last.good_bytes < len(last.content):
-            self._cut(last)
-        if last.before is not None:
-            self._adopt(last)
+            self.torn = Torn(last.path, last.good_bytes, len(last.content) - last.good_bytes)
+        if last.before is None:
+            last.path.unlink(missing_ok=True)
+            sync_directory(self.directory)
+        if newest is None or newest.tail is None:
+            return
+        if newest.epoch == self.epoch:
+            self._go_on_in(newest)
+        else:
+            self._take_over(newest)
+        self.tail = newest.tail
         self._written.append(self.tail)
         self._durable_sequence = self.tail.sequence
 
-    def _adopt(self, reader: SegmentReader) -> None:
-        """Make durable what a dead process had written and may not have synced; go on in it if it is this epoch's."""
+    def _go_on_in(self, reader: SegmentReader) -> None:
+        """Append to this epoch's own segment, after making durable what was written and perhaps not synced."""
+        if reader.good_bytes < len(reader.content):
+            os.truncate(reader.path, reader.good_bytes)
         descriptor = os.open(reader.path, os.O_WRONLY | os.O_APPEND)
         os.fdatasync(descriptor)
         sync_directory(self.directory)
-        if reader.epoch == self.epoch:
-            self._descriptor = descriptor
-            self._written_bytes = self._durable_bytes = reader.good_bytes
-        else:
-            os.close(descriptor)
+        self._descriptor = descriptor
+        self._written_bytes = self._durable_bytes = reader.good_bytes
 
-    def _cut(self, reader: SegmentReader) -> None:
-        """Cut what follows the last good frame; a segment without a good header goes entirely."""
-        self.torn = Torn(reader.path, reader.good_bytes, len(reader.content) - reader.good_bytes)
-        if reader.before is None:
-            reader.path.unlink()
-            sync_directory(self.directory)
-            return
-        os.truncate(reader.path, reader.good_bytes)
+    def _take_over(self, reader: SegmentReader) -> None:
+        """Copy what is good of an earlier epoch's segment into one of this epoch: Note [Void segments]."""
+        before: Tail = reader.before  # type: ignore[assignment]  # only such readers come here
+        path = segment_path(self.directory, self.epoch, before.sequence + 1)
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        self._descriptor = os.open(unfinished, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o640)
+        self._write(pack_segment_header(self.shard, self.epoch, before))
+        self._write(memoryview(reader.content)[SEGMENT_HEADER_BYTES : reader.good_bytes])
+        os.fdatasync(self._descriptor)
+        unfinished.rename(path)
+        sync_directory(self.directory)
+        reader.path.unlink(missing_ok=True)
+        sync_directory(self.directory)
+        self._written_bytes = self._durable_bytes = reader.good_bytes
 
     def append(self, commands: Rows, chain_hash: bytes) -> None:
         """Add a frame to the next `sync`.
@@ -320,7 +334,7 @@ class Wal:
                     self._sync_error = error
                     return
 
-    def _write(self, content: bytes) -> None:
+    def _write(self, content: bytes | memoryview) -> None:
         """Write all of `content`; the system may take it in pieces."""
         view = memoryview(content)
         while view:

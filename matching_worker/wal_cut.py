@@ -29,7 +29,7 @@ from matching_worker.frames import (
 )
 from matching_worker.protocol import Rows
 from matching_worker.retention import snapshots_of
-from matching_worker.segments import read, segment_path, segment_paths, sync_directory
+from matching_worker.segments import read, segment_path, segment_paths, set_aside, sync_directory
 
 CUT: Final = "cut"
 VOID_TRADES: Final = "void-trades.jsonl"
@@ -79,6 +79,7 @@ def cut(wal_dir: Path, *, shard: int, after: Tail, name: str, stream_epoch: int 
     gone = list(read(wal_dir, after=after.sequence))
     if not gone:
         raise WalError(f"{wal_dir}: has no command after {after.sequence}; there is nothing to cut")
+    set_aside(wal_dir)  # first: what a segment makes void must not count again when that one is cut
     folder = wal_dir / CUT / name
     folder.mkdir(parents=True)
     _save(folder, shard, after, gone)

@@ -14,6 +14,7 @@ class TradingConfig(AppConfig):
         from exchange.observability import metrics
         from ledger import tasks
         from ledger.reconciliation import checks
+        from ledger.services import office_rounds
         from ledger.tracing import story
         from ledger.transfers import notices as ledger_notices
         from ledger.transfers import outside
@@ -30,6 +31,7 @@ class TradingConfig(AppConfig):
         sources.register()
         valuation.register()
         tasks.WORK["margin_removals"] = margin_removals.carry_out
+        office_rounds.WAITING["margin_removals"] = margin_removals.waiting
         story.register(road.TELLER)
         ledger_notices.KINDS.update(event_notices.WORDS)
         consumers.register(event_notices.NOTICES)

@@ -21,6 +21,7 @@ from ledger.waterfall import Debts
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind, Reason, Rows, Side
 from matching_worker.protocol import EventKind as EngineEvent
+from trading import entry_keys
 from trading.contract_events import Fill
 from trading.contract_fold import ContractFold
 from trading.models import OrderStatus
@@ -95,6 +96,7 @@ class SettlementFold:
         positions: By (trader, instrument), of the contracts concerned; missing ones begin.
         reserving: The orders with a live reservation on each position, newest first.
         marks: The mark price of each contract in ticks, as of the command before the first.
+        shard: Whose events these are.
     """
 
     def __init__(
@@ -107,7 +109,9 @@ class SettlementFold:
         positions: dict[tuple[int, int], PositionState],
         reserving: Mapping[tuple[int, int], Sequence[OrderState]],
         marks: dict[int, int],
+        shard: int = 0,
     ) -> None:
+        self.shard = shard
         self.orders = orders
         self.holdings = holdings
         self.debts = debts
@@ -266,7 +270,7 @@ class SettlementFold:
             surplus = self.contracts.amend(order, left_before)
         else:
             surplus = order.hold - order.hold_needed()
-        self._release(order, surplus, f"command:{event['sequence']}:{event['index']}:unfreeze", at)
+        self._release(order, surplus, f"{self._key(event)}:unfreeze", at)
         _touch(order, event, at)
 
     def _end_amend(
@@ -283,8 +287,12 @@ class SettlementFold:
         surplus, order.amend_hold = order.amend_hold, 0
         order.row.amend_requested_at = None
         order.hold += surplus
-        self._release(order, surplus, f"command:{event['sequence']}:{event['index']}:{order.id}:amend", at)
+        self._release(order, surplus, f"{self._key(event)}:{order.id}:amend", at)
         _touch(order, event, at)
+
+    def _key(self, event: dict[str, Any]) -> str:
+        """Return the beginning of the key of what an event gives back."""
+        return entry_keys.of_command(self.shard, event["sequence"], event["index"])
 
     def _command(self, event: dict[str, Any]) -> Any:
         """Return the command that caused an event."""
@@ -309,7 +317,7 @@ class SettlementFold:
             surplus = self.contracts.shrink(order, event["qty_lots"])
         else:
             surplus = order.hold - order.hold_needed()
-        self._release(order, surplus, f"command:{event['sequence']}:{event['index']}:unfreeze", at)
+        self._release(order, surplus, f"{self._key(event)}:unfreeze", at)
         _touch(order, event, at)
 
     def _rejected(self, event: dict[str, Any]) -> None:

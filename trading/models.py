@@ -266,6 +266,7 @@ class WorkerLease(models.Model):
     epoch = models.IntegerField()
     owner = models.CharField(max_length=80)
     expires_at = models.DateTimeField()
+    locked_epoch = models.IntegerField()
 
     class Meta:
         managed = False

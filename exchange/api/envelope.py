@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from exchange.api import errors
+from exchange.api import errors, lost_connections
 from exchange.api.wire import dumps
 from exchange.kernel.errors import DomainError
 
@@ -126,6 +126,7 @@ def _timed_out(exc: InternalError) -> bool:
 def _unavailable(exc: Exception) -> DomainError:
     """Record why the database did not answer: a lock waited for too long, a lost connection, a full pool."""
     logger.error("database_unavailable", exc_info=exc)
+    lost_connections.renew(exc)
     return errors.UnavailableError()
 
 

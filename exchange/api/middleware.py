@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from exchange.api import throttling
+from exchange.api import lost_connections, throttling
 from exchange.api.authentication import client_address
 from exchange.api.envelope import as_refusal, internal_error, is_api, refusal_outside_views
 from exchange.api.errors import BadRequestError, BodyTooLargeError, LengthRequiredError
@@ -54,6 +54,7 @@ class ApiGuard:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer an exception that no view turned into an answer, in the API's shape."""
         if not is_api(request):
+            lost_connections.renew(exception)
             return None
         error = as_refusal(exception)
         if error is not None:

@@ -7,19 +7,19 @@ from importlib import metadata
 from typing import Any
 
 import django
-import redis
 from django.conf import settings
 from django.db import Error, connection
 
 from exchange.embedded import folder
-from exchange.management import status_file
+from exchange.management import dependencies, status_file
 from exchange.management.supervisor import RUNNING
+from exchange.observability.health import takes_orders
 from ledger.reconciliation import reading
 from marketdata import shards as placing
 from trading import selectors
 from trading.sweeping import SweepState
 
-ANSWER_SECONDS_MAX = 2
+ANSWER_SECONDS_MAX = 5.0
 PACKAGES = ("django", "channels", "celery", "psycopg", "numba")
 
 _SHARDS = """
@@ -34,11 +34,16 @@ SELECT c.shard, c.epoch, c.sequence, s.sequence, s.settled_at,
 
 
 @dataclass(frozen=True)
-class Server:
-    """PostgreSQL or Redis."""
+class Dependency:
+    """Something that the exchange uses, as /health/ready tells it.
+
+    Args:
+        needed: Whether no order is taken without it.
+    """
 
     name: str
     ok: bool
+    needed: bool
     detail: str
 
 
@@ -119,13 +124,14 @@ class Report:
     """
 
     ok: bool
+    takes_orders: bool
     running: bool
     url: str | None
     pid: int | None
     uptime_seconds: int | None
     data_dir: str
     processes: list[Process] = field(default_factory=list)
-    servers: list[Server] = field(default_factory=list)
+    dependencies: list[Dependency] = field(default_factory=list)
     shards: list[Shard] = field(default_factory=list)
     misplaced: list[str] = field(default_factory=list)
     reconciliation: Reconciliation | None = None
@@ -141,24 +147,21 @@ def report(*, now: datetime) -> Report:
     """Look at the processes, the servers and the sequences."""
     body = status_file.read(settings.DATA_DIR) if folder.holder(settings.DATA_DIR) else None
     processes = [_process(child, now) for child in body["children"]] if body else []
-    database, shards, reconciliation, holds = _database(now)
-    servers = [database, _redis()]
+    watched = dependencies.WATCH.look(ANSWER_SECONDS_MAX)
+    found = [Dependency(name, *one) for name, one in watched.items()]
+    shards, reconciliation, holds = _database(now)
     supervised = body is not None or not settings.EMBEDDED_POSTGRES
-    ok = (
-        supervised
-        and all(process.ok for process in processes)
-        and all(server.ok for server in servers)
-        and all(shard.worker_alive for shard in shards if shard.needed)
-    )
+    ok = supervised and all(process.ok for process in processes) and all(one.ok for one in found)
     return Report(
         ok=ok,
+        takes_orders=supervised and takes_orders(watched),
         running=body is not None,
         url=body["url"] if body else None,
         pid=body["pid"] if body else None,
         uptime_seconds=_seconds_since(datetime.fromisoformat(body["started_at"]), now) if body else None,
         data_dir=str(settings.DATA_DIR),
         processes=processes,
-        servers=servers,
+        dependencies=found,
         shards=shards,
         misplaced=_misplaced() if shards else [],
         reconciliation=reconciliation,
@@ -185,23 +188,20 @@ def _process(child: dict[str, Any], now: datetime) -> Process:
     )
 
 
-def _database(now: datetime) -> tuple[Server, list[Shard], Reconciliation | None, Holds | None]:
-    """Ask PostgreSQL for its version, every shard's sequences, what reconciliation has found, and what was swept."""
+def _database(now: datetime) -> tuple[list[Shard], Reconciliation | None, Holds | None]:
+    """Ask PostgreSQL for every shard's sequences, what reconciliation has found, and what was swept; if it answers."""
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SHOW server_version")
-            version = cursor.fetchone()[0]
             cursor.execute("SELECT to_regclass('command_stream') IS NOT NULL")
             if not cursor.fetchone()[0]:
-                return Server("postgres", ok=False, detail=f"{version}, without tables"), [], None, None
+                return [], None, None
             cursor.execute(_SHARDS)
             shards = [_shard(row) for row in cursor.fetchall()]
-        reconciliation, holds = _reconciliation(now), _holds(now)
-    except Error as error:
-        return Server("postgres", ok=False, detail=str(error).strip().splitlines()[0]), [], None, None
+        return shards, _reconciliation(now), _holds(now)
+    except Error:
+        return [], None, None
     finally:
         connection.close()
-    return Server("postgres", ok=True, detail=version), shards, reconciliation, holds
 
 
 def _reconciliation(now: datetime) -> Reconciliation:
@@ -236,20 +236,6 @@ def _shard(row: tuple[Any, ...]) -> Shard:
     moment = None if settled_at is None else settled_at.isoformat()
     needed = shard == 0 or head > settled or bool(symbols)
     return Shard(shard, epoch, head, settled, head - settled, moment, owner, alive, symbols, needed)
-
-
-def _redis() -> Server:
-    """Ask Redis for its version."""
-    client = redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=ANSWER_SECONDS_MAX, socket_connect_timeout=ANSWER_SECONDS_MAX
-    )
-    try:
-        found: Any = client.info("server")
-    except (redis.RedisError, OSError) as error:
-        return Server("redis", ok=False, detail=str(error))
-    finally:
-        client.close()
-    return Server("redis", ok=True, detail=str(found.get("valkey_version") or found["redis_version"]))
 
 
 def _versions() -> dict[str, str]:

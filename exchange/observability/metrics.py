@@ -113,6 +113,18 @@ HOLD_SWEEPS = Gauge(
     registry=REGISTRY,
 )
 
+# --- Dependencies: asked by web processes when Prometheus asks, and by the worker of its own disk ---------
+DEPENDENCY_UP = Gauge(
+    "exchange_dependency_up",
+    "1 while something that the process depends on is well: the names of /health/ready.",
+    ["dependency"],
+    registry=REGISTRY,
+)
+ORDERS_TAKEN = Gauge("exchange_orders_taken", "1 while orders are taken: /health/ready answers 200.", registry=REGISTRY)
+WAL_FREE_BYTES = Gauge(
+    "exchange_wal_free_bytes", "Free space on the disk of the worker's WAL.", ["shard"], registry=REGISTRY
+)
+
 # --- HTTP ----------------------------------------------------------------------------------------
 HTTP_SECONDS = Histogram(
     "exchange_http_request_seconds",

@@ -113,12 +113,34 @@ def _connection_options(role: str) -> str:
     return " ".join(flags)
 
 
+NETWORK_OPTIONS = {
+    "connect_timeout": 3,
+    "keepalives_idle": 3,
+    "keepalives_interval": 1,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 6000,
+}
+"""A network that has been cut is an error after six seconds, not after the hours that systems allow; sockets of one
+machine know none of it. Source: PostgreSQL 18, 34.1.2, parameter key words; seconds, the last one milliseconds."""
+
 DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
-DATABASES["default"].setdefault("OPTIONS", {}).update({"options": _connection_options(DB_ROLE)})
+DATABASES["default"]["OPTIONS"] = {
+    **NETWORK_OPTIONS,
+    **DATABASES["default"].get("OPTIONS", {}),
+    "options": _connection_options(DB_ROLE),
+}
 if DB_ROLE in ONLINE_ROLES:
     DATABASES["default"]["OPTIONS"]["prepare_threshold"] = PREPARE_AFTER
 if DB_ROLE == "exchange_web":  # many threads, few of which ask the database at once: connections are pooled
-    DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
+    # A connection that cannot be made is given up after two attempts and begun anew: left alone the pool pauses ever
+    # longer, and after a long outage would go on pausing for as long again.
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 1,
+        "max_size": 16,
+        "timeout": 5,
+        "reconnect_timeout": 1,
+        "reconnect_failed": lambda pool: pool.check(),
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis: cache, push, background work --------------------------------------------------------

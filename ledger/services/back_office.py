@@ -10,6 +10,8 @@ from celery import current_app
 from django.db import transaction
 
 TASK: Final = "ledger.tasks.carry_out"
+ROUND_SECONDS: Final = 15.0
+"""How often it is called without anybody's wish."""
 
 
 def wake() -> None:

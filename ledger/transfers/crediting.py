@@ -33,6 +33,8 @@ _READY: Final = Q(state=DepositState.CONFIRMED, owner__isnull=False) & (
 _WAITING: Final = Q(state=DepositState.CONFIRMED, receipt_entry__isnull=True) & (
     Q(owner__isnull=True) | Q(second_person=True, approved_by__isnull=True)
 )
+TO_POST: Final = _READY | _WAITING
+"""The deposits that wait for the back office."""
 SUSPENSE: Final = "deposits"
 """Part of account 1190 in which deposits wait."""
 

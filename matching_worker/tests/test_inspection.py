@@ -16,14 +16,14 @@ from matching_worker.wal import Wal
 
 
 def test_segments_are_listed_with_what_they_hold(tmp_path: Path) -> None:
-    written(tmp_path, 3, 2, epoch=1)
+    written(tmp_path, 3, 2, epoch=1, segment_bytes_max=1)
     written(tmp_path, 4, epoch=2)
 
     found = inspection.segments(tmp_path, SHARD)
 
     assert [(row.file, row.epoch, row.first, row.last, row.frames, row.state, row.detail) for row in found] == [
-        (SEGMENT_1, 1, 1, 5, 2, "whole", ""),
-        ("000002-00000000000000000006.wal", 2, 6, 9, 1, "whole", ""),
+        (SEGMENT_1, 1, 1, 3, 1, "whole", ""),
+        ("000002-00000000000000000004.wal", 2, 4, 9, 2, "whole", ""),
     ]
     assert [row.bytes for row in found] == [path.stat().st_size for path in sorted(tmp_path.iterdir())]
 
@@ -62,8 +62,8 @@ def test_a_segment_of_another_shard_is_damage(tmp_path: Path) -> None:
 def test_a_whole_wal_is_verified(tmp_path: Path) -> None:
     written(tmp_path, 3, 2, segment_bytes_max=1)
 
-    assert inspection.verify(tmp_path, SHARD) == (2, 5, 1, 5, "")
-    assert inspection.verify(tmp_path / "none", SHARD) == (0, 0, 0, 0, "")
+    assert inspection.verify(tmp_path, SHARD) == (2, 5, 1, 5, "", [])
+    assert inspection.verify(tmp_path / "none", SHARD) == (0, 0, 0, 0, "", [])
 
 
 def test_a_torn_end_is_told_and_is_no_damage(tmp_path: Path) -> None:

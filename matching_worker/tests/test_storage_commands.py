@@ -13,6 +13,7 @@ from exchange.kernel.clock import utc_now
 from matching_worker import snapshot, wal_cut
 from matching_worker.protocol import trade_id_base
 from matching_worker.retention import snapshots_of
+from matching_worker.segments import segment_path
 from matching_worker.shard import LogMismatchError, Shard
 from matching_worker.tests.storage_files import COMMANDS, flip, hash_after, history, worked
 from matching_worker.tests.wal_files import SHARD
@@ -46,9 +47,23 @@ def test_inspect_and_verify_say_what_is_there(tmp_path: Path) -> None:
     assert sum(row["last"] - row["first"] + 1 for row in rows) == COMMANDS
     assert {row["state"] for row in rows} == {"whole"}
     assert f"{len(rows)} segments, 2,000 commands (1 to 2000): whole" in run("wal", "verify", *here(tmp_path))
-    assert in_json("wal", "verify", *here(tmp_path)) == [
-        {"ok": True, "segments": len(rows), "commands": COMMANDS, "first": 1, "last": COMMANDS, "torn": ""}
-    ]
+    whole = {"ok": True, "segments": len(rows), "commands": COMMANDS, "first": 1, "last": COMMANDS, "torn": ""}
+    assert in_json("wal", "verify", *here(tmp_path)) == [whole | {"void": []}]
+
+
+def test_a_void_segment_is_told_and_is_no_damage(tmp_path: Path) -> None:
+    worked(tmp_path, history())
+    void = segment_path(tmp_path, 0, COMMANDS + 1)
+    void.write_bytes(b"")
+
+    table = run("wal", "inspect", *here(tmp_path))
+
+    assert f"{void.name} " in table
+    assert " void " in table
+    assert f"{void.name}: void, written by a worker that had lost its lease; not read" in run(
+        "wal", "verify", *here(tmp_path)
+    )
+    assert in_json("wal", "verify", *here(tmp_path))[0]["void"] == [void.name]
 
 
 @pytest.mark.parametrize("action", ["inspect", "verify"])

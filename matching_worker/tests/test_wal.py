@@ -121,16 +121,20 @@ def test_a_new_segment_makes_its_folder_durable(tmp_path: Path, monkeypatch: pyt
     assert list(contents(tmp_path)) == [SEGMENT_1]
 
 
-def test_a_new_epoch_never_appends_to_an_old_file(tmp_path: Path) -> None:
-    written(tmp_path, 2, epoch=1)
+def test_a_new_epoch_takes_the_newest_segment_over_into_a_file_of_its_own(tmp_path: Path) -> None:
+    written(tmp_path, 2, 2, epoch=1, segment_bytes_max=1)
     before = contents(tmp_path)
-
-    written(tmp_path, 3, epoch=2)
+    old = tmp_path / "000001-00000000000000000003.wal"
+    with old.open("rb") as held:
+        written(tmp_path, 3, epoch=2)
+        unlisted = held.read()
 
     after = contents(tmp_path)
-    assert after[SEGMENT_1] == before[SEGMENT_1]
     assert list(after) == [SEGMENT_1, "000002-00000000000000000003.wal"]
-    assert sequences_in(tmp_path) == [1, 2, 3, 4, 5]
+    assert after[SEGMENT_1] == before[SEGMENT_1]
+    assert unlisted == before[old.name]
+    assert after["000002-00000000000000000003.wal"][SEGMENT_HEADER_BYTES:].startswith(unlisted[SEGMENT_HEADER_BYTES:])
+    assert sequences_in(tmp_path) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_an_older_epoch_may_not_write(tmp_path: Path) -> None:
@@ -223,11 +227,11 @@ def test_a_newer_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     if part == "frame":
         written(tmp_path, 1)
     with monkeypatch.context() as newer:
-        newer.setattr(frames, "WAL_VERSION", 3)
+        newer.setattr(frames, "WAL_VERSION", 4)
         written(tmp_path, 1)
     before = contents(tmp_path)
 
-    with pytest.raises(WalVersionError, match="has version 3; this program reads 2"):
+    with pytest.raises(WalVersionError, match="has version 4; this program reads 3"):
         Wal.open(tmp_path, shard=SHARD, epoch=1)
     assert contents(tmp_path) == before
 

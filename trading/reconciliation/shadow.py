@@ -21,6 +21,7 @@ from matching_worker.engine import Engine
 from matching_worker.protocol import CommandKind, Reason, Rows, Side, trade_id_base
 from matching_worker.protocol import EventKind as EngineEvent
 from risk.spot_hold import buy_hold, fee_total
+from trading import entry_keys
 from trading.reconciliation.contracts import (
     CLOSES,
     OPENS,
@@ -308,7 +309,7 @@ class Shadow:
         before = order.hold
         order.left_lots = event["left_lots"]
         expected.touched.add(order.id)
-        key = f"command:{event['sequence']}:{event['index']}:unfreeze"
+        key = f"{entry_keys.of_command(self.shard, event['sequence'], event['index'])}:unfreeze"
         self._gives_back(order, before - order.hold, key, event, expected)
 
     def _amended(self, event: dict[str, Any], command: Any, expected: Expected) -> None:
@@ -320,7 +321,7 @@ class Shadow:
         expected.touched.add(order.id)
         if order.spec.is_contract:
             return
-        key = f"command:{event['sequence']}:{event['index']}:unfreeze"
+        key = f"{entry_keys.of_command(self.shard, event['sequence'], event['index'])}:unfreeze"
         entry = _moved(EventKind.ORDER_UNFREEZE, key, order, before - order.hold, _at(event["timestamp_ns"]))
         entry.amended = f"order:{order.id}:amend:{int(command['timestamp_ns'])}"
         expected.entries.append(entry)

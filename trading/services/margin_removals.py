@@ -43,6 +43,11 @@ def carry_out(now: datetime) -> int:
     return done
 
 
+def waiting() -> int:
+    """Count the requests that have not ended."""
+    return MarginRequest.objects.filter(state=MarginState.WAITING).count()
+
+
 def _settled(waiting: Sequence[MarginRequest]) -> list[MarginRequest]:
     """Return the requests whose log heads settlement has passed, after waiting a little for all of them."""
     deadline = time.monotonic() + WAIT_SECONDS

@@ -164,6 +164,7 @@ def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime)
         positions=positions,
         reserving=contract_books.reserving(orders.values()),
         marks=marks,
+        shard=shard,
     )
     return Folded(folding, folding.apply(commands, events), owned, told=settled.books_updated(events, orders))
 

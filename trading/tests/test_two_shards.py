@@ -14,15 +14,16 @@ from django.db import OperationalError, connection, connections
 from psycopg.errors import LockNotAvailable
 
 from exchange.kernel.clock import utc_now
+from ledger.models import JournalEntry
 from matching_worker.shard import Shard
-from trading import audit, selectors
+from trading import audit, entry_keys, selectors
 from trading.models import Command, Order, Position, Trade
-from trading.services import cancel_all, lease, log_heads, mark_price, orders, pressure
+from trading.services import cancel_all, command_log, lease, log_heads, mark_price, orders, pressure
 from trading.services.mark_price import MarkPrice
-from trading.services.requests import CancelOrder, PlaceOrder, Submission
+from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
 from trading.tests.contracts import make_contract
 from trading.tests.processes import Scratch
-from trading.tests.road import fresh, limit, make_instrument, place, worker
+from trading.tests.road import fresh, limit, make_asset, make_instrument, place, worker
 
 SPOT, CONTRACT = "BTCUSDT", "BTC-PERP"
 STORM_ROUNDS = 30
@@ -81,6 +82,26 @@ class TestRoad:
         _settle(workers)
 
         assert [fresh(order).status for order in mine] == ["cancelled", "cancelled"]
+
+    def test_the_same_sequence_on_two_shards_gives_back_two_holds(self, customer, workers: list[Shard]) -> None:
+        alice = customer("alice", USDT=10_000)
+        make_instrument("ETHUSDT", base=make_asset("ETH", 8), shard=1)
+        mine = place(alice.id, *(limit(symbol, "buy", "0.0200", "49000") for symbol in (SPOT, "ETHUSDT")))
+        behind = command_log.stream_head(1)[1] - command_log.stream_head(0)[1]
+        place(alice.id, *(limit(SPOT, "buy", "0.0010", "49000") for _ in range(behind)))
+        _settle(workers)
+
+        for order in mine:
+            orders.submit([Submission(alice.id, ReduceOrder(order.id, Decimal("0.0100")))], now=utc_now())
+        _settle(workers)
+
+        given_back = JournalEntry.objects.filter(key__startswith="command:", kind="ORDER_UNFREEZE").order_by("id")
+        sequence = command_log.stream_head(0)[1]
+        keys = [f"command:{sequence}:0:unfreeze", f"command:1.{sequence}:0:unfreeze"]
+        assert [entry.key for entry in given_back] == keys
+        assert [entry_keys.command_of(key) for key in keys] == [(0, sequence), (1, sequence)]
+        assert [fresh(order).hold_remaining for order in mine] == [Decimal("490.098")] * 2
+        assert entry_keys.command_of(f"order:{mine[0].id}:unfreeze") is None
 
     def test_a_withdrawal_waits_for_every_log(self, customer, workers: list[Shard]) -> None:
         alice = customer("alice", USDT=10_000)

@@ -11,7 +11,7 @@ from exchange.kernel.clock import from_ns, utc_now
 from exchange.kernel.errors import gettext_noop
 from exchange.kernel.money import plain
 from ledger.tracing.story import FACTS_MAX, FOUND_MAX, Fact, Kind, Refs, Section, Teller, Term, Words, merge
-from marketdata import selectors as instruments
+from trading import entry_keys
 from trading.models import Order, SuspendedEntry, Trade
 from trading.tracing import commands, positions, told
 
@@ -105,10 +105,7 @@ def _order_keys(order: Order) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT key FROM ledger_entry WHERE trace = %s ORDER BY id LIMIT %s", [order.trace, FACTS_MAX])
         keys = [row[0] for row in cursor.fetchall()]
-    shard = instruments.instrument_by_id(order.instrument_id).shard
-    released = {
-        (shard, int(parts[1])): key for key in keys if (parts := key.split(":"))[0] == "command" and parts[1].isdigit()
-    }
+    released = {place: key for key in keys if (place := entry_keys.command_of(key)) is not None}
     own = {(row[0], row[1]) for row in commands.numbered(released) if commands.order_of(row[2]) == order.id}
     return [f"order:{order.id}:freeze", f"order:{order.id}:unfreeze"] + [
         key for key in keys if key.startswith(f"order:{order.id}:") or any(released.get(one) == key for one in own)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from exchange.embedded import folder
 from exchange.kernel.clock import utc_now
-from exchange.management import health
+from exchange.management import dependencies, health
 from exchange.management.health import Holds, Reconciliation, Report
 
 
@@ -57,6 +57,15 @@ def _held(found: Holds) -> str:
     return f"holds left behind: {broken}, {swept}; {found.in_review:,} orders in review{waits}"
 
 
+def _dependencies(found: Report) -> Table:
+    """Return a table of what the exchange depends on, and what stops where something is away."""
+    table = Table("dependency", "", "detail", "without it", box=None)
+    for one in found.dependencies:
+        without = "" if one.ok else dependencies.WITHOUT.get(one.name.partition("_shard_")[0], "")
+        table.add_row(one.name, _mark(ok=one.ok), one.detail, without)
+    return table
+
+
 def _show(found: Report, console: Console) -> None:
     """Draw the report as tables."""
     where = f"{found.url} (process {found.pid}, {found.uptime_seconds} s)" if found.running else "not running"
@@ -68,10 +77,9 @@ def _show(found: Report, console: Console) -> None:
             state = "[green]running[/]" if process.ok else f"[bold red]{process.state}[/]"
             table.add_row(process.name, state, *("-" if value is None else str(value) for value in row))
         console.print(table)
-    table = Table("server", "", "version", box=None)
-    for server in found.servers:
-        table.add_row(server.name, _mark(ok=server.ok), server.detail)
-    console.print(table)
+    orders = "[green]orders are taken[/]" if found.takes_orders else "[bold red]no orders are taken[/]"
+    console.print(orders)
+    console.print(_dependencies(found))
     if found.shards:
         table = Table("shard", "worker", "epoch", "log head", "settled", "lag", "settled at", "instruments", box=None)
         for shard in found.shards:

@@ -109,6 +109,8 @@ class Command(BaseCommand):
         )
         if found.torn:
             self.stdout.write(found.torn)
+        for name in found.void:
+            self.stdout.write(f"{name}: void, written by a worker that had lost its lease; not read")
 
     def _dump(self, folder: Path, shard: int, *, json: bool, after: int, limit: int, no_trades: bool, **_: Any) -> None:
         """Print what happened."""
