@@ -15,6 +15,7 @@ Note [The door of the process]
 
 import asyncio
 import contextvars
+import functools
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -25,13 +26,12 @@ from django.core import signals
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 from django.utils import translation
 
 from exchange.api import errors
 from exchange.api.envelope import refusal_outside_views
-from exchange.kernel.errors import require
+from exchange.kernel.errors import InvariantViolationError
 from exchange.observability import metrics
 from exchange.observability.middleware import TRACE_HEADER
 from exchange.observability.tracing import traced
@@ -71,18 +71,28 @@ class ApiApplication(BaseHandler):
             return
         self._in_flight += 1
         try:
-            work = contextvars.Context().run, self._answer, scope, body
-            response = await asyncio.get_running_loop().run_in_executor(self._threads, *work)
+            work = functools.partial(contextvars.Context().run, self._answer, scope, body)
+            response = await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._in_flight -= 1
         await _send(response, send)
 
-    def _answer(self, scope: Scope, body: bytes) -> HttpResponseBase:
-        """Do what Django's handlers do around a request, in this thread."""
+    def _answer(self, scope: Scope, body: bytes) -> HttpResponse:
+        """Do what Django's handlers do around a request, in this thread.
+
+        Raises:
+            InvariantViolationError: A call streams its answer: none of the API does.
+        """
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=type(self), scope=scope)
-        request = ASGIRequest(scope, BytesIO(body))
-        response = self.get_response(request)
+        try:
+            request = ASGIRequest(scope, BytesIO(body))
+        except UnicodeDecodeError:  # in its address
+            response = refusal_outside_views(errors.BadRequestError())
+        else:
+            response = self.get_response(request)
+        if not isinstance(response, HttpResponse):
+            raise InvariantViolationError("a call of the API streams its answer")
         response.close()  # sends request_finished, which gives the database connection back
         return response
 
@@ -111,7 +121,7 @@ def _reduces_risk(scope: Scope, body: bytes) -> bool:
 def _busy(scope: Scope) -> HttpResponse:
     """Return the refusal of a call that finds no place: Note [The door of the process]."""
     metrics.CALLS_HELD_OFF.inc()
-    request = ASGIRequest(scope, BytesIO())
+    request = ASGIRequest({**scope, "query_string": b""}, BytesIO())
     given = request.headers.get(TRACE_HEADER)
     with traced(given) as trace, translation.override(translation.get_language_from_request(request)):
         response = refusal_outside_views(errors.ServerBusyError(retry_after=RETRY_AFTER_S))
@@ -121,9 +131,8 @@ def _busy(scope: Scope) -> HttpResponse:
     return response
 
 
-async def _send(response: HttpResponseBase, send: Send) -> None:
+async def _send(response: HttpResponse, send: Send) -> None:
     """Send an answer."""
-    require(isinstance(response, HttpResponse), "no call of the API streams its answer")
     headers = [(name.encode("ascii"), value.encode("latin1")) for name, value in response.items()]
     headers += [(b"Set-Cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})

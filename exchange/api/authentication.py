@@ -73,8 +73,8 @@ def _user(user_id: Any) -> AbstractBaseUser | None:
 def _lookup(model: type[AbstractBaseUser]) -> tuple[list[str], str]:
     """Return the fields of a user, and the statement that reads them."""
     fields = model._meta.concrete_fields  # noqa: SLF001 -- Django's documented way to a model's fields
-    columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
-    table, key = (connection.ops.quote_name(name) for name in (model._meta.db_table, model._meta.pk.column))  # noqa: SLF001
+    columns = ", ".join(connection.ops.quote_name(str(field.column)) for field in fields)
+    table, key = (connection.ops.quote_name(str(name)) for name in (model._meta.db_table, model._meta.pk.column))  # noqa: SLF001
     return [field.attname for field in fields], f"SELECT {columns} FROM {table} WHERE {key} = %s"
 
 

@@ -12,6 +12,7 @@ from django.test import Client
 
 from exchange import gateway
 from exchange.gateway import ApiApplication
+from exchange.observability import metrics
 
 CHANGING = {"X-Trace-Id", "RateLimit"}
 PLACE = b'{"symbol": "BTCUSDT"}'
@@ -43,9 +44,9 @@ def scope(method: str = "GET", path: str = "/api/v1/errors", **headers: str) -> 
     }
 
 
-async def ask(application: Any, scope: dict[str, Any], *pieces: bytes) -> Sequence[dict[str, Any]]:
+async def ask(application: Any, scope: dict[str, Any], *pieces: bytes | None) -> Sequence[dict[str, Any]]:
     """Send a request, its body in pieces; return what was sent back."""
-    left = list(pieces or (b"",))
+    left: list[bytes | None] = list(pieces or (b"",))
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -94,6 +95,12 @@ def test_a_body_that_is_too_long_is_refused_and_not_kept() -> None:
     assert (start["status"], json.loads(end["body"])["data"]["error"]) == (413, "BODY_TOO_LARGE")
 
 
+def test_an_address_that_is_no_text_is_a_refusal() -> None:
+    start, end = asyncio.run(ask(ApiApplication(), {**scope(), "query_string": b"\xff"}))
+
+    assert (start["status"], json.loads(end["body"])["data"]["error"]) == (400, "BAD_REQUEST")
+
+
 def test_of_a_body_no_more_is_kept_than_tells_that_it_is_too_long(settings) -> None:
     settings.REQUEST_BODY_BYTES_MAX = 5
     pieces = [b"abc", b"defgh", b"ijk"]
@@ -127,7 +134,7 @@ def test_who_finds_no_place_is_told_when_to_come_again_and_what_reduces_risk_has
         again = await ask(application, scope("POST"), PLACE)
         return [refused, refused_too, *done, again]
 
-    before = gateway.metrics.CALLS_HELD_OFF._value.get()
+    before = metrics.CALLS_HELD_OFF._value.get()
     refused, refused_too, *done = asyncio.run(run())
 
     assert [sent[0]["status"] for sent in done] == [200, 200, 200, 200]
@@ -141,4 +148,4 @@ def test_who_finds_no_place_is_told_when_to_come_again_and_what_reduces_risk_has
     found = json.loads(refused[1]["body"])
     assert (found["code"], found["data"]) == (1014, {"error": "SERVER_BUSY", "retry_after": 1})
     assert found["message"] != json.loads(refused_too[1]["body"])["message"]  # in the caller's language
-    assert gateway.metrics.CALLS_HELD_OFF._value.get() - before == 2
+    assert metrics.CALLS_HELD_OFF._value.get() - before == 2

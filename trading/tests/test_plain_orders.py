@@ -14,9 +14,30 @@ from trading import plain_orders
 from trading.models import OrderType, SelfTradePrevention, Side, TimeInForce, TriggerBy
 from trading.serializers import OrderRequest
 
-ODD = [None, True, False, 0, 1, -1, 5, 10**18, 10**18 + 1, 0.5, "", " ", "0", "0.0", "-1", "+1", "1e3", "1.", ".5", "٣"]
+ODD: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    5,
+    10**18,
+    10**18 + 1,
+    0.5,
+    "",
+    " ",
+    "0",
+    "0.0",
+    "-1",
+    "+1",
+    "1e3",
+    "1.",
+    ".5",
+    "٣",
+]
 ODD += ["1\n", "NaN", "buy\n", "BUY", "x" * 25, "a\x00b", "é", [], {}, ["buy"], "2026-01-01T00:00:00Z"]
-GOOD = {
+GOOD: dict[str, list[Any]] = {
     "symbol": ["BTCUSDT", "NOWHERE"],
     "side": Side.values,
     "type": OrderType.values,
