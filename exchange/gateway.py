@@ -26,6 +26,7 @@ from django.core import signals
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix
 from django.utils import translation
 
@@ -88,7 +89,7 @@ class ApiApplication(BaseHandler):
         try:
             request = ASGIRequest(scope, BytesIO(body))
         except UnicodeDecodeError:  # in its address
-            response = refusal_outside_views(errors.BadRequestError())
+            response: HttpResponseBase = refusal_outside_views(errors.BadRequestError())
         else:
             response = self.get_response(request)
         if not isinstance(response, HttpResponse):
