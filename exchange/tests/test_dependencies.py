@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.db import connection
 
 from exchange.kernel.clock import utc_now
 from exchange.tests.ports import free_port
@@ -48,7 +49,7 @@ def _no_transaction_around(django_db_setup) -> None:
 def network(scratch: Scratch) -> Iterator[Network]:
     """A network between this test's processes and PostgreSQL; the test itself does without."""
     with between() as made:
-        user, name = re.fullmatch(r"postgresql://(\w+)@.*/(\w+)", scratch.env["DATABASE_URL"]).groups()
+        user, name = (connection.settings_dict[key] for key in ("USER", "NAME"))
         scratch.env["DATABASE_URL"] = f"postgresql://{user}@127.0.0.1:{made.port}/{name}"
         yield made
         made.mend()
@@ -122,7 +123,7 @@ def test_a_worker_whose_network_is_slow_or_silent_ends_and_the_next_one_loses_no
     pair.trade()
     slowed = scratch.start_worker()
     scratch.wait_settled()
-    network.delay_seconds = 0.3  # a settlement needs several answers, and may take two seconds
+    network.delay_seconds = 0.6  # a settlement needs several answers, and may take two seconds
     pair.trade()
     assert slowed.wait(PATIENT_SECONDS) == 1, _said(scratch)
     network.mend()
