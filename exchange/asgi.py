@@ -1,4 +1,4 @@
-"""The ASGI application: HTTP by Django, WebSocket at /ws by the feed."""
+"""The ASGI application: HTTP by Django, the API's calls in threads that stay, WebSocket at /ws by the feed."""
 
 import os
 from typing import Any
@@ -16,9 +16,10 @@ from exchange.kernel import garbage
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange.settings.dev")
 
-http_application = get_asgi_application()
+pages = get_asgi_application()
 garbage.search_rarely()
 
+from exchange.gateway import ApiApplication  # noqa: E402 -- needs the app registry
 from marketdata.backpressure import waits_for_slow_clients  # noqa: E402 -- needs the app registry
 from trading.consumers import ExchangeFeed  # noqa: E402 -- needs the app registry
 
@@ -43,6 +44,14 @@ def _websocket(hosts: list[str]) -> Any:
     """Return the WebSocket side for these allowed hosts."""
     routes = URLRouter([path("ws", ExchangeFeed.as_asgi()), re_path("", NoSuchPath.as_asgi())])
     return waits_for_slow_clients(BrowserOriginValidator(AuthMiddlewareStack(routes), hosts))
+
+
+api = ApiApplication()
+
+
+async def http_application(scope: Any, receive: Any, send: Any) -> None:
+    """Answer a request: the API's calls in threads of their own, pages and probes by Django's handler."""
+    await (api if scope["path"].startswith("/api/") else pages)(scope, receive, send)
 
 
 application = ProtocolTypeRouter({"http": http_application, "websocket": _websocket(settings.ALLOWED_HOSTS)})

@@ -15,6 +15,8 @@ HEALTHY = "ok"
 STANDBY = "standby"
 """The status of one that could take over at once: as ready as it shall be. With any other it only lives."""
 
+STARTING, REPLAYING = "starting", "replaying"
+
 
 class _QuietHandler(WSGIRequestHandler):
     """Says nothing for every scrape."""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from django.db import connections
+from django.db import OperationalError, connection, connections
 
 from exchange.kernel import garbage
 from exchange.kernel.clock import utc_now
@@ -31,7 +31,7 @@ from marketdata import feed
 from marketdata import selectors as instruments
 from marketdata.services.publish import Publisher
 from matching_worker import counting, disk, stages
-from matching_worker.health import HEALTHY, STANDBY, HealthServer
+from matching_worker.health import HEALTHY, STARTING, HealthServer
 from matching_worker.match_loop import MatchLoop
 from matching_worker.outlet import Matched, Release
 from matching_worker.protocol import Rows
@@ -54,6 +54,13 @@ CLOCK_SECONDS = 1.0
 """How often it is looked whether an order's time is over."""
 
 LEASE_WAIT_SECONDS = 5.0
+DATABASE_WAIT_SECONDS = 30.0
+"""How long a start waits for a database that does not take connections: asking again costs less than starting again."""
+
+SILENT_SECONDS_MAX = 10.0
+"""A database that has answered no renewal for so long is cut off or hangs, and the process ends."""
+
+WATCH_SECONDS = 0.5
 HOST_CHARACTERS_MAX = 32
 """Of the owner's name, which must differ from that of any other process, also of one with this number elsewhere."""
 
@@ -93,6 +100,8 @@ class WorkerProcess:
         self._standby = standby
         self._follower: Follower | None = None
         self._silent_since = 0.0
+        self._keeping: list[threading.Thread] = []
+        self._is_watched = False
         self._owner = f"{socket.gethostname()[:HOST_CHARACTERS_MAX]}:{os.getpid()}:{secrets.token_hex(3)}"
 
     def stop(self) -> None:
@@ -104,6 +113,7 @@ class WorkerProcess:
         health = HealthServer(self._http_port, self._health)
         try:
             lease.name_sessions(self.number, self._owner)
+            _await_database()
             if self._take_shard():
                 self._recover()
                 self._work()
@@ -156,7 +166,8 @@ class WorkerProcess:
         self.ring.close()
         working.join()
         self._finished.set()
-        self._renewing.join()
+        for thread in self._keeping:
+            thread.join()
         self.publisher.close()
         self.shard.close()
 
@@ -216,7 +227,9 @@ class WorkerProcess:
             gc.collect()
             gc.freeze()
         follower = self._follower
+        self._watch_database()
         while not self._stopping.is_set():
+            self._leased_at = time.monotonic()
             if follower.look(self._owner):
                 self._silent_since = time.monotonic() - follower.standing.silent_seconds
                 return
@@ -225,9 +238,16 @@ class WorkerProcess:
                 time.sleep(WAKE_SECONDS)
 
     def _keep_lease(self, epoch: int) -> None:
-        """Renew the lease from here on, on a thread of its own."""
+        """Renew the lease from here on, on a thread of its own, and watch that it is."""
         self._epoch = epoch
-        self._renewing = self._thread("lease", self._renew)
+        self._keeping.append(self._thread("lease", self._renew))
+        self._watch_database()
+
+    def _watch_database(self) -> None:
+        """Watch that the database answers, from here on."""
+        if not self._is_watched:
+            self._is_watched = True
+            self._keeping.append(self._thread("watch", self._watch))
 
     def _tell_takeover(self) -> None:
         """Tell for how long the shard had no worker: since the last sign of life of the one before."""
@@ -260,6 +280,19 @@ class WorkerProcess:
             asked_at = time.monotonic()
             lease.renew(self.number, self._epoch)
             self._leased_at = asked_at
+
+    def _watch(self) -> None:
+        """End the process when the database has been silent for long.
+
+        A network may be cut without a word: then every thread waits for an answer that never comes, and nothing fails.
+        Looks are counted, not seconds: a process that was stopped and is woken renews first.
+        """
+        seen, silent_looks = self._leased_at, 0
+        while not self._finished.wait(WATCH_SECONDS):
+            silent_looks = silent_looks + 1 if self._leased_at == seen else 0
+            seen = self._leased_at
+            is_silent = silent_looks * WATCH_SECONDS > SILENT_SECONDS_MAX
+            require(not is_silent, f"shard {self.number}: the database does not answer")
 
     def _tick(self) -> None:
         """Put the time into the log when an order's is over."""
@@ -366,7 +399,8 @@ class WorkerProcess:
     def _health(self) -> dict[str, object]:
         """Return what /health of the worker says."""
         if not hasattr(self, "shard"):
-            return self._following()
+            following = self._follower.describe() if self._follower else {"status": STARTING}
+            return {"shard": self.number, **following}
         return {
             "status": HEALTHY if self._is_recovered else "recovering",
             "shard": self.number,
@@ -379,16 +413,21 @@ class WorkerProcess:
             "snapshot": self.shard.snapshotter.describe(),
         }
 
-    def _following(self) -> dict[str, object]:
-        """Return what /health says before the lease is this worker's."""
-        follower = self._follower
-        if follower is None:
-            return {"status": "starting", "shard": self.number}
-        return {
-            "status": STANDBY if follower.is_warm else "replaying",
-            "shard": self.number,
-            "sequence": follower.engine.sequence,
-            "behind": follower.behind,
-            "settled": follower.standing.settled,
-            "worker": follower.standing.owner,
-        }
+
+def _await_database() -> None:
+    """Wait until the database takes connections.
+
+    Raises:
+        OperationalError: It has not for long.
+    """
+    deadline = time.monotonic() + DATABASE_WAIT_SECONDS
+    while True:
+        try:
+            connection.ensure_connection()
+        except OperationalError as error:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("worker_waits_for_database", error=str(error).strip())
+            time.sleep(lease.RENEW_SECONDS)
+        else:
+            return

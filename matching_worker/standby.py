@@ -28,6 +28,7 @@ from typing import Final
 import structlog
 
 from matching_worker import recovery
+from matching_worker.health import REPLAYING, STANDBY
 from matching_worker.protocol import Rows
 from matching_worker.shard import READ_MAX, Batch, LogMismatchError, Shard, join, objection
 from matching_worker.wal import NO_CHAIN_HASH, Tail, WalError
@@ -85,6 +86,16 @@ class Follower:
     def is_warm(self) -> bool:
         """Tell whether it could take over at once."""
         return self.behind <= WARM_COMMANDS_MAX or self.engine.sequence >= self.standing.settled + AHEAD_MAX
+
+    def describe(self) -> dict[str, object]:
+        """Return what /health says of it."""
+        return {
+            "status": STANDBY if self.is_warm else REPLAYING,
+            "sequence": self.engine.sequence,
+            "behind": self.behind,
+            "settled": self.standing.settled,
+            "worker": self.standing.owner,
+        }
 
     def follow(self) -> int:
         """Apply the log's next commands, and keep what the books lack; return how many there were.

@@ -1,12 +1,9 @@
 """Wire shapes of orders, accounts and holdings: the rules that validate are the ones that are published."""
 
-import hashlib
 import threading
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
-import orjson
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiExample, extend_schema_field
 from rest_framework import serializers
@@ -14,10 +11,7 @@ from rest_framework import serializers
 from exchange.api.pagination import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
 from exchange.api.requests import StrictSerializer, TextField, WordField
 from exchange.api.serializers import AmountField, DecimalStringField, WireNumberField
-from exchange.kernel.money import plain
-from exchange.observability.tracing import current_trace
-from marketdata import selectors as instruments
-from trading import reasons
+from trading import plain_orders, reasons
 from trading.fields import (
     SYMBOL_LENGTH_MAX,
     ClientOrderIdField,
@@ -29,12 +23,9 @@ from trading.fields import (
     UnsupportedTimeInForceError,
 )
 from trading.models import Intent, OrderStatus, OrderType, SelfTradePrevention, Side, TimeInForce, TriggerBy
-from trading.services import terms
 from trading.services.requests import PlaceOrder
 
 BATCH_ORDERS_MAX = 50
-UNSAID = {"trigger_by": "last", "reduce_only": False, "close_position": False}
-"""Words that an order has unless it says others."""
 
 
 class OrderRequest(StrictSerializer):
@@ -105,48 +96,21 @@ class OrderRequest(StrictSerializer):
         Raises:
             DomainError: There is no such instrument, or a number is not in its form or range.
         """
-        spec = instruments.instrument(attrs["symbol"])
-        values = {"time_in_force": str(terms.times_allowed(attrs["type"])[0]), **attrs}
-        for name in ("quantity", "display_quantity"):
-            if name in attrs:
-                values[name] = spec.parse_qty(attrs[name])
-                spec.qty_to_lots(values[name])
-        if "quote_quantity" in attrs:
-            values["quote_quantity"] = spec.parse_quote(attrs["quote_quantity"])
-        if "callback_rate" in attrs:
-            values["callback_rate"] = Decimal(attrs["callback_rate"])
-        for name in ("price", "stop_price", "activation_price"):
-            if name in attrs:
-                values[name] = spec.parse_price(attrs[name])
-                spec.price_to_ticks(values[name])
-        return values
-
-    def order(self) -> PlaceOrder:
-        """Return the validated request as the services take it.
-
-        Saying what goes without saying makes no other order: UNSAID is not part of what a retry must repeat.
-        """
-        values = dict(self.validated_data)
-        client_order_id = values.pop("client_order_id", None)
-        canonical = {name: str(value) for name, value in sorted(values.items()) if UNSAID.get(name) != value}
-        canonical |= {name: plain(value) for name, value in values.items() if isinstance(value, Decimal)}
-        return PlaceOrder(
-            **values,
-            client_order_id=client_order_id,
-            body_hash=hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).digest(),
-            trace=current_trace(),
-        )
+        return plain_orders.with_numbers(attrs)
 
     @classmethod
     def read(cls, data: Any) -> PlaceOrder:
         """Validate what a client sent as a new order, and return it as the services take it.
 
-        The form is made once for each thread: to copy its fields, as every new one does, takes three times as long as
-        to validate an order by them.
+        Most are plain: Note [Plain orders]. The form for the others is made once for each thread: to copy its fields,
+        as every new one does, takes three times as long as to validate an order by them.
 
         Raises:
             ValidationError, DomainError: What is wrong with it.
         """
+        plain = plain_orders.read(data)
+        if plain is not None:
+            return plain
         form: OrderRequest | None = getattr(_forms, "order", None)
         if form is None:
             form = _forms.order = cls()
@@ -154,7 +118,7 @@ class OrderRequest(StrictSerializer):
         for outcome in ("_validated_data", "_errors"):  # of the order before
             form.__dict__.pop(outcome, None)
         form.is_valid(raise_exception=True)
-        return form.order()
+        return plain_orders.order(form.validated_data)
 
 
 _forms = threading.local()

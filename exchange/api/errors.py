@@ -102,6 +102,15 @@ class LengthRequiredError(DomainError):
     message = gettext_noop("Declare the body's length in Content-Length.")
 
 
+class ServerBusyError(DomainError):
+    """As many calls wait as may; nothing of this one was done. `retry_after` is in seconds."""
+
+    code = 1014
+    name = "SERVER_BUSY"
+    status = 429
+    message = gettext_noop("More calls wait than can be answered soon; try again in %(retry_after)s seconds.")
+
+
 class NotAuthenticatedError(DomainError):
     """The call needs a signed-in user."""
 

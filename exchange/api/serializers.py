@@ -14,6 +14,14 @@ AMOUNT_PATTERN = rf"^[0-9]{{1,{INTEGER_DIGITS_MAX}}}(\.[0-9]{{1,{DECIMALS_MAX}}}
 _AMOUNT = re.compile(AMOUNT_PATTERN[1:-1])
 MINOR_UNITS_MAX = 10**18
 
+
+def is_amount(data: Any) -> bool:
+    """Tell whether `AmountField` takes this, and takes it as it is."""
+    if type(data) is str:
+        return _AMOUNT.fullmatch(data) is not None and bool(Decimal(data))
+    return type(data) is int and 0 < data <= MINOR_UNITS_MAX
+
+
 DECIMAL_STRING = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}
 AMOUNT_SCHEMA = {
     "oneOf": [

@@ -144,6 +144,9 @@ HTTP_SECONDS = Histogram(
     buckets=STAGE_BUCKETS_S,
     registry=REGISTRY,
 )
+CALLS_HELD_OFF = Counter(
+    "exchange_calls_held_off", "Calls of the API refused because too many waited in the process.", registry=REGISTRY
+)
 
 
 def measure() -> None:

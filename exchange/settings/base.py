@@ -131,7 +131,7 @@ DATABASES["default"]["OPTIONS"] = {
 }
 if DB_ROLE in ONLINE_ROLES:
     DATABASES["default"]["OPTIONS"]["prepare_threshold"] = PREPARE_AFTER
-if DB_ROLE == "exchange_web":  # each request has a thread of its own: connections are pooled
+if DB_ROLE == "exchange_web":  # many threads, few of which ask the database at once: connections are pooled
     # A connection that cannot be made is given up after two attempts and begun anew: left alone the pool pauses ever
     # longer, and after a long outage would go on pausing for as long again.
     DATABASES["default"]["OPTIONS"]["pool"] = {

@@ -37,6 +37,7 @@ def leader(wal_dir: Path) -> Shard:
     """Start a worker that will die: it is never closed."""
     shard = Shard(0, wal_dir=wal_dir, owner="leader")
     shard.recover(now=utc_now())
+    lease.hold(0, shard.epoch, 3600)  # nothing renews it here
     return shard
 
 
@@ -104,6 +105,8 @@ def test_it_begins_with_a_snapshot_and_drops_what_is_settled_when_it_looks(trade
     assert not is_free
     assert follower.unsettled() == []
     assert (follower.standing.settled, follower.standing.owner) == (4, "leader")
+    described = {"status": "standby", "sequence": 4, "behind": 0, "settled": 4, "worker": "leader"}
+    assert follower.describe() == described
     [told] = selectors.lag()
     assert told.standby_behind == 0
     lease.forget_standby(0, "follower")

@@ -89,7 +89,7 @@ UPDATE worker_lease SET expires_at = now() + make_interval(secs => %s) WHERE sha
 """
 _LOOK = """
 SELECT c.sequence, c.state_hash, s.epoch, s.sequence, l.owner,
-    extract(epoch FROM clock_timestamp() - l.expires_at) + %s,
+    extract(epoch FROM clock_timestamp() - l.expires_at)::float8 + %s::float8,
     l.expires_at <= clock_timestamp() OR l.locked_epoch = l.epoch AND NOT EXISTS (
         SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s::bigint::oid AND objid = l.shard::bigint::oid
             AND objsubid = 2 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
@@ -257,7 +257,7 @@ def look(shard: int) -> Standing:
     """Tell how a shard stands, without changing anything."""
     [[row]] = database.fetch((_LOOK, (LEASE_SECONDS, LOCK_SPACE, shard)))
     settled, state_hash, stream_epoch, head, owner, silent_seconds, is_free = row
-    return Standing(settled, int(state_hash), stream_epoch, head, owner, float(silent_seconds), is_free)
+    return Standing(settled, int(state_hash), stream_epoch, head, owner, silent_seconds, is_free)
 
 
 def tell_standby(shard: int, owner: str, sequence: int, behind: int) -> None:

@@ -29,6 +29,7 @@ NOTICED_SECONDS_MAX = 20.0
 HOLDER = (
     "import django; django.setup()\n"
     "from trading.services import lease\n"
+    "lease.LEASE_SECONDS = 3600.0\n"
     "print(lease.take(0, 'other'), flush=True)\n"
     "import time; time.sleep(60)\n"
 )
@@ -158,8 +159,11 @@ def _expire() -> None:
     WorkerLease.objects.update(expires_at=Now())
 
 
-def test_who_takes_an_expired_lease_ends_the_old_owner_s_session_and_has_its_lock(sessions: list[Session]) -> None:
+def test_who_takes_an_expired_lease_ends_the_old_owner_s_session_and_has_its_lock(
+    sessions: list[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
     stalled, taker, third = sessions
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 3600.0)
     third(lease.is_held, 0)  # a session of no name, like those of web processes: nobody ends it
     assert stalled(lease.take, 0, "stalled") == (1, 0, 0)
     _expire()
