@@ -25,7 +25,7 @@ from django.db import OperationalError, connection, connections
 
 from exchange.kernel import garbage
 from exchange.kernel.clock import utc_now
-from exchange.kernel.errors import require
+from exchange.kernel.errors import InvariantViolationError, require
 from exchange.observability import metrics
 from marketdata import feed
 from marketdata import selectors as instruments
@@ -61,6 +61,9 @@ SILENT_SECONDS_MAX = 10.0
 """A database that has answered no renewal for so long is cut off or hangs, and the process ends."""
 
 WATCH_SECONDS = 0.5
+LEASE_LOOKS_MAX = 250
+"""How often, at WAKE_SECONDS, it is looked whether the lease is renewed in time; then the process ends."""
+
 HOST_CHARACTERS_MAX = 32
 """Of the owner's name, which must differ from that of any other process, also of one with this number elsewhere."""
 
@@ -305,9 +308,17 @@ class WorkerProcess:
 
         A process that was stopped for longer than its lease may have a successor, whose WAL continues where this one's
         ended: it must write nothing more. Its next renewal says so and ends it.
+
+        Looks are counted, not seconds: a process that was stopped and is woken renews first.
+
+        Raises:
+            InvariantViolationError: The database answers so slowly that no renewal is known before it has expired.
         """
-        while time.monotonic() - self._leased_at > lease.LEASE_SECONDS:
+        for _ in range(LEASE_LOOKS_MAX):
+            if time.monotonic() - self._leased_at <= lease.LEASE_SECONDS:
+                return
             time.sleep(WAKE_SECONDS)
+        raise InvariantViolationError(f"shard {self.number}: to renew the lease takes longer than it lasts")
 
     def _receive(self) -> None:
         """Put the log's commands on the ring; sleep when there are none."""
