@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import structlog
-from django.db import connections
+from django.db import OperationalError, connection, connections
 
 from exchange.kernel import garbage
 from exchange.kernel.clock import utc_now
@@ -53,6 +53,13 @@ CLOCK_SECONDS = 1.0
 """How often it is looked whether an order's time is over."""
 
 LEASE_WAIT_SECONDS = 5.0
+DATABASE_WAIT_SECONDS = 30.0
+"""How long a start waits for a database that does not take connections: asking again costs less than starting again."""
+
+SILENT_SECONDS_MAX = 10.0
+"""A database that has answered no renewal for so long is cut off or hangs, and the process ends."""
+
+WATCH_SECONDS = 0.5
 HOST_CHARACTERS_MAX = 32
 """Of the owner's name, which must differ from that of any other process, also of one with this number elsewhere."""
 
@@ -94,8 +101,10 @@ class WorkerProcess:
 
     def run(self) -> None:
         """Recover, then work until stopped; returns after a clean stop."""
+        _await_database()
         self.shard = self._take_shard()
         renewing = self._thread("lease", self._renew)
+        watching = self._thread("watch", self._watch)
         health = HealthServer(self._http_port, self._health)
         started = time.monotonic()
         replayed = self.shard.recover(now=utc_now())
@@ -130,6 +139,7 @@ class WorkerProcess:
         working.join()
         self._finished.set()
         renewing.join()
+        watching.join()
         self.publisher.close()
         self.shard.close()
         health.close()
@@ -194,6 +204,19 @@ class WorkerProcess:
             asked_at = time.monotonic()
             lease.renew(self.number, self.shard.epoch)
             self._leased_at = asked_at
+
+    def _watch(self) -> None:
+        """End the process when the database has been silent for long.
+
+        A network may be cut without a word: then every thread waits for an answer that never comes, and nothing fails.
+        Looks are counted, not seconds: a process that was stopped and is woken renews first.
+        """
+        seen, silent_looks = self._leased_at, 0
+        while not self._finished.wait(WATCH_SECONDS):
+            silent_looks = silent_looks + 1 if self._leased_at == seen else 0
+            seen = self._leased_at
+            is_silent = silent_looks * WATCH_SECONDS > SILENT_SECONDS_MAX
+            require(not is_silent, f"shard {self.number}: the database does not answer")
 
     def _tick(self) -> None:
         """Put the time into the log when an order's is over."""
@@ -310,6 +333,25 @@ class WorkerProcess:
             "wal_free_bytes": disk.free_bytes(self._wal_dir),
             "snapshot": self.shard.snapshotter.describe(),
         }
+
+
+def _await_database() -> None:
+    """Wait until the database takes connections.
+
+    Raises:
+        OperationalError: It has not for long.
+    """
+    deadline = time.monotonic() + DATABASE_WAIT_SECONDS
+    while True:
+        try:
+            connection.ensure_connection()
+        except OperationalError as error:
+            if time.monotonic() > deadline:
+                raise
+            logger.warning("worker_waits_for_database", error=str(error).strip())
+            time.sleep(lease.RENEW_SECONDS)
+        else:
+            return
 
 
 def _marks(batch: Matched) -> Rows | None:
