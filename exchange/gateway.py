@@ -7,10 +7,11 @@ Note [One thread a call]
     once. What streams, and pages, are Django's handler's: see `exchange.asgi`.
 
 Note [The door of the process]
-    Calls that wait take memory and make everybody late, so only so many may wait; who comes then is told at once, by
-    the event loop, to come again: 429 with Retry-After. That costs a fraction of what a call costs. Some places are
-    kept for what makes risk smaller: cancels, and orders that say that they only reduce or close. Which they are is
-    guessed here from method and words, and decided by admission.
+    Calls that wait take memory and make everybody late, so only so many may wait, and so many bytes of them: a batch of
+    orders takes as long as its orders one by one. Who comes then is told at once, by the event loop, to come again: 429
+    with Retry-After. That costs a fraction of what a call costs. What makes risk smaller has threads and places of its
+    own: cancels, and orders that say that they only reduce or close. Which they are is guessed here from method and
+    words, and decided by admission.
 """
 
 import asyncio
@@ -37,12 +38,11 @@ from exchange.observability import metrics
 from exchange.observability.middleware import TRACE_HEADER
 from exchange.observability.tracing import traced
 
-THREADS = 32
-"""Calls of a process at work at once. Those that place orders wait for each other: Note [One writer] in gathering."""
-WAITING_MAX = 96
-"""Calls that may wait for a thread."""
-RESERVED = 64
-"""Further places, for what makes risk smaller."""
+THREADS, WAITING_MAX, BYTES_MAX = 32, 96, 128 * 1024
+"""Calls of a process at work at once, those that may wait for a thread, and the bytes of both. Calls that place orders
+wait for each other: Note [One writer] in `trading.services.gathering`."""
+REDUCING_THREADS, REDUCING_WAITING_MAX = 8, 56
+"""The same for what makes risk smaller."""
 REDUCING_WORDS = (b'"reduce_only"', b'"close_position"')
 RETRY_AFTER_S = 1
 
@@ -51,32 +51,52 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+class Lane:
+    """Some threads, and the calls that have a place there; used by the event loop only.
+
+    A single call is taken whatever its size.
+    """
+
+    def __init__(self, threads: int, waiting_max: int, bytes_max: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="api")
+        self._calls, self._calls_max = 0, threads + waiting_max
+        self._bytes, self._bytes_max = 0, bytes_max
+
+    def has_place(self, size: int) -> bool:
+        """Tell whether a call with a body of so many bytes may wait."""
+        return not self._calls or (self._calls < self._calls_max and self._bytes + size <= self._bytes_max)
+
+    async def run(self, work: Callable[[], HttpResponse], size: int) -> HttpResponse:
+        """Do a call in one of the threads."""
+        self._calls += 1
+        self._bytes += size
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        finally:
+            self._calls -= 1
+            self._bytes -= size
+
+
 class ApiApplication(BaseHandler):
     """The ASGI application of everything under /api/."""
 
-    def __init__(self, *, threads: int = THREADS, waiting_max: int = WAITING_MAX, reserved: int = RESERVED) -> None:
+    def __init__(self, lane: Lane | None = None, reducing: Lane | None = None) -> None:
         super().__init__()
         self.load_middleware()
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="api")
-        self._in_flight = 0
-        self._in_flight_max = threads + waiting_max
-        self._reserved = reserved
+        self._lane = lane or Lane(THREADS, WAITING_MAX, BYTES_MAX)
+        self._reducing = reducing or Lane(REDUCING_THREADS, REDUCING_WAITING_MAX, BYTES_MAX)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
         body = await _read(receive)
         if body is None:
             return
-        if self._in_flight >= self._in_flight_max + (self._reserved if _reduces_risk(scope, body) else 0):
+        lane = self._reducing if _reduces_risk(scope, body) else self._lane
+        if not lane.has_place(len(body)):
             await _send(_busy(scope), send)
             return
-        self._in_flight += 1
-        try:
-            work = functools.partial(contextvars.Context().run, self._answer, scope, body)
-            response = await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        finally:
-            self._in_flight -= 1
-        await _send(response, send)
+        work = functools.partial(contextvars.Context().run, self._answer, scope, body)
+        await _send(await lane.run(work, len(body)), send)
 
     def _answer(self, scope: Scope, body: bytes) -> HttpResponse:
         """Do what Django's handlers do around a request, in this thread.

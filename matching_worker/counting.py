@@ -3,14 +3,15 @@
 import numpy as np
 
 from exchange.observability import metrics
+from marketdata import mirror
 from marketdata import selectors as instruments
 from matching_worker.outlet import Matched
 from matching_worker.protocol import CommandKind, EventKind, Reason, Rows
 
 
 def taken_marks(batch: Matched) -> Rows | None:
-    """Return the mark prices that the engine took; None without one."""
-    marks: Rows = batch.commands[batch.commands["kind"] == CommandKind.MARK_PRICE]
+    """Return the commands that told prices and trade numbers, and that the engine took; None without one."""
+    marks: Rows = batch.commands[np.isin(batch.commands["kind"], list(mirror.TOLD))]
     if not len(marks):
         return None
     refused = batch.events["sequence"][batch.events["kind"] == EventKind.REJECTED]

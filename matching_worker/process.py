@@ -29,6 +29,7 @@ from exchange.kernel.errors import InvariantViolationError, require
 from exchange.observability import metrics
 from marketdata import feed
 from marketdata import selectors as instruments
+from marketdata.models import Instrument
 from marketdata.services.publish import Publisher
 from matching_worker import counting, disk, stages
 from matching_worker.health import HEALTHY, STARTING, HealthServer
@@ -39,7 +40,7 @@ from matching_worker.ring import Ring
 from matching_worker.shard import READ_MAX, Batch, Shard, join
 from matching_worker.stages import Journal, StageThreads
 from matching_worker.standby import Follower, take_over
-from trading.services import command_log, expiry, lease
+from trading.services import command_log, expiry, lease, settlement
 
 logger = structlog.get_logger(__name__)
 
@@ -144,7 +145,7 @@ class WorkerProcess:
 
     def _work(self) -> None:
         """Run the stages until stopped."""
-        self.publisher = Publisher(self._redis_url, epoch=self.shard.epoch)
+        self.publisher = Publisher(self._redis_url, epoch=self.shard.epoch, shard=self.number)
         self._reset_feed()
         self.ring = Ring(stages.STAGES, start=self.shard.engine.sequence)
         working = self._stages(self.ring)
@@ -194,6 +195,10 @@ class WorkerProcess:
 
     def _end_process(self, thread: str) -> None:
         """End at once, telling why: nothing may act on what another thread has failed to do."""
+        error = sys.exc_info()[1]
+        if isinstance(error, (lease.LeaseLostError, settlement.FencedError)):  # no fault of this process
+            logger.error("lease_lost", thread=thread, shard=self.number, detail=str(error))
+            os._exit(1)
         logger.exception("worker_thread_failed", thread=thread, shard=self.number)  # noqa: LOG004 - called by handlers
         os._exit(1)
 
@@ -393,6 +398,7 @@ class WorkerProcess:
     def _reset_feed(self) -> None:
         """Give the publisher the recovered books."""
         engine = self.shard.engine
+        Instrument.revision += 1  # read anew: one may have moved to another shard a moment ago
         specs = [spec for spec in instruments.instruments() if spec.shard == self.number]
         self.publisher.reset(
             specs,

@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from exchange import gateway
-from exchange.gateway import ApiApplication
+from exchange.gateway import ApiApplication, Lane
 from exchange.observability import metrics
 
 CHANGING = {"X-Trace-Id", "RateLimit"}
@@ -21,8 +21,8 @@ PLACE = b'{"symbol": "BTCUSDT"}'
 class Held(ApiApplication):
     """Answers only when it is told to; says how many it has begun."""
 
-    def __init__(self, **places: int) -> None:
-        super().__init__(**places)
+    def __init__(self, lane: Lane, reducing: Lane) -> None:
+        super().__init__(lane, reducing)
         self.may_answer = threading.Event()
 
     def _answer(self, scope: Any, body: bytes) -> HttpResponse:
@@ -78,7 +78,7 @@ def test_a_call_is_answered_as_by_djangos_own_handler() -> None:
 
 
 def test_no_call_inherits_the_language_of_the_one_before_it() -> None:
-    application = ApiApplication(threads=1)
+    application = ApiApplication(Lane(1, 1, 1000))
 
     _, chinese = asyncio.run(ask(application, scope(path="/api/v1/nowhere", accept_language="zh-hant")))
     _, english = asyncio.run(ask(application, scope(path="/api/v1/nowhere")))
@@ -122,7 +122,7 @@ def test_who_finds_no_place_is_told_when_to_come_again_and_what_reduces_risk_has
     method, body
 ) -> None:
     async def run() -> list[Any]:
-        application = Held(threads=1, waiting_max=1, reserved=1)
+        application = Held(Lane(1, 1, 1000), Lane(1, 0, 1000))
         waiting = [asyncio.create_task(ask(application, scope("POST"), PLACE)) for _ in range(2)]
         await asyncio.sleep(0)
         refused = await ask(application, scope("POST", accept_language="zh-hant", x_trace_id="a" * 16), PLACE)
@@ -149,3 +149,18 @@ def test_who_finds_no_place_is_told_when_to_come_again_and_what_reduces_risk_has
     assert (found["code"], found["data"]) == (1014, {"error": "SERVER_BUSY", "retry_after": 1})
     assert found["message"] != json.loads(refused_too[1]["body"])["message"]  # in the caller's language
     assert metrics.CALLS_HELD_OFF._value.get() - before == 2
+
+
+def test_bytes_that_wait_are_limited_too_and_one_call_is_always_taken() -> None:
+    large, small = b"x" * 90, b"x" * 10
+
+    async def run() -> list[Any]:
+        application = Held(Lane(4, 4, 80), Lane(1, 0, 80))
+        taken = asyncio.create_task(ask(application, scope("POST"), large))
+        await asyncio.sleep(0)
+        refused = await ask(application, scope("POST"), small)
+        application.may_answer.set()
+        done = await taken
+        return [refused[0]["status"], done[0]["status"], (await ask(application, scope("POST"), small))[0]["status"]]
+
+    assert asyncio.run(run()) == [429, 200, 200]

@@ -4,22 +4,32 @@ Note [One writer]
     Orders that arrive together would otherwise wait for each other inside their transactions: at the trader's gate,
     at the ledger's door, at the log's head. Here they wait outside. Whoever gets the turn takes everything that waits,
     its own request included, and writes it as one batch; the others find their results. No timer and no thread of its
-    own: alone, a request goes straight through; under load, batches grow by themselves.
+    own: alone, a request goes straight through; under load, batches grow by themselves, up to what one transaction may
+    take. What does not fit stays for the next turn, and what only takes orders off goes first: however many orders
+    wait, a cancel waits for one transaction at most before its own. How much one may take is learnt: on a machine that
+    has much else to do a batch as large as otherwise would last longer than a transaction may, and be lost.
 """
 
 import threading
+import time
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from django.db import InterfaceError, OperationalError, connection
 
 from exchange import database
-from exchange.kernel.errors import DomainError
+from exchange.kernel.errors import DomainError, require
 from trading.models import Order
 from trading.services import orders
-from trading.services.requests import Submission
+from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
 
 Result = Order | DomainError
+
+SLOW_SECONDS: Final = 0.5
+"""A transaction that takes longer makes the next ones smaller. Far below settings.TRANSACTION_TIMEOUT_MS."""
+ORDERS_MIN: Final = 50
+"""How small they may become."""
 
 
 class Ticket:
@@ -28,6 +38,7 @@ class Ticket:
     def __init__(self, submissions: Sequence[Submission], now: datetime) -> None:
         self.submissions = submissions
         self.now = now
+        self.goes_first = all(_takes_off(item) for item in submissions)
         self.results: list[Result] | None = None
         self.error: Exception | None = None
 
@@ -42,10 +53,12 @@ class Gatherer:
 
     Attributes:
         waiting: Tickets that no batch has taken yet, oldest first.
+        orders_max: In one transaction, by what was learnt; a ticket alone is taken whatever its size.
     """
 
     def __init__(self) -> None:
         self.waiting: list[Ticket] = []
+        self.orders_max = orders.BATCH_MAX
         self._list_lock = threading.Lock()
         self._turn = threading.Lock()
 
@@ -62,27 +75,50 @@ class Gatherer:
             _lend_connection()
             self._turn.acquire()
         try:
-            if not ticket.is_done:
-                self._write_round()
+            while not ticket.is_done:
+                taken = self._taken()
+                started = time.perf_counter()
+                _write(taken)
+                self.learn(sum(len(one.submissions) for one in taken), time.perf_counter() - started)
         finally:
             self._turn.release()
         if ticket.error is not None:
             raise ticket.error
         return ticket.results or []
 
-    def _write_round(self) -> None:
-        """Write all that waits; the caller has the turn, and its own ticket is among them."""
+    def learn(self, count: int, seconds: float) -> None:
+        """Take fewer orders at once after a transaction of so many that was slow, more after a quick one."""
+        if seconds > SLOW_SECONDS:
+            self.orders_max = max(ORDERS_MIN, min(self.orders_max, count) // 2)
+        elif seconds < SLOW_SECONDS / 2:
+            self.orders_max = min(orders.BATCH_MAX, max(self.orders_max, 2 * count))
+
+    def _taken(self) -> list[Ticket]:
+        """Take what waits, as much as fits into one transaction; the caller has the turn, and its own ticket waits."""
         with self._list_lock:
-            taken, self.waiting = self.waiting, []
-        batch: list[Ticket] = []
-        size = 0
-        for ticket in taken:
-            if batch and size + len(ticket.submissions) > orders.BATCH_MAX:
-                _write(batch)
-                batch, size = [], 0
-            batch.append(ticket)
-            size += len(ticket.submissions)
-        _write(batch)
+            self.waiting.sort(key=_place)
+            size = count = 0
+            for ticket in self.waiting:
+                size += len(ticket.submissions)
+                if count and size > min(self.orders_max, orders.BATCH_MAX):
+                    break
+                count += 1
+            taken, self.waiting = self.waiting[:count], self.waiting[count:]
+        require(taken, "a ticket was taken and has no outcome")
+        return taken
+
+
+def _place(ticket: Ticket) -> bool:
+    """Return what sorts tickets, whose order otherwise stays."""
+    return not ticket.goes_first
+
+
+def _takes_off(item: Submission) -> bool:
+    """Tell whether a request takes an order off, or only makes an order or a position smaller."""
+    request = item.request
+    if isinstance(request, PlaceOrder):
+        return request.reduce_only or request.close_position
+    return isinstance(request, CancelOrder | ReduceOrder)
 
 
 def _lend_connection() -> None:

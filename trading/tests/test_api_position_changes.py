@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from exchange.api.tests.fixtures import Api
 from ledger import tasks
 from ledger.models import JournalEntry
+from ledger.services import office_rounds
 from marketdata import selectors as instruments
 from trading.margin_models import MarginRequest
 from trading.models import Order, Outbox, PositionStep, PrivateEvent
@@ -228,6 +229,7 @@ def test_margin_out_waits_for_the_books_and_is_posted_by_the_back_office(
         asked = alice.post(f"{PATH}/margin", {"amount": "30", "direction": "remove", "client_margin_id": "out"})
     assert (added.status, asked.status, asked.data["state"]) == (201, 202, "waiting")
     assert position(people[0])[2] == 150
+    assert office_rounds.standing().waiting == {"margin_removals": 1}
 
     with acting("exchange_back_office"):
         tasks.carry_out()
@@ -239,6 +241,7 @@ def test_margin_out_waits_for_the_books_and_is_posted_by_the_back_office(
 
     [done, _] = alice.get(f"{PATH}/margin").data["items"]
     assert (done["request_id"], done["state"], done["client_margin_id"]) == (asked.data["request_id"], "done", "out")
+    assert office_rounds.standing().waiting == {}
     assert position(people[0])[2] == 120
     assert people[0].balance("USDT") == 1000 - 120 - 9
     assert PositionStep.objects.filter(user_id=people[0].id).latest("version").change == "MARGIN_REMOVE"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from exchange.kernel.clock import utc_now
 from ledger.services import accounts
 from trading.models import Order
 from trading.services import gathering, orders
-from trading.services.gathering import Gatherer
-from trading.services.requests import Submission
+from trading.services.gathering import Gatherer, Ticket
+from trading.services.requests import CancelOrder, ReduceOrder, Submission
 from trading.tests.road import limit, make_instrument
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -131,6 +132,33 @@ def test_a_batch_beyond_the_limit_is_written_in_parts(
 
     assert batches == [2, 2, 1]
     assert all(isinstance(result, Order) for result in results)
+
+
+def test_what_takes_orders_off_goes_first_and_what_does_not_fit_keeps_its_turn(
+    wanted: list[Submission], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel, reduce = (Submission(wanted[0].owner_id, kind) for kind in (CancelOrder(1), ReduceOrder(1, Decimal(1))))
+    close = Submission(wanted[0].owner_id, limit("BTCUSDT", "buy", "0.001", "50000", reduce_only=True))
+    gatherer = Gatherer()
+    gatherer.waiting = [Ticket([item], utc_now()) for item in (*wanted[:3], cancel, reduce, close)]
+    gatherer.waiting.append(Ticket([cancel, wanted[3]], utc_now()))
+    monkeypatch.setattr(orders, "BATCH_MAX", 4)
+
+    taken = [[ticket.submissions for ticket in gatherer._taken()] for _ in range(2)]
+
+    assert taken == [[[cancel], [reduce], [close], [wanted[0]]], [[wanted[1]], [wanted[2]], [cancel, wanted[3]]]]
+    assert gatherer.waiting == []
+
+
+def test_transactions_shrink_when_they_are_slow_and_grow_again_when_they_are_quick() -> None:
+    gatherer = Gatherer()
+    found = []
+
+    for count, seconds in ((800, 0.6), (400, 3.0), (60, 0.6), (50, 0.3), (50, 0.1), (100, 0.1), (1000, 0.1)):
+        gatherer.learn(count, seconds)
+        found.append(gatherer.orders_max)
+
+    assert found == [400, 200, 50, 50, 100, 200, 1000]
 
 
 def test_a_fault_stays_with_the_request_that_caused_it(

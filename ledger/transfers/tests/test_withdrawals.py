@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from exchange.kernel.money import InexactAmountError
+from ledger import tasks
 from ledger.models import FinanceLog, JournalEntry, Notice, TransferEvent, TransferRoute, WithdrawalLimit
-from ledger.services import accounts, journal
+from ledger.services import accounts, journal, office_rounds
 from ledger.tests.factories import NOW
 from ledger.tests.fixtures import make_asset
 from ledger.transfers import errors, payouts, profiles, stops, withdrawals
@@ -246,3 +247,17 @@ def test_a_page_shows_ones_own_newest_first(desk, alice, customer) -> None:
     assert [row.pk for row in withdrawals.page(alice.id, before_id=ids[1], limit=2)] == [ids[0]]
     assert withdrawals.page(alice.id, asset="BTC", limit=2) == []
     assert withdrawals.page(alice.id, states=("SETTLED",), limit=2) == []
+
+
+def test_what_is_asked_for_while_celery_is_gone_is_counted_and_worked_off_later(desk, alice) -> None:
+    first, second = desk.request(alice, 100), desk.request(alice, 50)
+    withdrawals.cancel(alice.id, second.pk, now=NOW)
+    assert office_rounds.standing().waiting == {"withdrawals": 2}
+
+    tasks.carry_out()
+
+    assert office_rounds.standing().waiting == {}
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.state, second.state) == (WithdrawalState.REVIEW, WithdrawalState.CANCELLED)
+    assert (alice.balance("USDT"), alice.balance("USDT", "withdraw_hold")) == (900, 100)

@@ -70,8 +70,8 @@ class RoadBlockedError(Exception):
 def measure(options: Options, progress: Progress) -> Found:
     """Run everything on servers of its own."""
     lag = multiprocessing.get_context("spawn").Value("q", 0, lock=False)
-    _compile(progress)
-    with scratch.server() as data_dir, _redis(data_dir) as redis_pid:
+    compile_engine(progress)
+    with scratch.server() as data_dir, redis_server(data_dir) as redis_pid:
         from trading.benchmarks.road import market, watch
 
         task = progress.add_task("users", total=options.users)
@@ -86,7 +86,7 @@ def measure(options: Options, progress: Progress) -> Found:
             return road.run(data_dir, redis_pid)
 
 
-def _compile(progress: Progress) -> None:
+def compile_engine(progress: Progress) -> None:
     """Compile the engine before anything waits for it: half a minute, once for each version."""
     from matching_worker.book import compiled
     from matching_worker.engine import Engine
@@ -98,7 +98,7 @@ def _compile(progress: Progress) -> None:
 
 
 @contextlib.contextmanager
-def _redis(data_dir: Path) -> Iterator[int]:
+def redis_server(data_dir: Path) -> Iterator[int]:
     """Run a Redis in the folder; give its process id."""
     from exchange.embedded import redis
 
@@ -211,20 +211,21 @@ class Road:
 
     def _web(self, seconds: float) -> "dict[str, Figures]":
         """Go through HTTP and WebSocket: batches of 50, then single orders."""
-        from trading.benchmarks.road import sockets, web
+        from trading.benchmarks.road import sockets, watch, web
         from trading.benchmarks.road.flow import Flow
 
         flow = Flow(self._made, "web", places_only=True)
         signed = web.tokens(self._made.owners[:WEB_USERS])
         bare = {owner: headers["Authorization"].removeprefix("Bearer ") for owner, headers in signed.items()}
         found: dict[str, Figures] = {}
-        with web.server() as (url, _):
-            asyncio.run(web.batches(url, flow, signed, min(1.0, seconds)))  # its first requests open connections
+        self._watch.pause_seconds = watch.SELDOM_SECONDS
+        with web.server() as at:
+            asyncio.run(web.batches(at.port, flow, signed, min(1.0, seconds)))  # its first requests open connections
             ways = {
-                HTTP_BATCHES: lambda: web.batches(url, flow, signed, seconds),
-                "HTTP, single orders": lambda: web.singles(url, flow, signed, seconds),
-                "WebSocket, batches of 50": lambda: sockets.batches(url, flow, bare, seconds),
-                "WebSocket, single orders": lambda: sockets.singles(url, flow, bare, seconds),
+                HTTP_BATCHES: lambda: web.batches(at.port, flow, signed, seconds),
+                "HTTP, single orders": lambda: web.singles(at.port, flow, signed, seconds),
+                "WebSocket, batches of 50": lambda: sockets.batches(at.url, flow, bare, seconds),
+                "WebSocket, single orders": lambda: sockets.singles(at.url, flow, bare, seconds),
             }
             task = self._progress.add_task("HTTP and WebSocket", total=len(ways))
             for name, go in ways.items():

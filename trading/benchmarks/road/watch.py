@@ -16,6 +16,8 @@ from trading import selectors
 from trading.benchmarks.road.children import Child
 
 SAMPLE_SECONDS: Final = 0.02
+SELDOM_SECONDS: Final = 0.5
+"""Where nobody waits for what the samples say."""
 WORKER_STAGES: Final = {
     "MainThread": "read the log",
     "journal": "write and sync the WAL",
@@ -35,10 +37,15 @@ class Sample(NamedTuple):
 
 
 class Watch:
-    """Samples the distance between log and books for as long as the body runs, and shares it with the sender."""
+    """Samples the distance between log and books for as long as the body runs, and shares it with the sender.
+
+    Attributes:
+        pause_seconds: Between two samples; each costs processor time that the load would have.
+    """
 
     def __init__(self, lag: Any) -> None:
         self.samples: list[Sample] = []
+        self.pause_seconds = SAMPLE_SECONDS
         self._lag = lag
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -55,7 +62,7 @@ class Watch:
 
     def _run(self) -> None:
         """Sample until the end."""
-        while not self._ending.wait(SAMPLE_SECONDS):
+        while not self._ending.wait(self.pause_seconds):
             self.sample()
         connection.close()
 

@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from itertools import count, islice
+from typing import Any, Final, NamedTuple
 
 import httpx
 from django.conf import settings
@@ -18,12 +19,16 @@ from django.contrib.auth import get_user_model
 from rest_framework_simplejwt.tokens import AccessToken
 
 from exchange.kernel.money import plain
+from trading.benchmarks.road import http
 from trading.benchmarks.road.flow import Flow
 from trading.services.requests import PlaceOrder
 
 ORDERS_A_REQUEST: Final = 50
 CLIENTS: Final = 4
 SINGLES_A_SECOND: Final = 50
+BATCHES_A_SECOND_MAX: Final = 60
+"""So many are drawn before a phase; should it need more, they are drawn while it runs."""
+ORDERS: Final = "/api/v1/orders"
 READY_SECONDS_MAX: Final = 60.0
 HEADERS: Final = {"Host": "testserver", "X-Forwarded-Proto": "https"}
 """As the proxy in front of the server would send them: it speaks TLS, the server behind it does not."""
@@ -44,21 +49,37 @@ class Figures:
     errors: Counter[str] = field(default_factory=Counter)
 
 
+class Server(NamedTuple):
+    """A web server that runs."""
+
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+
 @contextlib.contextmanager
-def server() -> Iterator[tuple[str, int]]:
-    """Run daphne as `up` does; give its address and process id."""
+def server(**environment: str) -> Iterator[Server]:
+    """Run daphne as `up` does.
+
+    Args:
+        environment: Set for it besides.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0"]
-    environment = {**os.environ, "EXCHANGE_DB_ROLE": "exchange_web"}
+    environment = {**os.environ, "EXCHANGE_DB_ROLE": "exchange_web", **environment}
     process = subprocess.Popen(  # noqa: S603 -- our own command
         [*command, "exchange.asgi:application"], cwd=settings.BASE_DIR, env=environment, stdout=subprocess.DEVNULL
     )
     try:
-        url = f"http://127.0.0.1:{port}"
-        _await(url, process)
-        yield url, process.pid
+        found = Server(port, process.pid)
+        _await(found.url, process)
+        yield found
     finally:
         process.terminate()
         process.wait(READY_SECONDS_MAX)
@@ -95,63 +116,76 @@ def body(request: PlaceOrder) -> dict[str, Any]:
     return body
 
 
-async def _post(
-    client: httpx.AsyncClient, path: str, body: dict[str, Any], headers: dict[str, str], found: Figures
-) -> httpx.Response | None:
-    """Send a request; one that gets no answer is an error by its kind."""
-    try:
-        return await client.post(path, json=body, headers=headers)
-    except httpx.TransportError as error:
-        found.errors[type(error).__name__] += 1
-        return None
+def orders(flow: Flow, owner: int, headers: Mapping[str, str]) -> http.Request:
+    """Return a batch of 50 new orders of an owner."""
+    wanted = [body(flow.place(owner).request) for _ in range(ORDERS_A_REQUEST)]  # type: ignore[arg-type]
+    return http.request("POST", f"{ORDERS}/batch", headers, {"orders": wanted}, items=ORDERS_A_REQUEST)
 
 
-async def batches(url: str, flow: Flow, signed: dict[int, dict[str, str]], seconds: float) -> Figures:
-    """Let clients send batches of 50 one after the other; they stop together."""
+def order(flow: Flow, owner: int, headers: Mapping[str, str]) -> http.Request:
+    """Return a new order of an owner."""
+    return http.request("POST", ORDERS, headers, body(flow.place(owner).request))  # type: ignore[arg-type]
+
+
+def note(found: Figures, answer: http.Answer | Exception) -> None:
+    """Count what came of a batch of orders."""
+    if isinstance(answer, Exception):
+        found.errors[type(answer).__name__] += 1
+    elif not answer.is_success:
+        found.errors[f"status {answer.status}"] += 1
+    else:
+        codes = [result["code"] for result in answer.read()["data"]["results"]]
+        found.accepted += codes.count(0)
+        found.errors.update(f"code {code}" for code in codes if code)
+
+
+async def batches(port: int, flow: Flow, signed: dict[int, dict[str, str]], seconds: float) -> Figures:
+    """Let clients send batches of 50 one after the other; they stop together. Most batches are drawn before."""
     found, owners = Figures(), list(signed)
+    drawn = (orders(flow, owners[number % len(owners)], signed[owners[number % len(owners)]]) for number in count())
+    waiting = list(islice(drawn, int(seconds * BATCHES_A_SECOND_MAX)))
+    connections = http.Connections(port)
     started = time.monotonic()
 
-    async def one(client: httpx.AsyncClient, number: int) -> None:
+    async def one() -> None:
         while time.monotonic() < started + seconds:
-            owner = owners[number % len(owners)]
-            number += CLIENTS
-            wanted = [body(flow.place(owner).request) for _ in range(ORDERS_A_REQUEST)]  # type: ignore[arg-type]
+            wanted = waiting.pop() if waiting else next(drawn)
             sent = time.monotonic()
-            answer = await _post(client, "/api/v1/orders/batch", {"orders": wanted}, signed[owner], found)
+            answer = await connections.send(wanted)
             found.milliseconds.append((time.monotonic() - sent) * 1e3)
-            if answer is None:
-                continue
-            if not answer.is_success:
-                found.errors[f"status {answer.status_code}"] += 1
-                continue
-            codes = [result["code"] for result in answer.json()["data"]["results"]]
-            found.accepted += codes.count(0)
-            found.errors.update(f"code {code}" for code in codes if code)
+            note(found, answer)
 
-    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
-        await asyncio.gather(*(one(client, number) for number in range(CLIENTS)))
+    await asyncio.gather(*(one() for _ in range(CLIENTS)))
     found.seconds = time.monotonic() - started
+    connections.close()
     return found
 
 
-async def singles(url: str, flow: Flow, signed: dict[int, dict[str, str]], seconds: float) -> Figures:
+async def singles(port: int, flow: Flow, signed: dict[int, dict[str, str]], seconds: float) -> Figures:
     """Send single orders at a steady rate, whether or not earlier ones were answered."""
     found, owners = Figures(), list(signed)
+    wanted = [
+        order(flow, owners[number % len(owners)], signed[owners[number % len(owners)]])
+        for number in range(int(seconds * SINGLES_A_SECOND))
+    ]
+    connections = http.Connections(port)
     started = time.monotonic()
 
-    async def one(client: httpx.AsyncClient, due: float, owner: int) -> None:
-        wanted = body(flow.place(owner).request)  # type: ignore[arg-type]
-        answer = await _post(client, "/api/v1/orders", wanted, signed[owner], found)
+    async def one(due: float, wanted: http.Request) -> None:
+        answer = await connections.send(wanted)
         found.milliseconds.append((time.monotonic() - due) * 1e3)
-        if answer is not None and answer.is_success:
+        if isinstance(answer, Exception):
+            found.errors[type(answer).__name__] += 1
+        elif answer.is_success:
             found.accepted += 1
-        elif answer is not None:
-            found.errors[f"status {answer.status_code}"] += 1
+        else:
+            found.errors[f"status {answer.status}"] += 1
 
-    async with httpx.AsyncClient(base_url=url, timeout=10) as client, asyncio.TaskGroup() as group:
-        for number in range(int(seconds * SINGLES_A_SECOND)):
+    async with asyncio.TaskGroup() as group:
+        for number, each in enumerate(wanted):
             due = started + number / SINGLES_A_SECOND
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            group.create_task(one(client, due, owners[number % len(owners)]))
+            group.create_task(one(due, each))
     found.seconds = time.monotonic() - started
+    connections.close()
     return found
