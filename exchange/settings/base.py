@@ -323,5 +323,7 @@ SHARD_LAG_MAX = int(os.environ.get("EXCHANGE_SHARD_LAG_MAX", "20000"))
 """Commands of a shard that may be in the log and not in the books, before new orders are refused for a while."""
 TRADER_LAG_MAX = int(os.environ.get("EXCHANGE_TRADER_LAG_MAX", "2000"))
 """Orders of one trader that may wait so."""
+LEASE_SECONDS = int(os.environ.get("EXCHANGE_LEASE_SECONDS", "1"))
+"""A matching worker that has not renewed its lease for so long has stalled; the same for both workers of a shard."""
 WORKER_HTTP_PORT = int(os.environ.get("EXCHANGE_WORKER_PORT", "8080"))
 """Health and metrics of shard 0's worker; shard N's are on the Nth port after it."""

@@ -33,7 +33,7 @@ from exchange.kernel.errors import DomainError, InvariantViolationError, gettext
 
 logger = structlog.get_logger(__name__)
 
-LEASE_SECONDS = 1.0
+LEASE_SECONDS: float = settings.LEASE_SECONDS
 """A worker that has not renewed for so long has stalled: whoever waits may take its shard."""
 
 RENEW_SECONDS = 0.3
