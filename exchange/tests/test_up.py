@@ -180,7 +180,10 @@ def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_an
     assert wait(lambda: _reconciled(instance), SHOWN_SECONDS_MAX), "the reconciler does not look, or finds breaks"
 
     number = _last_trade(instance, "BTCUSDT")
-    for words in (["set_trading_state", "BTCUSDT", "halted"], ["move_instrument", "BTCUSDT", "--to", "0"]):
+    for words in (
+        ["set_trading_state", "BTCUSDT", "halted"],
+        ["move_instrument", "BTCUSDT", "--to", "0", "--wait", "180"],
+    ):
         done = command(*words, EXCHANGE_DATA_DIR=str(instance.data_dir))
         assert done.code == 0, done.err
     assert "BTCUSDT: shard 1 -> 0" in done.out
