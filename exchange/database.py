@@ -7,17 +7,21 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from psycopg import errors
 
 
 def cursor() -> Any:
-    """Return a cursor that binds on the server (arrays travel once, as arrays) and is counted like Django's own."""
-    connection.ensure_connection()
-    raw: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
-    if connection.queries_logged:
-        return connection.make_debug_cursor(raw)  # type: ignore[arg-type]
-    return connection.make_cursor(raw)  # type: ignore[arg-type]
+    """Return a cursor that binds on the server (arrays travel once, as arrays) and is counted like Django's own.
+
+    Each attribute of Django's `connection` finds the thread's connection anew; here it is found once.
+    """
+    found = connections[DEFAULT_DB_ALIAS]
+    found.ensure_connection()
+    raw: psycopg.Cursor[Any] = psycopg.Cursor(found.connection)
+    if found.queries_logged:
+        return found.make_debug_cursor(raw)  # type: ignore[arg-type]
+    return found.make_cursor(raw)  # type: ignore[arg-type]
 
 
 @contextmanager
