@@ -140,3 +140,8 @@ def is_refusal(error: BaseException | None) -> bool:
 def is_undone(error: BaseException) -> bool:
     """Tell whether a lock that did not come in time undid the transaction, so that it may simply be tried again."""
     return isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected)
+
+
+def is_stale(error: BaseException) -> bool:
+    """Tell whether the transaction was undone because what it had read before has changed: read anew, try again."""
+    return isinstance(error.__cause__, errors.SerializationFailure)

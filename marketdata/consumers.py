@@ -242,6 +242,9 @@ class PublicFeed(AsyncWebsocketConsumer):
             return
         if epoch < subscription.epoch:
             return
+        if epoch > subscription.epoch and subscription.kind != "trade":
+            # Another writer, perhaps of another shard, whose sequences say nothing of these; trades keep their numbers.
+            subscription.position = UNSEEN
         subscription.epoch = epoch
         if subscription.kind == "delta":
             await self._delta(subscription, message)

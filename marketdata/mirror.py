@@ -14,12 +14,20 @@ import numpy as np
 from marketdata.feed import DEPTH_LEVELS_MAX, INTERVALS, SIDES, Auction, Bar, merged, trade_text
 from marketdata.levels import BIDS, last_levels
 from marketdata.units import InstrumentSpec
-from matching_worker.protocol import EventKind, Rows, Side, TradingState
+from matching_worker.protocol import CommandKind, EventKind, Rows, Side, TradingState
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_MINUTE: Final = 60_000_000_000
 MINUTE_S: Final = 60
 DAY_S: Final = 86_400
+
+
+TOLD: Final = {
+    int(CommandKind.MARK_PRICE): "mark_ticks",
+    int(CommandKind.LAST_PRICE): "last_ticks",
+    int(CommandKind.TRADE_NUMBER): "trade_number",
+}
+"""Commands that tell what no event tells, and the field of `Told` that they tell."""
 
 
 class Change(NamedTuple):
@@ -45,6 +53,15 @@ class Step(NamedTuple):
     has_new_auction: bool
     """Whether the state of the instrument, or what its auction would do, has changed."""
     has_new_mark: bool
+    """Whether a command told another mark price, or a last price that is no trade of this book."""
+
+
+class Told(NamedTuple):
+    """What commands told of one instrument, and events do not; 0 where they told nothing."""
+
+    mark_ticks: int = 0
+    last_ticks: int = 0
+    trade_number: int = 0
 
 
 class Book:
@@ -75,14 +92,18 @@ class Book:
         for bar in minutes:
             self._add_minute(bar)
 
-    def apply(self, events: Rows, mark_ticks: int = 0) -> Step:
+    def apply(self, events: Rows, told: "Told | None" = None) -> Step:
         """Take in this instrument's events, in order.
 
         Args:
             events: (event_count,) EVENT_DTYPE, at least one, all of this instrument.
-            mark_ticks: The mark price that came with them; 0 without one.
+            told: What commands among them told.
         """
+        mark_ticks, last_ticks, trade_number = told or Told()
         previous, last = self.sequence, events[-1]
+        self.trade_number = max(self.trade_number, trade_number)
+        has_new_last = last_ticks not in {0, self.last_ticks}
+        self.last_ticks = last_ticks or self.last_ticks
         self.timestamp_ms = int(last["timestamp_ns"]) // NS_PER_MS
         changes = self._apply_levels(events)
         kinds, auction = events["kind"], self.auction
@@ -91,7 +112,7 @@ class Book:
         if changes:
             self.sequence = int(last["sequence"])
         self._apply_states(events[(kinds == EventKind.STATE_CHANGED) | (kinds == EventKind.AUCTION_PRICE)])
-        has_new_mark = mark_ticks not in {0, self.mark_ticks}
+        has_new_mark = mark_ticks not in {0, self.mark_ticks} or has_new_last
         self.mark_ticks = mark_ticks or self.mark_ticks
         has_new_auction = self.auction != auction
         return Step(self, changes, previous, self.sequence, self.timestamp_ms, trades, has_new_auction, has_new_mark)
@@ -192,8 +213,8 @@ class Mirror:
 
         Args:
             events: (event_count,) EVENT_DTYPE; whole commands.
-            marks: (mark_count,) COMMAND_DTYPE, the MARK_PRICE commands among those; an event does not tell which
-                kind of price it is about.
+            marks: (mark_count,) COMMAND_DTYPE, the commands among those whose kinds are in TOLD; an event does not
+                tell what it is about.
 
         Returns:
             One step per instrument touched.
@@ -201,16 +222,24 @@ class Mirror:
         fresh = events[events["sequence"] > self.sequence]
         if not len(fresh):
             return []
-        mark_ticks: dict[int, int] = {}
-        if marks is not None:
-            new = marks[marks["sequence"] > self.sequence]
-            mark_ticks = dict(zip(new["instrument_id"].tolist(), new["price_ticks"].tolist(), strict=True))
+        told: dict[int, Told] = {} if marks is None else _told(marks[marks["sequence"] > self.sequence])
         self.sequence = int(fresh["sequence"][-1])
         return [
-            self.books[instrument_id].apply(rows, mark_ticks.get(instrument_id, 0))
+            self.books[instrument_id].apply(rows, told.get(instrument_id))
             for instrument_id, rows in _by_instrument(fresh)
             if instrument_id in self.books
         ]
+
+
+def _told(commands: Rows) -> dict[int, Told]:
+    """Return what commands told, the last of each kind, by instrument."""
+    found: dict[int, Told] = {}
+    names = ("instrument_id", "kind", "price_ticks", "qty_lots")
+    for instrument_id, kind, ticks, lots in zip(*(commands[name].tolist() for name in names), strict=True):
+        field = TOLD[kind]
+        value = lots if field == "trade_number" else ticks
+        found[instrument_id] = found.get(instrument_id, Told())._replace(**{field: value})
+    return found
 
 
 def _by_instrument(events: Rows) -> Iterator[tuple[int, Rows]]:

@@ -4,7 +4,8 @@ Note [Where an instrument is]
     `Instrument.shard` is the truth: resting orders, positions and trade numbers of an instrument are in the engine of
     that shard, and its history in that shard's log. What is configured (`EXCHANGE_INSTRUMENT_SHARDS`) only says where
     an instrument goes when it is made; one that exists stays where it is, whatever the configuration says. Where the
-    two disagree, `up` and `status` say so. An instrument that the configuration does not name goes to the shard that
+    two disagree, `up` and `status` say so, and `manage.py move_instrument` moves it: Note [Moving an instrument] in
+    trading/services/instrument_moves.py. An instrument that the configuration does not name goes to the shard that
     has the fewest, of several such to the lowest number.
 """
 
@@ -26,7 +27,8 @@ class Disagreement(NamedTuple):
     def __str__(self) -> str:
         """Say so."""
         return (
-            f"{self.symbol} is on shard {self.actual}; the configuration says {self.configured}, which is for new ones"
+            f"{self.symbol} is on shard {self.actual}; the configuration says {self.configured}, which is for new ones:"
+            f" manage.py move_instrument {self.symbol} --to {self.configured}"
         )
 
 

@@ -27,8 +27,9 @@ from exchange.kernel import garbage
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import require
 from exchange.observability import metrics
-from marketdata import feed
+from marketdata import feed, mirror
 from marketdata import selectors as instruments
+from marketdata.models import Instrument
 from marketdata.services.publish import Publisher
 from matching_worker import disk, stages
 from matching_worker.health import HEALTHY, HealthServer
@@ -38,7 +39,7 @@ from matching_worker.protocol import CommandKind, EventKind, Reason, Rows
 from matching_worker.ring import Ring
 from matching_worker.shard import READ_MAX, Batch, Shard, join
 from matching_worker.stages import Journal, StageThreads
-from trading.services import command_log, expiry, lease
+from trading.services import command_log, expiry, lease, settlement
 
 logger = structlog.get_logger(__name__)
 
@@ -116,7 +117,7 @@ class WorkerProcess:
             sequence=self.shard.engine.sequence,
             seconds=round(time.monotonic() - started, 3),
         )
-        self.publisher = Publisher(self._redis_url, epoch=self.shard.epoch)
+        self.publisher = Publisher(self._redis_url, epoch=self.shard.epoch, shard=self.number)
         self._reset_feed()
         self.ring = Ring(stages.STAGES, start=self.shard.engine.sequence)
         working = self._stages(self.ring)
@@ -165,6 +166,10 @@ class WorkerProcess:
 
     def _end_process(self, thread: str) -> None:
         """End at once, telling why: nothing may act on what another thread has failed to do."""
+        error = sys.exc_info()[1]
+        if isinstance(error, (lease.LeaseLostError, settlement.FencedError)):  # no fault of this process
+            logger.error("lease_lost", thread=thread, shard=self.number, detail=str(error))
+            os._exit(1)
         logger.exception("worker_thread_failed", thread=thread, shard=self.number)  # noqa: LOG004 - called by handlers
         os._exit(1)
 
@@ -306,6 +311,7 @@ class WorkerProcess:
     def _reset_feed(self) -> None:
         """Give the publisher the recovered books."""
         engine = self.shard.engine
+        Instrument.revision += 1  # read anew: one may have moved to another shard a moment ago
         specs = [spec for spec in instruments.instruments() if spec.shard == self.number]
         self.publisher.reset(
             specs,
@@ -355,8 +361,8 @@ def _await_database() -> None:
 
 
 def _marks(batch: Matched) -> Rows | None:
-    """Return the mark prices that the engine took; None without one."""
-    marks: Rows = batch.commands[batch.commands["kind"] == CommandKind.MARK_PRICE]
+    """Return the commands that told prices and trade numbers, and that the engine took; None without one."""
+    marks: Rows = batch.commands[np.isin(batch.commands["kind"], list(mirror.TOLD))]
     if not len(marks):
         return None
     refused = batch.events["sequence"][batch.events["kind"] == EventKind.REJECTED]

@@ -9,6 +9,10 @@ Note [Versions]
     `version` is 1, by which the engine knows that kinds, types and times in force that came later must be
     refused. A plain command of version 2 causes the same events and state hash as one of version 1.
 
+    Version 3 has the rows of version 2 and one kind more, TRADE_NUMBER, which rows of version 2 do not have. All else
+    means what it meant: a log of version 2 gives the events and hashes that it gave (`tests/golden`). A program of
+    version 2 stops at the first row of version 3, and does not read it in its own way.
+
 Note [Limits]
     Every loop and array of the engine is bounded by one of the limits below. An order's quantity and
     the number of open orders are chosen so that no sum of open lots can pass 2**62.
@@ -23,7 +27,7 @@ import numpy.typing as npt
 
 from exchange.kernel.errors import require
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 ENGINE_VERSION: Final = 2
 """The newest BARRIER this engine can pass: from one on, what a command means may change."""
 
@@ -128,6 +132,7 @@ class CommandKind(IntEnum):
     POSITION_ADJUST = 10
     BARRIER = 11
     UNCROSS = 12
+    TRADE_NUMBER = 13
 
 
 class Side(IntEnum):

@@ -7,7 +7,7 @@ models are unmanaged: they are for reading and for the admin. Writing is the ser
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from trading import margin_models, sweep_models  # noqa: F401 -- models of this app that stand in files of their own
+from trading import margin_models, move_models, sweep_models  # noqa: F401 -- models of this app that stand in files of their own
 from trading.instances import MadeAtOnce
 
 ID_MAX = 2**53 - 1

@@ -147,6 +147,12 @@ def _has_traded(instance: Instance, symbol: str) -> bool:
     return bool(instance.get(f"/api/v1/trades/{symbol}?limit=1").get("data"))
 
 
+def _last_trade(instance: Instance, symbol: str) -> int:
+    """The id of the last trade; 0 before the first."""
+    trades = instance.get(f"/api/v1/trades/{symbol}?limit=1").get("data")
+    return int(trades[0]["trade_id"]) if trades else 0
+
+
 def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_anything(two_shards: Instance) -> None:
     instance = two_shards
     instance.wait_ready()
@@ -172,6 +178,19 @@ def test_up_serves_tells_its_state_refuses_a_second_and_stops_without_leaving_an
         traded = partial(_has_traded, instance, symbol)
         assert wait(traded, SHOWN_SECONDS_MAX), f"the demo makers do not trade {symbol}"
     assert wait(lambda: _reconciled(instance), SHOWN_SECONDS_MAX), "the reconciler does not look, or finds breaks"
+
+    number = _last_trade(instance, "BTCUSDT")
+    for words in (
+        ["set_trading_state", "BTCUSDT", "halted"],
+        ["move_instrument", "BTCUSDT", "--to", "0", "--wait", "180"],
+    ):
+        done = command(*words, EXCHANGE_DATA_DIR=str(instance.data_dir))
+        assert done.code == 0, done.err
+    assert "BTCUSDT: shard 1 -> 0" in done.out
+    opened = command("set_trading_state", "BTCUSDT", "trading", EXCHANGE_DATA_DIR=str(instance.data_dir))
+    assert opened.code == 0, opened.err
+    assert wait(lambda: _last_trade(instance, "BTCUSDT") not in {number, 0}, SHOWN_SECONDS_MAX), instance.text()[-5000:]
+    assert wait(lambda: _reconciled(instance), SHOWN_SECONDS_MAX), "the reconciler finds breaks after the move"
 
     pids = instance.children()
     instance.process.terminate()

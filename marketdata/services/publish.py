@@ -45,6 +45,7 @@ class Publisher:
         redis_url: Where books and messages go.
         epoch: The writer's lease epoch; consumers and Redis refuse older ones.
         prefix: The channel layer's; by default that of the settings.
+        shard: Whose instruments these are; of others, which have moved away, nothing is published. None takes all.
         instrument: Finds the instrument of an id that appeared after `reset`.
     """
 
@@ -54,11 +55,13 @@ class Publisher:
         *,
         epoch: int = 1,
         prefix: str | None = None,
+        shard: int | None = None,
         instrument: Callable[[int], InstrumentSpec] = selectors.instrument_by_id,
     ) -> None:
         layer: dict[str, Any] = settings.CHANNEL_LAYERS["default"]["CONFIG"]  # type: ignore[assignment]
         self._transport = Transport(redis_url, epoch=epoch, prefix=prefix or layer.get("prefix", "asgi"))
         self._epoch = epoch
+        self._shard = shard
         self._instrument = instrument
         self._mirror = Mirror()
         self._streams: dict[int, Stream] = {}
@@ -132,8 +135,8 @@ class Publisher:
 
         Args:
             events: (event_count,) EVENT_DTYPE; whole commands, in order. The publisher keeps the array.
-            marks: (mark_count,) COMMAND_DTYPE, the MARK_PRICE commands among those that were not refused; the
-                publisher keeps the array.
+            marks: (mark_count,) COMMAND_DTYPE, those of the kinds `mirror.TOLD` that were not refused; the publisher
+                keeps the array.
         """
         if not len(events):
             return
@@ -181,6 +184,8 @@ class Publisher:
             try:
                 spec = self._instrument(instrument_id)
             except DomainError:  # a refused command for an instrument that does not exist
+                continue
+            if self._shard not in {None, spec.shard}:
                 continue
             with self._mirror_lock:
                 self._add(Book(spec, sequence=self._mirror.sequence))

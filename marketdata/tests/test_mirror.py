@@ -218,3 +218,21 @@ def test_a_mark_price_is_known_from_its_command_and_an_older_one_is_dropped() ->
     [last] = mirror.apply(events, commands[::2])
 
     assert (last.book.mark_ticks, last.has_new_mark) == (engine.mark_price_ticks(0), True)
+
+
+def test_what_an_instrument_brings_from_another_shard_is_known_from_its_commands() -> None:
+    engine, mirror = Engine(0, 1), mirror_of(spec(id=0))
+    commands = encode(
+        kind=[int(CommandKind.TRADE_NUMBER), int(CommandKind.LAST_PRICE), int(CommandKind.MARK_PRICE)],
+        instrument_id=0,
+        order_id=0,
+        price_ticks=[0, 107, 103],
+        qty_lots=[70, 0, 0],
+        sequence=[1, 2, 3],
+    )
+
+    [step] = mirror.apply(engine.apply(commands), commands)
+
+    book = step.book
+    assert (book.trade_number, book.last_ticks, book.mark_ticks, step.has_new_mark) == (70, 107, 103, True)
+    assert (engine.trade_number(0), engine.last_price_ticks(0)) == (70, 107)

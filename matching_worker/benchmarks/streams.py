@@ -88,6 +88,7 @@ def special_stream(
         count,
         p=[0.66, 0.12, 0.05, 0.07, 0.002, 0.012, 0.012, 0.02, 0.012, 0.015, 0.001, 0.024, 0.002],
     )
+    kind[np.flatnonzero(kind == CommandKind.LAST_PRICE)[::4]] = CommandKind.TRADE_NUMBER
     instrument = random.integers(1, instruments + 1, count)
     order_type = random.choice([1, 2, 3, 4, 5, 6, 7, 8], count, p=[0.64, 0.1, 0.06, 0.06, 0.05, 0.04, 0.048, 0.002])
     time_in_force = random.choice([1, 2, 3, 4, 5, 6], count, p=[0.66, 0.12, 0.08, 0.08, 0.058, 0.002])
@@ -96,7 +97,8 @@ def special_stream(
     qty = random.integers(0, 60, count)
     state = random.choice([2, 6, 1, 3, 4, 5, 0, 7], count, p=[0.62, 0.2, 0.08, 0.02, 0.02, 0.02, 0.02, 0.02])
     is_state = (kind == 6) | (kind == 12)
-    qty = np.select([is_state, kind == 10, kind == 11], [state, random.integers(-80, 81, count), 2], qty)
+    adjusted, numbered = random.integers(-80, 81, count), np.arange(count) // 4
+    qty = np.select([is_state, kind == 10, kind == 11, kind == 13], [state, adjusted, 2, numbered], qty)
     rests = np.isin(order_type, [1, 4, 6]) & np.isin(time_in_force, [1, 4, 5])
     flags = random.choice([0, 1, 2, 4], count, p=[0.6, 0.15, 0.15, 0.1])
     fits = [

@@ -25,6 +25,7 @@ from matching_worker.protocol import (
     POSITIONS_MAX,
     PRICE_TICKS_MAX,
     QTY_LOTS_MAX,
+    TRADE_COUNT_MAX,
     CommandKind,
     EventKind,
     OrderFlag,
@@ -36,6 +37,8 @@ from matching_worker.protocol import (
     TradingState,
 )
 
+FIRST_VERSIONS = {CommandKind.TRADE_NUMBER: 3}
+"""Of the kinds that came after version 2, which had all the others."""
 ORDER_KINDS = frozenset({CommandKind.CANCEL, CommandKind.REDUCE, CommandKind.AMEND})
 SHARD_KINDS = frozenset({CommandKind.CANCEL_ALL, CommandKind.TIME, CommandKind.BARRIER, CommandKind.POSITION_ADJUST})
 
@@ -93,6 +96,7 @@ class ReferenceEngine(ReferenceTrading):
             CommandKind.POSITION_ADJUST: self._adjust,
             CommandKind.BARRIER: self._pass_barrier,
             CommandKind.UNCROSS: self._uncross,
+            CommandKind.TRADE_NUMBER: self._number_trades,
         }
         yield from (
             self._change(command, order) if order and command.kind in ORDER_KINDS else actions[command.kind](command)
@@ -138,7 +142,7 @@ class ReferenceEngine(ReferenceTrading):
             )
         if command.kind in ORDER_KINDS:
             return self._change_refusal(command, order)
-        if command.version == 1 or command.kind not in set(CommandKind):
+        if command.kind not in set(CommandKind) or command.version < FIRST_VERSIONS.get(CommandKind(command.kind), 2):
             return Reason.BAD_KIND
         return self._system_refusal(command)
 
@@ -154,7 +158,7 @@ class ReferenceEngine(ReferenceTrading):
             return Reason.BAD_QTY
         return Reason.NONE
 
-    def _system_refusal(self, command: Command) -> Reason:  # noqa: PLR0911 - one for each
+    def _system_refusal(self, command: Command) -> Reason:  # noqa: PLR0911, C901 - one for each
         """Return why a command about no single order cannot be carried out."""
         book = self.book(command.instrument_id)
         kind, lots = command.kind, command.qty_lots
@@ -179,6 +183,8 @@ class ReferenceEngine(ReferenceTrading):
                 return Reason.BAD_QTY
             if key not in self.positions and len(self.positions) >= POSITIONS_MAX:
                 return Reason.TOO_MANY_POSITIONS
+        if kind == CommandKind.TRADE_NUMBER and not book.trade_number <= lots <= TRADE_COUNT_MAX:
+            return Reason.BAD_QTY
         if kind == CommandKind.BARRIER:
             require(lots <= ENGINE_VERSION, f"engine version {lots} is needed from here on; this is {ENGINE_VERSION}")
             return Reason.BAD_QTY if lots < 1 else Reason.NONE
@@ -325,6 +331,11 @@ class ReferenceEngine(ReferenceTrading):
             book.mark_ticks = command.price_ticks
         else:
             book.last_price_ticks = command.price_ticks
+        yield self._event(command, EventKind.APPLIED, reason=Reason.NONE, left_lots=0)
+
+    def _number_trades(self, command: Command) -> Iterator[Event]:
+        """Go on counting an instrument's trades from those that were made elsewhere."""
+        self.book(command.instrument_id).trade_number = command.qty_lots
         yield self._event(command, EventKind.APPLIED, reason=Reason.NONE, left_lots=0)
 
     def _adjust(self, command: Command) -> Iterator[Event]:

@@ -20,6 +20,7 @@ from matching_worker.protocol import (
     PRICE_TICKS_MAX,
     QTY_LOTS_MAX,
     QUOTE_LOTS_MAX,
+    TRADE_COUNT_MAX,
     TRAILING_STOPS_MAX,
     CommandKind,
     OrderFlag,
@@ -42,6 +43,7 @@ _SELF_TRADE_MAX, _TRIGGER_SOURCE_MAX = 4, 1
 _SET_STATE, _UNCROSS = int(CommandKind.SET_STATE), int(CommandKind.UNCROSS)
 _MARK_PRICE, _LAST_PRICE = int(CommandKind.MARK_PRICE), int(CommandKind.LAST_PRICE)
 _ADJUST, _BARRIER = int(CommandKind.POSITION_ADJUST), int(CommandKind.BARRIER)
+_TRADE_NUMBER = int(CommandKind.TRADE_NUMBER)
 _AMEND, _REDUCE = int(CommandKind.AMEND), int(CommandKind.REDUCE)
 _CONTINUOUS, _PRE_OPEN, _AUCTION = (
     int(TradingState.CONTINUOUS),
@@ -274,6 +276,9 @@ def system_refusal(books: Books, command: Any) -> Any:  # noqa: PLR0911 - one fo
         return _state_command_refusal(books, command)
     if kind == _BARRIER:
         return _BAD_QTY if lots < 1 else 0
+    if kind == _TRADE_NUMBER:
+        told = books.instruments[command["instrument_id"]]["trade_number"]
+        return _BAD_QTY if lots < told or lots > TRADE_COUNT_MAX else 0
     if kind != _ADJUST:
         return 0
     instrument_id = int64(command["instrument_id"])

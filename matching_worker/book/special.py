@@ -71,6 +71,8 @@ _PLACE, _CANCEL, _REDUCE = int(CommandKind.PLACE), int(CommandKind.CANCEL), int(
 _AMEND, _CANCEL_ALL, _SET_STATE = int(CommandKind.AMEND), int(CommandKind.CANCEL_ALL), int(CommandKind.SET_STATE)
 _TIME, _MARK_PRICE, _LAST_PRICE = int(CommandKind.TIME), int(CommandKind.MARK_PRICE), int(CommandKind.LAST_PRICE)
 _ADJUST, _BARRIER, _UNCROSS = int(CommandKind.POSITION_ADJUST), int(CommandKind.BARRIER), int(CommandKind.UNCROSS)
+_TRADE_NUMBER = int(CommandKind.TRADE_NUMBER)
+_VERSION_OF_TRADE_NUMBER = 3
 _MARKET, _LIMIT, _GTC = int(OrderType.MARKET), int(OrderType.LIMIT), int(TimeInForce.GTC)
 _CONTRACT = int(OrderFlag.CONTRACT)
 _CONTINUOUS, _AUCTION = int(TradingState.CONTINUOUS), int(TradingState.AUCTION)
@@ -105,7 +107,9 @@ def special_refusal(books: Books, command: Any, slot: Any, time_ns: int) -> Any:
         if kind == _AMEND:
             return amend_refusal(books, command, slot)
         return _BAD_QTY if kind == _REDUCE and command["qty_lots"] < 1 else 0
-    if command["version"] == 1 or kind == 0 or kind > _UNCROSS:
+    if command["version"] == 1 or kind == 0 or kind > _TRADE_NUMBER:
+        return _BAD_KIND
+    if kind == _TRADE_NUMBER and command["version"] < _VERSION_OF_TRADE_NUMBER:
         return _BAD_KIND
     return system_refusal(books, command)
 
@@ -293,6 +297,8 @@ def _system(books: Books, command: Any, found: int) -> None:
             instrument["mark_ticks"] = command["price_ticks"]
         elif kind == _LAST_PRICE:
             instrument["last_price_ticks"] = command["price_ticks"]
+        elif kind == _TRADE_NUMBER:
+            instrument["trade_number"] = command["qty_lots"]
         elif kind == _ADJUST:
             left = move_position(books.positions, state, command["trader_id"], instrument_id, command["qty_lots"])
         tell_command(books, command, _APPLIED, 0, command["qty_lots"], left)

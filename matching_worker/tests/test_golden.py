@@ -1,4 +1,4 @@
-"""What older versions wrote must replay for ever: a WAL of version 1, and what its engine made of it."""
+"""What older versions wrote must replay for ever: a WAL of each version, and what its engine made of it."""
 
 import gzip
 import hashlib
@@ -15,22 +15,18 @@ from matching_worker.engine import Engine
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.fixture
-def known() -> dict[str, Any]:
-    return json.loads((GOLDEN / "version_1.json").read_text())
+def _known(version: int) -> dict[str, Any]:
+    return json.loads((GOLDEN / f"version_{version}.json").read_text())
 
 
-@pytest.fixture
-def folder(tmp_path: Path, known: dict[str, Any]) -> Path:
-    content = gzip.decompress((GOLDEN / "version_1.wal.gz").read_bytes())
-    (tmp_path / known["file"]).write_bytes(content)
-    return tmp_path
-
-
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("kind", [Engine, ReferenceEngine])
-def test_a_wal_of_version_1_gives_the_events_and_hashes_of_its_day(
-    folder: Path, known: dict[str, Any], kind: type[Engine] | type[ReferenceEngine]
+def test_a_wal_of_an_older_version_gives_the_events_and_hashes_of_its_day(
+    tmp_path: Path, version: int, kind: type[Engine] | type[ReferenceEngine]
 ) -> None:
+    known, folder = _known(version), tmp_path
+    content = gzip.decompress((GOLDEN / f"version_{version}.wal.gz").read_bytes())
+    (folder / known["file"]).write_bytes(content)
     engine = kind(known["shard"], known["epoch"])
     digest, hashes, event_count, chain_hash = hashlib.sha256(), [], 0, b""
 
@@ -46,7 +42,8 @@ def test_a_wal_of_version_1_gives_the_events_and_hashes_of_its_day(
     assert chain_hash.hex() == known["chain_hash"]
 
 
-def test_payloads_of_version_1_give_the_same_as_its_wal(folder: Path, known: dict[str, Any]) -> None:
+def test_payloads_of_version_1_give_the_same_as_its_wal() -> None:
+    known = _known(1)
     content = gzip.decompress((GOLDEN / "version_1.wal.gz").read_bytes())
     frame_bytes = 80 + 64 * known["frame_commands"]
     stored = [

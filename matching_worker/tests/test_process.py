@@ -131,15 +131,17 @@ def test_a_worker_refuses_processors_for_a_stage_that_does_not_exist() -> None:
         call_command("run_matching_worker", cores="matching=1")
 
 
-def test_of_the_mark_prices_of_a_batch_those_that_the_engine_took_are_published() -> None:
-    kinds = [int(CommandKind.MARK_PRICE), int(CommandKind.LAST_PRICE), int(CommandKind.MARK_PRICE)]
-    commands = protocol.encode(kind=kinds, instrument_id=1, order_id=0, price_ticks=[5, 6, 0], sequence=[1, 2, 3])
+def test_of_the_prices_and_trade_numbers_of_a_batch_those_that_the_engine_took_are_published() -> None:
+    kinds = [CommandKind.MARK_PRICE, CommandKind.LAST_PRICE, CommandKind.MARK_PRICE, CommandKind.TRADE_NUMBER]
+    commands = protocol.encode(
+        kind=[*map(int, kinds)], instrument_id=1, order_id=0, price_ticks=[5, 6, 0, 0], sequence=[1, 2, 3, 4]
+    )
     plain = protocol.encode(kind=int(CommandKind.TIME), instrument_id=0, order_id=0, timestamp_ns=1, sequence=1)
 
     marks = _marks(_matched(commands))
 
     assert marks is not None
-    assert marks["price_ticks"].tolist() == [5]
+    assert marks["sequence"].tolist() == [1, 2, 4]
     assert _marks(_matched(plain)) is None
 
 

@@ -55,7 +55,7 @@ def golden_command() -> protocol.Rows:
 
 
 def test_a_stored_command_has_exactly_these_bytes() -> None:
-    assert protocol.payloads(golden_command()) == [GOLDEN]
+    assert protocol.payloads(golden_command()) == [GOLDEN[:52] + b"\x03" + GOLDEN[53:]]
 
 
 def test_rows_have_the_sizes_that_the_log_and_the_wal_rely_on() -> None:
@@ -79,7 +79,7 @@ def test_columns_and_single_numbers_make_rows() -> None:
 
     assert commands["order_id"].tolist() == [8, 9]
     assert commands["instrument_id"].tolist() == [3, 3]
-    assert commands["version"].tolist() == [2, 2]
+    assert commands["version"].tolist() == [3, 3]
     assert commands["has_terms"].tolist() == [0, 0]
 
 
@@ -110,9 +110,9 @@ def test_a_payload_of_another_length_stops_the_process(stored: list[bytes]) -> N
 
 
 def test_a_payload_of_another_version_stops_the_process() -> None:
-    newer = GOLDEN[:52] + b"\x03" + GOLDEN[53:]
+    newer = GOLDEN[:52] + b"\x04" + GOLDEN[53:]
 
-    with pytest.raises(InvariantViolationError, match=r"versions \[2, 3\]; this code reads 1 to 2"):
+    with pytest.raises(InvariantViolationError, match=r"versions \[2, 4\]; this code reads 1 to 3"):
         protocol.decode([1, 2], [GOLDEN, newer])
 
 

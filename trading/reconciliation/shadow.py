@@ -160,6 +160,7 @@ class Shadow:
             int(EngineEvent.REDUCED): self._reduced,
             int(EngineEvent.AMENDED): self._amended,
             int(EngineEvent.REJECTED): self._rejected,
+            int(EngineEvent.APPLIED): self._applied,
         }
 
     @property
@@ -333,6 +334,18 @@ class Shadow:
         if order is not None:
             expected.touched.add(order.id)
             self._gives_back(order, order.hold, f"order:{order.id}:unfreeze", event, expected)
+
+    def _applied(self, event: dict[str, Any], command: Any, expected: Expected) -> None:
+        """Let a position come from another shard, or go there, with its cost; one that has gone is no longer known."""
+        if command["kind"] != CommandKind.POSITION_ADJUST:
+            return
+        pair = (event["trader_id"], event["instrument_id"])
+        position = self.positions.setdefault(pair, NetPosition())
+        position.lots += int(command["qty_lots"])
+        position.cost += int(command["quote_lots"])
+        expected.moved.add(pair)
+        if not position.lots:
+            del self.positions[pair]
 
     @staticmethod
     def _gives_back(order: Terms, amount: int, key: str, event: dict[str, Any], expected: Expected) -> None:

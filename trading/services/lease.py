@@ -84,6 +84,10 @@ UPDATE worker_lease SET expires_at = now() + make_interval(secs => %s) WHERE sha
 _GIVE_BACK = "UPDATE worker_lease SET expires_at = now() WHERE shard = %s AND epoch = %s"
 
 
+class LeaseLostError(InvariantViolationError):
+    """Another worker has taken the lease, or it was ended: this process must stop at once."""
+
+
 class LeaseHeldError(DomainError):
     """Another worker is alive on this shard."""
 
@@ -198,11 +202,11 @@ def renew(shard: int, epoch: int) -> None:
     """Keep the lease.
 
     Raises:
-        InvariantViolationError: Another worker has taken it; this process must stop at once.
+        LeaseLostError: Another worker has taken it; this process must stop at once.
     """
     [rows] = database.fetch((_RENEW, (LEASE_SECONDS, shard, epoch)))
     if not rows:
-        raise InvariantViolationError(f"the lease of shard {shard} was taken from epoch {epoch}")
+        raise LeaseLostError(f"the lease of shard {shard} was taken from epoch {epoch}")
 
 
 def hold(shard: int, epoch: int, seconds: float) -> None:

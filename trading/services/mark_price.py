@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 import structlog
+from django.db import OperationalError
 
 from exchange import database
 from exchange.kernel.clock import to_ns
@@ -20,6 +21,7 @@ from exchange.kernel.errors import DomainError, require
 from exchange.kernel.money import plain
 from exchange.observability.tracing import current_trace
 from marketdata import selectors as instruments
+from marketdata.models import Instrument
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind
 from trading.services import command_log, outbox
@@ -63,6 +65,20 @@ def publish(prices: Sequence[MarkPrice], *, now: datetime) -> list[InstrumentSpe
     ]
     if not accepted:
         return results
+    try:
+        _write(accepted, now)
+    except OperationalError as error:
+        if not database.is_stale(error):
+            raise
+        Instrument.revision += 1  # an instrument has moved to another shard: read all anew
+        _write([(instruments.instrument_by_id(spec.id), price) for spec, price in accepted], now)
+    for spec, price in accepted:
+        logger.info("mark_price", symbol=spec.symbol, price=plain(price))
+    return results
+
+
+def _write(accepted: Sequence[tuple[InstrumentSpec, Decimal]], now: datetime) -> None:
+    """Store prices, and append them to the logs of their instruments, in one transaction."""
     last = {spec.id: price for spec, price in accepted}
     commands: dict[int, list[CommandRow]] = {}
     for spec, price in accepted:
@@ -72,9 +88,6 @@ def publish(prices: Sequence[MarkPrice], *, now: datetime) -> list[InstrumentSpe
         for shard, rows in sorted(commands.items()):
             command_log.append(shard, rows, now=now)
         outbox.store([_updated(spec, price, now) for spec, price in accepted], now)
-    for spec, price in accepted:
-        logger.info("mark_price", symbol=spec.symbol, price=plain(price))
-    return results
 
 
 def _checked(item: MarkPrice) -> InstrumentSpec | DomainError:

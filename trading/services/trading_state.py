@@ -16,7 +16,7 @@ from trading.services.command_log import CommandRow
 CALLS = {InstrumentStatus.PRE_OPEN, InstrumentStatus.AUCTION}
 """States in which orders gather without trading; leaving one for trading or the close uncrosses them at one price."""
 
-_LOCK = "SELECT status FROM marketdata_instrument WHERE id = %s FOR NO KEY UPDATE"
+_LOCK = "SELECT status, shard FROM marketdata_instrument WHERE id = %s FOR NO KEY UPDATE"
 _SET = "UPDATE marketdata_instrument SET status = %s WHERE id = %s"
 
 
@@ -42,9 +42,10 @@ def change_within(
     now: datetime,
     only_from: Collection[InstrumentStatus] = tuple(InstrumentStatus),
 ) -> list[InstrumentStatus]:
-    """Do the same to instruments of one shard in the caller's transaction, whose last act it must be.
+    """Do the same to instruments in the caller's transaction, whose last act it must be.
 
-    The instruments are locked by id, and then the stream's head. The caller lets processes read instruments anew.
+    The instruments are locked by id, and then the heads of their streams. The caller lets processes read instruments
+    anew.
 
     Args:
         only_from: Instruments in other states stay in them.
@@ -53,15 +54,15 @@ def change_within(
         The states before, in the order of `specs`.
     """
     before: dict[int, InstrumentStatus] = {}
-    rows = []
+    rows: dict[int, list[CommandRow]] = {}
     for spec in sorted(specs, key=lambda item: item.id):
-        [[(found,)]] = database.fetch((_LOCK, (spec.id,)))
+        [[(found, shard)]] = database.fetch((_LOCK, (spec.id,)))
         was = before[spec.id] = InstrumentStatus(found)
         if was != status and was in only_from:
             database.execute(_SET, status.value, spec.id)
-            rows.append(_command(spec, was, status, now))
-    if rows:
-        command_log.append(specs[0].shard, rows, now=now)
+            rows.setdefault(shard, []).append(_command(spec, was, status, now))
+    for shard, commands in sorted(rows.items()):
+        command_log.append(shard, commands, now=now)
     return [before[spec.id] for spec in specs]
 
 

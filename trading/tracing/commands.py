@@ -18,6 +18,7 @@ from matching_worker import protocol
 from matching_worker.engine import Engine
 from matching_worker.protocol import CommandKind, EventKind, OrderType, Reason, Side, TimeInForce
 from trading.models import Order, Trade
+from trading.move_models import InstrumentMove
 from trading.services import command_log
 
 NEAR: Final = timedelta(seconds=3)
@@ -50,7 +51,7 @@ def of_story(orders: Sequence[Order], trades: Sequence[Trade], refs: Refs) -> li
     wanted = {(trade.shard, trade.sequence) for trade in trades}
     found: dict[tuple[int, int], Found] = {}
     for order in orders:
-        shard = instruments.instrument_by_id(order.instrument_id).shard
+        shard = _shard_of(order)
         wanted |= {(shard, order.sequence)} if order.sequence else set()
         moments = {order.created_at, order.cancel_requested_at, order.amend_requested_at, *_amended(order, refs)}
         for moment in moments - {None}:
@@ -59,6 +60,13 @@ def of_story(orders: Sequence[Order], trades: Sequence[Trade], refs: Refs) -> li
     for row in numbered(wanted - set(found)):
         found[row[0], row[1]] = row
     return [found[place] for place in sorted(found)]
+
+
+def _shard_of(order: Order) -> int:
+    """Return the shard in whose log an order is: that on which its instrument was; an open order does not move."""
+    left = InstrumentMove.objects.filter(instrument_id=order.instrument_id, moved_at__gt=order.created_at)
+    move = left.order_by("id").first()
+    return instruments.instrument_by_id(order.instrument_id).shard if move is None else move.from_shard
 
 
 def _amended(order: Order, refs: Refs) -> Iterator[datetime]:
