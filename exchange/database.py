@@ -7,21 +7,21 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
-from psycopg import errors
+from django.db import connection, transaction
+from psycopg import errors, pq
 
 
 def cursor() -> Any:
     """Return a cursor that binds on the server (arrays travel once, as arrays) and is counted like Django's own.
 
-    Each attribute of Django's `connection` finds the thread's connection anew; here it is found once.
+    Its rows come in PostgreSQL's binary form, whose moments and bytes cost less to read than their texts.
     """
-    found = connections[DEFAULT_DB_ALIAS]
-    found.ensure_connection()
-    raw: psycopg.Cursor[Any] = psycopg.Cursor(found.connection)
-    if found.queries_logged:
-        return found.make_debug_cursor(raw)  # type: ignore[arg-type]
-    return found.make_cursor(raw)  # type: ignore[arg-type]
+    connection.ensure_connection()
+    raw: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
+    raw.format = pq.Format.BINARY
+    if connection.queries_logged:
+        return connection.make_debug_cursor(raw)  # type: ignore[arg-type]
+    return connection.make_cursor(raw)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -48,6 +48,12 @@ def fetch(*statements: tuple[str, Sequence[Any]]) -> list[list[tuple[Any, ...]]]
         current.execute(sql, params)
         cursors.append(current)
     return [current.fetchall() for current in cursors]
+
+
+def fetch_those(*statements: tuple[str, Sequence[Any]] | None) -> list[list[tuple[Any, ...]]]:
+    """Run the statements that there are, as `fetch`; what is None has no rows."""
+    answers = iter(fetch(*(statement for statement in statements if statement is not None)))
+    return [[] if statement is None else next(answers) for statement in statements]
 
 
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[str]:

@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple
 
 from django.db import connection
 
+from exchange import database
 from exchange.kernel.errors import DomainError, gettext_noop
 from exchange.kernel.money import to_quanta
 from marketdata import feed
@@ -48,6 +49,12 @@ class Specs(NamedTuple):
     revision: int
     by_symbol: dict[str, InstrumentSpec]
     by_id: dict[int, InstrumentSpec]
+
+
+_STATES = (
+    "SELECT instrument_id, last_price, last_trade_id, traded_at, mark_price, marked_at FROM instrument_state"
+    " WHERE instrument_id = ANY(%s)"
+)
 
 
 class MarketState(NamedTuple):
@@ -145,14 +152,19 @@ def instrument_by_id(instrument_id: int) -> InstrumentSpec:
 def states(instrument_ids: Iterable[int]) -> dict[int, MarketState]:
     """Return last trade and mark price of each instrument asked for, fresh from the table, in one statement."""
     wanted = list(instrument_ids)
-    found = dict.fromkeys(wanted, MarketState(None, None, None, None, None))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT instrument_id, last_price, last_trade_id, traded_at, mark_price, marked_at FROM instrument_state"
-            " WHERE instrument_id = ANY(%s)",
-            [wanted],
-        )
-        found.update({row[0]: MarketState(*row[1:]) for row in cursor.fetchall()})
+    [rows] = database.fetch(states_statement(wanted))
+    return states_of(rows, wanted)
+
+
+def states_statement(instrument_ids: Iterable[int]) -> tuple[str, Sequence[Any]]:
+    """Return the statement whose rows `states_of` reads, for callers that gather statements."""
+    return _STATES, (database.array(list(instrument_ids)),)
+
+
+def states_of(rows: Iterable[tuple[Any, ...]], instrument_ids: Iterable[int]) -> dict[int, MarketState]:
+    """Return last trade and mark price of each instrument asked for."""
+    found = dict.fromkeys(instrument_ids, MarketState(None, None, None, None, None))
+    found.update({row[0]: MarketState(*row[1:]) for row in rows})
     return found
 
 

@@ -88,6 +88,26 @@ class Outcome:
     """The wallets that the entries move, by owner and asset, in order."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Purse:
+    """The wallets that the events may move. Both folds have it, and it knows neither: a batch must form no cycle.
+
+    What forms one stays in memory until a search for cycles, which then walks through whole batches.
+    """
+
+    owned: Wallets
+    outcome: Outcome
+
+    def available(self, user_id: int, spec: InstrumentSpec) -> int:
+        """Return what a trader may draw on now, in quanta of a market's quote asset."""
+        return to_quanta(self.owned[user_id, spec.quote]["available"], spec.quote_decimals)
+
+    def post(self, entry: EntryDraft) -> None:
+        """Add an entry, and move the wallets as it will."""
+        self.outcome.entries.append(entry)
+        self.outcome.moved.update(dict.fromkeys(follow([entry], self.owned)))
+
+
 class SettlementFold:
     """Applies events one after the other to loaded orders, holdings and positions.
 
@@ -115,9 +135,9 @@ class SettlementFold:
         self.orders = orders
         self.holdings = holdings
         self.debts = debts
-        self.owned = owned
         self.outcome = Outcome()
-        self.contracts = ContractFold(positions, reserving, marks, self._post, self.available, debts)
+        self._purse = _Purse(owned, self.outcome)
+        self.contracts = ContractFold(positions, reserving, marks, self._purse.post, self._purse.available, debts)
 
     def apply(self, commands: Rows, events: Rows) -> Outcome:
         """Fold events in order.
@@ -187,7 +207,7 @@ class SettlementFold:
             quantity = spec.base_quanta(lots)
             self._holding(buyer).buy(quantity, notional)
             self._holding(seller).sell(quantity)
-            self._post(_spot_fill(trade, hold_share, quantity, taker.trace, self.debts))
+            self._purse.post(_spot_fill(trade, hold_share, quantity, taker.trace, self.debts))
         for order in (taker, maker):
             _touch(order, event, at)
             if order.row.status == OrderStatus.FILLED:
@@ -354,15 +374,6 @@ class SettlementFold:
             command = self._commands[self._marked.popleft()]
             self.contracts.marks[int(command["instrument_id"])] = int(command["price_ticks"])
 
-    def available(self, user_id: int, spec: InstrumentSpec) -> int:
-        """Return what a trader may draw on now, in quanta of a market's quote asset."""
-        return to_quanta(self.owned[user_id, spec.quote]["available"], spec.quote_decimals)
-
-    def _post(self, entry: EntryDraft) -> None:
-        """Add an entry, and move the wallets as it will."""
-        self.outcome.entries.append(entry)
-        self.outcome.moved |= dict.fromkeys(follow([entry], self.owned))
-
     def _holding(self, order: OrderState) -> HoldingState:
         """Return the holding that an order's fills change."""
         return self.holdings.setdefault((order.user_id, order.spec.id), HoldingState())
@@ -372,7 +383,7 @@ class SettlementFold:
         require(0 <= amount <= order.hold, f"order {order.id} would release {amount} of a hold of {order.hold}")
         order.hold -= amount
         if amount:
-            self._post(
+            self._purse.post(
                 draft(
                     EventKind.ORDER_UNFREEZE,
                     key=key,

@@ -173,6 +173,12 @@ def _get(port: int, path: str) -> tuple[int, dict[str, Any]]:
         asking.close()
 
 
+def _ready(port: int, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+    """Return what the web server says of itself, if its checks are like that."""
+    _, body = _get(port, "/health/ready")
+    return body if body and condition(body["checks"]) else None
+
+
 @pytest.fixture
 def web_port(scratch: Scratch, network: Network) -> Iterator[int]:
     """Daphne in the web's role, behind the network."""
@@ -205,9 +211,9 @@ def test_a_cut_network_is_told_and_refused_and_all_goes_on_when_it_is_mended(
     network.cut()
     status, refusal = _get(web_port, TRADES)
     assert (status, refusal["code"]) == (503, 9001)
-    status, ready = _get(web_port, "/health/ready")
-    assert (status, ready["takes_orders"], ready["checks"]["postgres"]["ok"]) == (503, False, False)
-    assert ready["checks"]["redis"]["ok"]
+    ready = _until(lambda: _ready(web_port, lambda checks: checks["redis"]["ok"]))  # a busy machine may ask twice
+    assert (ready["takes_orders"], ready["checks"]["postgres"]["ok"]) == (False, False)
+    assert _get(web_port, "/health/ready")[0] == 503
     status, live = _get(web_port, "/health/live")
     assert (status, live["status"], live["takes_orders"]) == (200, "ok", False)
     assert cut_off.wait(PATIENT_SECONDS) == 1

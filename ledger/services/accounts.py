@@ -8,6 +8,7 @@ Note [Lock order]
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -16,7 +17,17 @@ from exchange.kernel.errors import require
 from ledger.chart import AccountCode
 from ledger.entries import AccountKey, EntryDraft
 
-__all__ = ["AccountKey", "balances", "forget_ids", "ids", "ids_of", "lock", "open_gates"]
+__all__ = [
+    "AccountKey",
+    "balances",
+    "forget_ids",
+    "ids",
+    "ids_of",
+    "lock",
+    "lock_statement",
+    "open_gates",
+    "require_locked",
+]
 
 KEYS_MAX = 200_000
 
@@ -26,6 +37,7 @@ _IDS: dict[AccountKey, int] = {}
 
 _FIND = "SELECT id, balance FROM ledger_find_accounts(%s::bigint[], %s::text[], %s::text[], %s::text[])"
 _BY_ID = "SELECT id, balance FROM ledger_account WHERE id = ANY(%s::bigint[])"
+_LOCK = "SELECT owner_id FROM ledger_gate WHERE owner_id = ANY(%s::bigint[]) ORDER BY owner_id FOR NO KEY UPDATE"
 _RARE = (AccountCode.DEBT, AccountCode.WITHDRAW_HOLD)
 """User accounts that most traders lack: to look for each by name costs more than to ask which of them there are."""
 _RARE_CODES = database.array([str(code) for code in _RARE])
@@ -58,15 +70,24 @@ def lock(owner_ids: Collection[int]) -> None:
     Raises:
         InvariantViolationError: A trader has no gate, or no transaction is open.
     """
+    [rows] = database.fetch(lock_statement(owner_ids))
+    require_locked(owner_ids, rows)
+
+
+def lock_statement(owner_ids: Collection[int]) -> tuple[str, Sequence[Any]]:
+    """Return the statement that locks gates, for a caller who sends it ahead of what it reads under them."""
     require(connection.in_atomic_block, "gates are locked inside a transaction")
-    wanted = sorted(set(owner_ids))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT owner_id FROM ledger_gate WHERE owner_id = ANY(%s::bigint[]) ORDER BY owner_id FOR NO KEY UPDATE",
-            [database.array(wanted)],
-        )
-        locked = [row[0] for row in cursor.fetchall()]
-    require(locked == wanted, f"no gate for {sorted(set(wanted) - set(locked))[:10]}")
+    return _LOCK, [database.array(sorted(set(owner_ids)))]
+
+
+def require_locked(owner_ids: Collection[int], rows: Sequence[tuple[int]]) -> None:
+    """Hold the rows of `lock_statement` against the traders asked for.
+
+    Raises:
+        InvariantViolationError: A trader has no gate.
+    """
+    missing = set(owner_ids).difference(row[0] for row in rows)
+    require(not missing, f"no gate for {sorted(missing)[:10]}")
 
 
 def _columns(keys: Sequence[AccountKey]) -> list[str]:
@@ -133,13 +154,11 @@ def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:
     rare: set[int] = set()
     if all(key.code in _RARE and key.owner_id is not None for key in others):
         rare, others = {key.owner_id for key in others if key.owner_id is not None}, []
-    asked = {
-        "id": (_BY_ID, [database.array(list(known))]) if known else None,
-        "owner": (_BY_OWNER, [database.array(sorted(rare)), _RARE_CODES]) if rare else None,
-        "name": (_FIND, _columns(others)) if others else None,
-    }
-    answers = iter(database.fetch(*(statement for statement in asked.values() if statement is not None)))
-    by_id, by_owner, by_name = ([] if statement is None else next(answers) for statement in asked.values())
+    by_id, by_owner, by_name = database.fetch_those(
+        (_BY_ID, [database.array(list(known))]) if known else None,
+        (_BY_OWNER, [database.array(sorted(rare)), _RARE_CODES]) if rare else None,
+        (_FIND, _columns(others)) if others else None,
+    )
     require(len(by_id) == len(known), "an account has vanished")
     found.update((known[account_id], balance) for account_id, balance in by_id)
     learnt = {AccountKey(*row[:4]): (row[4], row[5]) for row in by_owner}

@@ -46,7 +46,8 @@ class Admission(Changes):
         try:
             result: Order | DomainError = deciders[type(request)](owner_id, request)
         except DomainError as refusal:
-            result = refusal
+            # Its traceback would keep this frame, and so the whole batch, alive until a search for cycles.
+            result = refusal.with_traceback(None)
         self.decisions.results.append(result)
 
     def _place(self, owner_id: int, request: PlaceOrder) -> Order:

@@ -11,6 +11,7 @@ from exchange.observability import metrics
 from ledger.services import accounts, journal
 from ledger.services.accounts import AccountKey
 from marketdata import selectors as instruments
+from marketdata.selectors import MarketState
 from marketdata.units import InstrumentSpec
 from risk.services import limits
 from trading.models import Order
@@ -183,21 +184,22 @@ def _read(
     contracts: set[tuple[int, int]],
     locks: bool = True,
 ) -> AdmissionBook:
-    """Lock gates and read everything for a batch; what only contracts have takes one more round trip."""
-    if locks:
-        accounts.lock(owners)
-    key_rows, order_rows, limit_rows, id_rows, lag_rows, waiting_rows = database.fetch(
-        (_KEYS, database.columns(keyed, 2)),
-        (_BY_ID, (database.array(order_ids),)),
+    """Lock gates and read everything for a batch, in three round trips."""
+    locked, key_rows, order_rows, id_rows, limit_rows, lag_rows, waiting_rows = database.fetch_those(
+        accounts.lock_statement(owners) if locks else None,
+        (_KEYS, database.columns(keyed, 2)) if keyed else None,
+        (_BY_ID, (database.array(order_ids),)) if order_ids else None,
+        (_IDS, (fresh,)) if fresh else None,
         limits.load_statement(owners),
-        (_IDS, (fresh,)),
         *pressure.statements(owners),
     )
+    if locks:
+        accounts.require_locked(owners, locked)
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
     held = {(order.user_id, order.hold_asset) for order in orders.values() if order.hold_remaining}
     concerned = {spec.id for spec in specs.values()} | {order.instrument_id for order in orders.values()}
     found, debts = wallets.read(pairs | held | _quotes(orders.values()))
-    positions, opening, parts = _read_contracts(contracts, orders.values())
+    states, positions, opening, parts = _read_markets(concerned, contracts, orders.values())
     return AdmissionBook(
         specs=specs,
         wallets=found,
@@ -205,7 +207,7 @@ def _read(
         limits=limits.from_rows(limit_rows),
         keys={(row[0], row[1]): (bytes(row[2]), Order.from_db(None, ORDER_COLUMNS, row[3:])) for row in key_rows},
         orders=orders,
-        states=instruments.states(sorted(concerned)),
+        states=states,
         free_ids=[row[0] for row in reversed(id_rows)],
         positions=positions,
         opening=opening,
@@ -219,20 +221,20 @@ def _quotes(orders: Iterable[Order]) -> set[tuple[int, str]]:
     return {(order.user_id, order.hold_asset) for order in orders if order.intent is not None}
 
 
-def _read_contracts(
-    placing: set[tuple[int, int]], orders: Iterable[Order]
-) -> tuple[dict[Pair, PositionState], dict[tuple[int, int, str], int], Parts]:
-    """Read positions, what open orders would add to them, and the parts of contract orders."""
+def _read_markets(
+    concerned: set[int], placing: set[tuple[int, int]], orders: Iterable[Order]
+) -> tuple[dict[int, MarketState], dict[Pair, PositionState], dict[tuple[int, int, str], int], Parts]:
+    """Read the instruments' prices; of contracts positions, what open orders would add to them, and orders' parts."""
     changing = [order for order in orders if order.intent is not None]
     pairs = placing | {(order.user_id, order.instrument_id) for order in changing}
-    if not pairs:
-        return {}, {}, {}
-    positions, opening, parts = database.fetch(
-        contract_books.positions_statement(pairs),
-        contract_books.opening_statement(pairs),
-        contract_books.parts_statement([order.id for order in changing]),
+    states, positions, opening, parts = database.fetch_those(
+        instruments.states_statement(sorted(concerned)),
+        contract_books.positions_statement(pairs) if pairs else None,
+        contract_books.opening_statement(pairs) if pairs else None,
+        contract_books.parts_statement([order.id for order in changing]) if changing else None,
     )
     return (
+        instruments.states_of(states, concerned),
         contract_books.positions_of(positions, pairs),
         contract_books.opening_of(opening),
         contract_books.parts_of(parts),

@@ -8,7 +8,9 @@ Note [Who passes]
 
 Note [A trader's own share]
     No trader may fill the shard's queue alone. Counting what waits of each trader costs something, so it is done only
-    while the queue is longer than one trader's share: before that no trader can have more.
+    while the queue is longer than one trader's share: before that no trader can have more. What waits of a trader are
+    orders of which matching has told nothing, given since the oldest command that waits: one that came to rest tells
+    nothing either, and would count for as long as it rests.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +28,11 @@ _LAGS = "SELECT shard, s.sequence - c.sequence FROM command_stream s JOIN settle
 _WAITING = f"""
 SELECT given.id, (
     SELECT count(*) FROM (
-        SELECT FROM orders o WHERE o.user_id = given.id AND o.status = 'new' AND o.sequence = 0 LIMIT %s
+        SELECT FROM orders o
+        WHERE o.user_id = given.id AND o.status = 'new' AND o.sequence = 0 AND o.created_at >= (
+            SELECT min(c.created_at) FROM settlement_cursor s JOIN commands c USING (shard)
+            WHERE c.sequence = s.sequence + 1
+        ) LIMIT %s
     ) unsettled
 )
 FROM unnest(%s::bigint[]) AS given(id)

@@ -42,12 +42,23 @@ def trade_executed(trade: TradeFact) -> DomainEvent:
     )
 
 
-def books_updated(events: Rows, orders: Mapping[int, OrderState]) -> list[DomainEvent]:
+def last_orders(events: Rows) -> set[int]:
+    """Return the order that changed each order book last: `books_updated` wants their traces.
+
+    Args:
+        events: (n,) EVENT_DTYPE, in order.
+    """
+    changed = events[events["level_lots"] >= 0]
+    last = len(changed) - 1 - np.unique(changed["instrument_id"][::-1], return_index=True)[1]
+    return set(changed["order_id"][last].tolist())
+
+
+def books_updated(events: Rows, traces: Mapping[int, str]) -> list[DomainEvent]:
     """Return a domain event for each order book that events have changed: what now stands at prices they touched.
 
     Args:
         events: (n,) EVENT_DTYPE, in order.
-        orders: Those that the events name.
+        traces: Of the `last_orders`.
     """
     changed = events[events["level_lots"] >= 0]
     told = []
@@ -58,14 +69,13 @@ def books_updated(events: Rows, orders: Mapping[int, OrderState]) -> list[Domain
         for side, ticks, lots in last_levels(own):
             sides[side].append([plain(spec.ticks_to_price(ticks)), plain(spec.lots_to_qty(lots))])
         last = own[-1]
-        order = orders.get(int(last["order_id"]))
         payload: dict[str, object] = {
             "symbol": spec.symbol,
             "sequence": int(last["sequence"]),
             "bids": sides[BIDS],
             "asks": sides[ASKS],
             "changed_at": moment(from_ns(int(last["timestamp_ns"]))),
-            "trace": order.trace if order else "",
+            "trace": traces.get(int(last["order_id"]), ""),
         }
         told.append(("instrument", spec.symbol, "OrderBookUpdated", payload))
     return told

@@ -6,7 +6,7 @@ caller's lease epoch. A repeat, or a worker that lost its lease, changes no row 
 
 import functools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ from marketdata import selectors as instruments
 from marketdata.services import candles
 from marketdata.services.candles import TradeRow
 from matching_worker.protocol import CommandKind, Rows, Side
-from trading import order_state
+from trading import order_state, resting
 from trading.contract_fold import ContractOutcome
 from trading.fold import HoldingState, Outcome, SettlementFold, TradeFact
 from trading.models import Order
@@ -58,6 +58,7 @@ UPDATE settlement_cursor SET sequence = %s, state_hash = %s, settled_at = %s
 WHERE shard = %s AND epoch = %s AND sequence = %s RETURNING sequence
 """
 _ORDERS = f"SELECT {', '.join(ORDER_COLUMNS)} FROM orders WHERE id = ANY(%s) ORDER BY id"
+_TRACES = "SELECT id, trace FROM orders WHERE id = ANY(%s)"
 _HOLDINGS = """
 SELECT h.user_id, h.instrument_id, h.quantity, h.total_cost FROM risk_spotholding h
 JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON h.user_id = g.u AND h.instrument_id = g.i
@@ -151,10 +152,13 @@ def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime)
         FencedError: The cursor stands elsewhere or the lease is another's.
     """
     _advance(shard, epoch, commands, events, now)
-    accounts.lock(_traders(commands, events))
+    all_events, events = events, resting.moving(commands, events)
+    if traders := _traders(commands, events):
+        accounts.lock(traders)
     pairs = _contract_pairs(events)
     positions, reserving, marks = contract_books.load(pairs) if pairs else ({}, [], {})
-    orders, holdings = _load(events, reserving, with_parts=bool(pairs))
+    shown = settled.last_orders(all_events)
+    orders, holdings, traces = _load(events, reserving, with_parts=bool(pairs), shown=shown)
     owned, debts = wallets.read(_wallets(orders.values(), events))
     folding = SettlementFold(
         orders,
@@ -166,13 +170,12 @@ def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime)
         marks=marks,
         shard=shard,
     )
-    return Folded(folding, folding.apply(commands, events), owned, told=settled.books_updated(events, orders))
+    return Folded(folding, folding.apply(commands, events), owned, told=settled.books_updated(all_events, traces))
 
 
 def _wallets(orders: Iterable[OrderState], events: Rows) -> set[tuple[int, str]]:
     """Return the wallets that these events may move: those of the holds, and both of a spot market's after a fill."""
-    fills = events[events["maker_order_id"] != 0]
-    filled = set(np.concatenate([fills["order_id"], fills["maker_order_id"]]).tolist())
+    filled = _filled(events)
     return {
         (order.user_id, asset)
         for order in orders
@@ -204,8 +207,13 @@ def _is_contract(instrument_id: int) -> bool:
 
 
 def _traders(commands: Rows, events: Rows) -> list[int]:
-    """Return whose gates are needed, in lock order."""
-    found = np.unique(np.concatenate([events["trader_id"], events["maker_trader_id"], commands["trader_id"]]))
+    """Return whose gates are needed, in lock order.
+
+    Args:
+        events: Those that move something: `resting.moving`.
+    """
+    asking = commands["trader_id"][np.isin(commands["sequence"], events["sequence"])]
+    found = np.unique(np.concatenate([events["trader_id"], events["maker_trader_id"], asking]))
     return [int(trader) for trader in found if trader]
 
 
@@ -218,26 +226,41 @@ def _advance(shard: int, epoch: int, commands: Rows, events: Rows, now: datetime
 
 
 def _load(
-    events: Rows, reserving: Sequence[int], *, with_parts: bool
-) -> tuple[dict[int, OrderState], dict[tuple[int, int], HoldingState]]:
+    events: Rows, reserving: Sequence[int], *, with_parts: bool, shown: Collection[int]
+) -> tuple[dict[int, OrderState], dict[tuple[int, int], HoldingState], dict[int, str]]:
     """Read the orders and holdings that these events touch.
 
     Args:
         reserving: Orders that the events may rob of what they have reserved.
         with_parts: Whether contracts are concerned.
+        shown: Orders of which only the trace is needed.
+
+    Returns:
+        Orders; the holdings of those that fills touch; traces, by order.
     """
     touched = np.unique(np.concatenate([events["order_id"], events["maker_order_id"]])).tolist()
     ids = sorted({*touched, *reserving})
-    rows, *more = database.fetch(
-        (_ORDERS, (database.array(ids),)), *([contract_books.parts_statement(ids)] if with_parts else [])
+    rows, parts_rows, traces = database.fetch_those(
+        (_ORDERS, (database.array(ids),)) if ids else None,
+        contract_books.parts_statement(ids) if with_parts else None,
+        (_TRACES, (database.array(sorted(shown)),)) if shown else None,
     )
-    parts = contract_books.parts_of(more[0]) if more else {}
+    parts = contract_books.parts_of(parts_rows)
     found = [Order.from_db(None, ORDER_COLUMNS, row) for row in rows]
     orders = {
         row.id: order_state.of_row(row, instruments.instrument_by_id(row.instrument_id), parts.get(row.id))
         for row in found
     }
-    pairs = sorted({(order.user_id, order.spec.id) for order in orders.values() if not order.spec.is_contract})
+    return orders, _load_holdings(events, orders), dict(traces)
+
+
+def _load_holdings(events: Rows, orders: Mapping[int, OrderState]) -> dict[tuple[int, int], HoldingState]:
+    """Read what the parties of spot trades hold."""
+    filled = _filled(events)
+    parties = (orders[one] for one in filled if one in orders)
+    pairs = sorted({(order.user_id, order.spec.id) for order in parties if not order.spec.is_contract})
+    if not pairs:
+        return {}
     [held] = database.fetch((_HOLDINGS, database.columns(pairs, 2)))
     holdings = {}
     for user_id, instrument_id, quantity, cost in held:
@@ -245,7 +268,13 @@ def _load(
         holdings[user_id, instrument_id] = HoldingState(
             to_quanta(quantity, spec.base_decimals), to_quanta(cost, spec.quote_decimals)
         )
-    return orders, holdings
+    return holdings
+
+
+def _filled(events: Rows) -> set[int]:
+    """Return the orders that trade."""
+    fills = events[events["maker_order_id"] != 0]
+    return set(np.concatenate([fills["order_id"], fills["maker_order_id"]]).tolist())
 
 
 def _account_codes() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from django.db import connection
 
 READ_BYTES = 64 * 1024
 TURN_SECONDS = 0.01
+PATIENT_SECONDS = 60.0
 
 
 @dataclass(eq=False)
@@ -40,6 +41,7 @@ class Network:
         self.port: int = self._listening.getsockname()[1]
         self.delay_seconds, self.is_silent = 0.0, False
         self._is_cut = self._is_closing = False
+        self._has_ended = threading.Event()
         self._ways: list[_Way] = []
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listening, selectors.EVENT_READ)
@@ -47,8 +49,10 @@ class Network:
         self._thread.start()
 
     def cut(self) -> None:
-        """End every connection, and refuse new ones until it is mended."""
+        """End every connection, and refuse new ones until it is mended; return when that is so."""
+        self._has_ended.clear()
         self._is_cut = True
+        assert self._has_ended.wait(PATIENT_SECONDS)
 
     def mend(self) -> None:
         """Carry everything again, without delay."""
@@ -68,6 +72,7 @@ class Network:
                     self._read(key.data)
             if self._is_cut:
                 self._end(list(self._ways))
+                self._has_ended.set()
             self._deliver(time.monotonic())
         self._end(list(self._ways))
         self._listening.close()

@@ -145,6 +145,35 @@ def test_an_instrument_comes_back_and_the_other_is_not_disturbed(exchange: Excha
     assert list(InstrumentMove.objects.order_by("id").values_list("from_shard", "to_shard")) == [(0, 1), (1, 0)]
 
 
+def test_the_continuous_reconciler_follows_positions_from_log_to_log(exchange: Exchange) -> None:
+    replay = checks.named("log.replay")
+    assert replay is not None
+    assert replay.look is not None
+    follow = replay.look
+    memory: dict[str, Any] = {}
+    seen = checks.Seen([], {}, 0)
+
+    def look() -> None:
+        nonlocal seen
+        seen = follow(checks.Scope(seen.position, [], utc_now(), memory))
+        assert (seen.findings, seen.behind) == ([], 0)
+
+    for to in (1, 0):
+        exchange.trade(CONTRACT, "4", "100")
+        look()
+        exchange.halt(CONTRACT)
+        exchange.move(CONTRACT, to)
+        look()  # its log ends beyond the cursor
+        exchange.settle()
+        look()
+        exchange.reopen(CONTRACT)
+    place(exchange.alice.id, limit(CONTRACT, "sell", "5", "110"))
+    place(exchange.bob.id, limit(CONTRACT, "buy", "5", "110"))
+    exchange.settle()
+    look()
+    assert position(exchange.alice, CONTRACT)[0] == 3
+
+
 def test_a_spot_market_moves_and_its_story_lies_in_two_logs(exchange: Exchange) -> None:
     exchange.trade(SPOT, "0.0100", "50000")
     exchange.halt(SPOT)

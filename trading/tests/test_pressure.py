@@ -118,10 +118,15 @@ def test_no_trader_fills_the_queue_alone(alice: Any, customer: Any, settings: La
     assert _held_off("trader") == before + 2
 
 
-def test_orders_that_rest_in_the_book_do_not_count_as_waiting(alice: Any, settings: LazySettings) -> None:
+def test_orders_that_rest_in_the_book_do_not_count_as_waiting(
+    alice: Any, customer: Any, settings: LazySettings
+) -> None:
+    bob = customer("bob", USDT=100_000)
     place(alice.id, BUY, BUY, BUY)
     run_worker_once()
-    settings.TRADER_LAG_MAX = 1
+    settings.TRADER_LAG_MAX = 2
+    place(bob.id, BUY)
+    place(alice.id, BUY)
 
     first, second = place(alice.id, BUY, BUY)
 

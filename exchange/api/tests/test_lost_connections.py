@@ -45,6 +45,7 @@ def test_the_first_failure_replaces_every_dead_connection(
     pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(connection), "pool", pool, raising=False)
+    monkeypatch.setattr(lost_connections, "LOOKED_SECONDS_MAX", PATIENT_SECONDS)
     _kill_all(pool)
     with pytest.raises(psycopg.OperationalError) as failure, pool.connection() as first:
         first.execute("SELECT 1")
