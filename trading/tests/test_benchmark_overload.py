@@ -6,6 +6,7 @@ from typing import Any
 
 from trading.benchmarks.road import http
 from trading.benchmarks.road.overload import Flood
+from trading.benchmarks.road.scaling import Size
 
 BATCH = http.request("POST", "/api/v1/orders/batch", {}, {"orders": []}, items=50)
 
@@ -56,3 +57,7 @@ def test_the_client_keeps_its_connection_and_tells_one_that_was_cut() -> None:
     assert [one.status, two.read(), opened] == [200, {"data": "yes"}, 1]
     assert isinstance(cut, EOFError | OSError)
     assert seen[0].startswith(b"POST /api/v1/orders/batch HTTP/1.1\r\nContent-Type: application/json\r\n")
+
+
+def test_a_size_is_read_as_users_by_instruments() -> None:
+    assert Size.parse("1000x10") == Size(users=1_000, instruments=10)

@@ -1,5 +1,6 @@
 """Measure the whole road: `python -m trading.benchmarks.road [--json] [--seconds N] [--users N] [--plot FILE]`.
 
+With `--scaling`: the cost of an order with more users and instruments, N seconds each, 8 unless said.
 With `--overload`: ten times what the road sustains is offered over HTTP for N seconds, 30 unless said.
 
 Starts a durable PostgreSQL (fsync on), a Redis, a matching worker and a web server of its own. Requests go in by the
@@ -15,10 +16,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trading.benchmarks.road import overload_run, run
+from trading.benchmarks.road import overload_run, run, scaling
 
 SECONDS, USERS, INSTRUMENTS = 60.0, 1_000, 10
-FLOOD_SECONDS = 30.0
+FLOOD_SECONDS, CELL_SECONDS = 30.0, 8.0
 
 
 def main() -> None:
@@ -31,9 +32,23 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="requests a second in the steady phase (default: 90%% of capacity)")
     parser.add_argument("--plot", type=Path, help="an SVG file for rates and lag over time")
     parser.add_argument("--overload", action="store_true", help="offer ten times too much over HTTP, and nothing else")
+    parser.add_argument(
+        "--scaling",
+        nargs="*",
+        type=scaling.Size.parse,
+        metavar="USERSxINSTRUMENTS",
+        help="by size (default: nine)",
+    )
     asked = parser.parse_args()
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    if asked.scaling is not None:
+        with Progress(*columns, console=console) as progress:
+            cells = scaling.measure(asked.scaling or scaling.SIZES, asked.seconds or CELL_SECONDS, progress)
+        scaling.show(cells, console)
+        if asked.json:
+            print(json.dumps(scaling.line(cells)))
+        return
     seconds = asked.seconds or (FLOOD_SECONDS if asked.overload else SECONDS)
     options = run.Options(seconds, asked.users, asked.instruments, asked.rate)
     if asked.overload:

@@ -120,14 +120,14 @@ class Road:
         self._progress = progress
         self._watch = watching
         self._children = children
-        self._sender, self._worker, self._listener = (children[name] for name in ("sender", "worker", "listener"))
+        self._sender, self._worker = children["sender"], children["worker"]
 
     def run(self, data_dir: Path, redis_pid: int) -> Found:
         """Warm up, find the capacity, hold a steady rate, go through HTTP and WebSocket, audit."""
         seconds = self._options.seconds
         self._sender.ask("market", self._made)
         owners = self._made.owners
-        self._listener.ask("owners", list(owners[:: max(1, int(1 / LISTENED_SHARE))]))
+        self._children["listener"].ask("owners", list(owners[:: max(1, int(1 / LISTENED_SHARE))]))
         self._settle()
         warmed = self._phase("warming up", max(WARM_SECONDS_MIN, seconds * WARM_SHARE), "closed", BATCH_MAX, LAG_MAX)
         meter = self._meter(data_dir, redis_pid, warmed["backend"])
@@ -194,13 +194,13 @@ class Road:
         from trading.benchmarks.road import figures, watch
 
         before = self._worker.ask("report")
-        self._listener.ask("pushed")
+        self._children["listener"].ask("pushed")
         spent_before = meter.read()
         started = self._watch.sample()
         asked = self._phase(f"steady, {rate:,.0f}/s", self._options.seconds, "open", rate)
         ended = self._watch.sample()
         spent = watch.between(spent_before, meter.read())
-        pushed = self._listener.ask("pushed")
+        pushed = self._children["listener"].ask("pushed")
         self._settle()
         after = self._worker.ask("report")
         spent["sender", "drawing requests"] = asked["flow_cpu"]
