@@ -6,7 +6,7 @@ caller's lease epoch. A repeat, or a worker that lost its lease, changes no row 
 
 import functools
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,22 +16,19 @@ import numpy as np
 from exchange import database
 from exchange.kernel.clock import to_ns
 from exchange.kernel.errors import InvariantViolationError
-from exchange.kernel.money import from_quanta, to_quanta
 from exchange.observability import metrics
 from ledger.chart import AccountCode
 from ledger.entries import EntryDraft
 from ledger.services import accounts, journal
 from ledger.services.accounts import AccountKey
 from marketdata import selectors as instruments
-from marketdata.services import candles
-from marketdata.services.candles import TradeRow
 from matching_worker.protocol import CommandKind, Rows, Side
 from trading import order_state, resting
 from trading.contract_fold import ContractOutcome
-from trading.fold import HoldingState, Outcome, SettlementFold, TradeFact
+from trading.fold import HoldingState, Outcome, SettlementFold
 from trading.models import Order
 from trading.order_state import OrderState
-from trading.services import command_log, contract_books, outbox, private_events, settled, wallets
+from trading.services import command_log, contract_books, outbox, private_events, settled, trade_books, wallets
 from trading.services.command_log import CommandRow
 from trading.services.contract_books import TakenOff
 from trading.services.orders import ORDER_COLUMNS
@@ -59,10 +56,6 @@ WHERE shard = %s AND epoch = %s AND sequence = %s RETURNING sequence
 """
 _ORDERS = f"SELECT {', '.join(ORDER_COLUMNS)} FROM orders WHERE id = ANY(%s) ORDER BY id"
 _TRACES = "SELECT id, trace FROM orders WHERE id = ANY(%s)"
-_HOLDINGS = """
-SELECT h.user_id, h.instrument_id, h.quantity, h.total_cost FROM risk_spotholding h
-JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON h.user_id = g.u AND h.instrument_id = g.i
-"""
 _UPDATE_ORDERS = """
 UPDATE orders o SET quantity = g.quantity, filled_quantity = g.filled, filled_notional = g.notional, fee = g.fee,
     fee_accrued = g.accrued, hold_remaining = g.hold, status = g.status, reason = g.reason, sequence = g.sequence,
@@ -76,25 +69,6 @@ FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::n
          filled_at, cancelled_at, triggered_at, price, worst, amend_hold, amend_requested_at,
          amend_refusal, stop_price)
 WHERE o.id = g.id AND o.created_at = g.created_at
-"""
-_INSERT_TRADES = """
-INSERT INTO trades (id, instrument_id, symbol, number, buy_order_id, sell_order_id, buyer_id, seller_id, price,
-    quantity, notional, buyer_fee, seller_fee, taker_side, shard, sequence, executed_at)
-SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-    %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::smallint[],
-    %s::bigint[], %s::timestamptz[])
-"""
-_LAST_TRADES = """
-INSERT INTO instrument_state (instrument_id, last_price, last_trade_id, traded_at)
-SELECT * FROM unnest(%s::smallint[], %s::numeric[], %s::bigint[], %s::timestamptz[])
-ON CONFLICT (instrument_id) DO UPDATE SET last_price = excluded.last_price,
-    last_trade_id = excluded.last_trade_id, traded_at = excluded.traded_at
-"""
-_SAVE_HOLDINGS = """
-INSERT INTO risk_spotholding (user_id, instrument_id, quantity, total_cost, updated_at)
-SELECT *, %s FROM unnest(%s::bigint[], %s::smallint[], %s::numeric[], %s::numeric[])
-ON CONFLICT (user_id, instrument_id) DO UPDATE SET quantity = excluded.quantity, total_cost = excluded.total_cost,
-    updated_at = excluded.updated_at
 """
 
 
@@ -251,24 +225,9 @@ def _load(
         row.id: order_state.of_row(row, instruments.instrument_by_id(row.instrument_id), parts.get(row.id))
         for row in found
     }
-    return orders, _load_holdings(events, orders), dict(traces)
-
-
-def _load_holdings(events: Rows, orders: Mapping[int, OrderState]) -> dict[tuple[int, int], HoldingState]:
-    """Read what the parties of spot trades hold."""
-    filled = _filled(events)
-    parties = (orders[one] for one in filled if one in orders)
-    pairs = sorted({(order.user_id, order.spec.id) for order in parties if not order.spec.is_contract})
-    if not pairs:
-        return {}
-    [held] = database.fetch((_HOLDINGS, database.columns(pairs, 2)))
-    holdings = {}
-    for user_id, instrument_id, quantity, cost in held:
-        spec = instruments.instrument_by_id(instrument_id)
-        holdings[user_id, instrument_id] = HoldingState(
-            to_quanta(quantity, spec.base_decimals), to_quanta(cost, spec.quote_decimals)
-        )
-    return holdings
+    parties = [orders[one] for one in _filled(events) if one in orders]
+    holdings = trade_books.load_holdings((one.user_id, one.spec.id) for one in parties if not one.spec.is_contract)
+    return orders, holdings, dict(traces)
 
 
 def _filled(events: Rows) -> set[int]:
@@ -330,8 +289,8 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     if changed:
         database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 21))
     if outcome.trades:
-        _write_trades(outcome.trades, shard)
-        _write_holdings(folded.fold.holdings, now)
+        trade_books.save_trades(outcome.trades, shard)
+        trade_books.save_holdings(folded.fold.holdings, now)
     contract_books.save_marks(contracts.marks_changed())
     contract_books.save_parts(folded.fold.orders.values(), now)
     moved = [
@@ -419,60 +378,3 @@ def _order_row(order: Order) -> tuple[Any, ...]:
         order.amend_refusal,
         order.stop_price,
     )
-
-
-def _write_trades(trades: Sequence[TradeFact], shard: int) -> None:
-    """Insert trades, move the candles, and remember each instrument's last trade."""
-    database.execute(_INSERT_TRADES, *database.columns([_trade_row(trade, shard) for trade in trades], 17))
-    candles.fold(
-        [
-            TradeRow(
-                symbol=trade.spec.symbol,
-                executed_at=trade.executed_at,
-                number=trade.number,
-                price=trade.spec.ticks_to_price(trade.price_ticks),
-                quantity=trade.spec.lots_to_qty(trade.qty_lots),
-                notional=from_quanta(trade.notional, trade.spec.quote_decimals),
-            )
-            for trade in trades
-        ]
-    )
-    last = {trade.spec.id: trade for trade in trades}
-    rows = [(key, t.spec.ticks_to_price(t.price_ticks), t.id, t.executed_at) for key, t in sorted(last.items())]
-    database.execute(_LAST_TRADES, *database.columns(rows, 4))
-
-
-def _trade_row(trade: TradeFact, shard: int) -> tuple[Any, ...]:
-    """Return a trade as the columns of `_INSERT_TRADES`."""
-    spec, decimals = trade.spec, trade.spec.quote_decimals
-    return (
-        trade.id,
-        spec.id,
-        spec.symbol,
-        trade.number,
-        trade.buyer.id,
-        trade.seller.id,
-        trade.buyer.user_id,
-        trade.seller.user_id,
-        spec.ticks_to_price(trade.price_ticks),
-        spec.lots_to_qty(trade.qty_lots),
-        from_quanta(trade.notional, decimals),
-        from_quanta(trade.buyer_fee, decimals),
-        from_quanta(trade.seller_fee, decimals),
-        "buy" if trade.taker_is_buyer else "sell",
-        shard,
-        trade.sequence,
-        trade.executed_at,
-    )
-
-
-def _write_holdings(holdings: dict[tuple[int, int], HoldingState], now: datetime) -> None:
-    """Store what was bought and what it cost."""
-    rows = []
-    for (user_id, instrument_id), held in sorted(holdings.items()):
-        if held.changed:
-            spec = instruments.instrument_by_id(instrument_id)
-            quantity = from_quanta(held.quantity, spec.base_decimals)
-            rows.append((user_id, instrument_id, quantity, from_quanta(held.cost, spec.quote_decimals)))
-    if rows:
-        database.execute(_SAVE_HOLDINGS, now, *database.columns(rows, 4))
