@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from exchange.embedded import folder, process
+import redis
+
+from exchange.embedded import addresses, folder, process
 from exchange.management import status_file
 from exchange.management.supervisor import RUNNING
-from trading.benchmarks.chaos.kinds import STALL_SECONDS, WORKERS, Kind
+from trading.benchmarks.chaos.kinds import OTHERS, STALL_SECONDS, WORKERS, Kind
 
 START_SECONDS_MAX = 300.0
 WHOLE_SECONDS_MAX = 180.0
@@ -58,7 +60,7 @@ class Instance:
         return self._log.read_text(errors="replace")
 
     def strike(self, kind: Kind, leader: int) -> int | None:
-        """Kill a process, or stop and later wake it; return its id. Processes it has started itself live on.
+        """Do what a kind says to a process; return its id. Processes it has started itself live on.
 
         Args:
             leader: The id of the matching worker that has the lease; where it runs no more, nothing is done.
@@ -72,8 +74,11 @@ class Instance:
             waking = threading.Timer(STALL_SECONDS, _wake, (pid,))
             waking.daemon = True
             waking.start()
+        elif kind is Kind.EMPTIED:
+            with contextlib.closing(redis.Redis.from_url(addresses.redis_url(self.data_dir))) as client:
+                client.flushall()
         else:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGINT if kind is Kind.RESTART else signal.SIGKILL)
         return pid
 
     def wait_whole(self, without: int | None) -> None:
@@ -126,7 +131,7 @@ def _struck(kind: Kind, leader: int, pids: dict[str, int]) -> int:
     if kind is Kind.STANDBY:
         [other] = {pids[name] for name in WORKERS} - {leader}
         return other
-    return pids[kind.value]
+    return pids[OTHERS.get(kind, kind.value)]
 
 
 def _wake(pid: int) -> None:

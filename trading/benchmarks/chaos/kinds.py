@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What is done: to a process of that name kill -9, or to the worker a stop and a waking."""
+    """What is done: to a process of that name kill -9, or what its title says."""
 
     WORKER = "worker"
     STALL = "stall"
@@ -18,7 +18,9 @@ class Kind(StrEnum):
     WEB = "web"
     CELERY = "celery"
     REDIS = "redis"
+    EMPTIED = "emptied"
     POSTGRES = "postgres"
+    RESTART = "restart"
 
 
 TITLES = {
@@ -28,11 +30,16 @@ TITLES = {
     Kind.WEB: "Daphne, kill -9",
     Kind.CELERY: "Celery, kill -9",
     Kind.REDIS: "Redis, kill -9",
+    Kind.EMPTIED: "Redis, emptied",
     Kind.POSTGRES: "PostgreSQL, kill -9",
+    Kind.RESTART: "PostgreSQL, restarted",
 }
 STALL_SECONDS = 3.0
 TAKEOVERS = (Kind.WORKER, Kind.STALL)
 """After these the standby has to take the shard over."""
+
+OTHERS = {Kind.EMPTIED: "redis", Kind.RESTART: "postgres"}
+"""Whose processes are meant by kinds of another name."""
 
 WORKERS = ("worker", "standby")
 """The supervisor's names of the two matching workers."""

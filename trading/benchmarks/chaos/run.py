@@ -139,7 +139,8 @@ class _Chaos:
         settled = time.monotonic() - struck_at
         if kind is Kind.STALL:
             time.sleep(max(0.0, kinds.STALL_SECONDS - settled))
-        self._exchange.wait_whole(pid)  # one that was stopped ends when it wakes: another has taken its place
+        # One that was stopped ends when it wakes: another has taken its place.
+        self._exchange.wait_whole(None if kind is Kind.EMPTIED else pid)
         return Kill(kind, settled, time.monotonic() - struck_at)
 
     def _audit_between(self) -> None:
