@@ -19,6 +19,7 @@ from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError
 from ledger.services import accounts, transfers
 from matching_worker import inspection, retention, snapshot, wal
+from risk.models import TraderProfile
 from trading import audit, selectors
 from trading.models import Command, Order, SettlementCursor, Trade
 from trading.services import orders
@@ -41,6 +42,8 @@ def _no_transaction_around(django_db_setup) -> None:
 def _trader(name: str) -> int:
     user = get_user_model().objects.create_user(name)
     accounts.open_gates([user.pk])
+    # Orders come as fast as they are taken: more than others may place in a day.
+    TraderProfile.objects.create(user_id=user.pk, tier_id="MARKET_MAKER", counted_on=utc_now().date())
     amounts = (("USDT", 10_000_000), ("BTC", 100))
     given = [transfers.Deposit(user.pk, asset, Decimal(amount), f"{name}:{asset}", "test") for asset, amount in amounts]
     transfers.deposit(given, utc_now())
