@@ -54,12 +54,17 @@ class Scratch:
             time.sleep(0.01)
 
     def stop_all(self) -> None:
-        """End every worker, by its own process id."""
+        """End every worker, by its own process id, also one that a test has left stopped."""
         for process in self.workers:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGCONT)
         for process in self.workers:
-            process.wait(timeout=60)
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=60)
 
 
 @contextmanager
@@ -85,9 +90,11 @@ def scratch_database(folder: Path) -> Iterator[Scratch]:
         try:
             yield scratch
         finally:
-            scratch.stop_all()
-            connections.close_all()
-            current["NAME"] = template
-            accounts.forget_ids()
-            Instrument.revision += 1
+            try:
+                scratch.stop_all()
+            finally:  # whatever has failed here, the next test has the database that it expects
+                connections.close_all()
+                current["NAME"] = template
+                accounts.forget_ids()
+                Instrument.revision += 1
             admin.execute(f'DROP DATABASE "{clone}" WITH (FORCE)')
