@@ -16,7 +16,7 @@ from matching_worker.wal import WalError
 from trading import audit
 from trading.models import SettlementCursor, Trade
 from trading.services import lease
-from trading.tests.road import limit, make_instrument, place, worker
+from trading.tests.road import make_instrument, settle_all, trade, worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
 
@@ -25,19 +25,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
 def traders(customer) -> tuple[int, int]:
     make_instrument()
     return customer("alice", USDT=100_000).id, customer("bob", BTC=1).id
-
-
-def trade(traders: tuple[int, int], count: int = 1) -> None:
-    """Let the traders make so many trades, of two commands each."""
-    alice, bob = traders
-    for _ in range(count):
-        place(bob, limit("BTCUSDT", "sell", "0.0010", "50000.00"))
-        place(alice, limit("BTCUSDT", "buy", "0.0010", "50000.00"))
-
-
-def settle_all(shard: Shard) -> None:
-    while shard.step(now=utc_now()):
-        pass
 
 
 def run(wal_dir: Path, *, take: bool = False) -> None:

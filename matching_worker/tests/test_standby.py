@@ -14,7 +14,7 @@ from matching_worker.wal import WalError
 from trading import audit, selectors
 from trading.models import SettlementCursor, Trade
 from trading.services import command_log, lease
-from trading.tests.road import limit, make_instrument, place, worker
+from trading.tests.road import make_instrument, settle_all, trade, worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
 
@@ -25,25 +25,12 @@ def traders(customer) -> tuple[int, int]:
     return customer("alice", USDT=100_000).id, customer("bob", BTC=1).id
 
 
-def trade(traders: tuple[int, int], count: int = 1) -> None:
-    """Let the traders make so many trades, of two commands each."""
-    alice, bob = traders
-    for _ in range(count):
-        place(bob, limit("BTCUSDT", "sell", "0.0010", "50000.00"))
-        place(alice, limit("BTCUSDT", "buy", "0.0010", "50000.00"))
-
-
 def leader(wal_dir: Path) -> Shard:
     """Start a worker that will die: it is never closed."""
     shard = Shard(0, wal_dir=wal_dir, owner="leader")
     shard.recover(now=utc_now())
     lease.hold(0, shard.epoch, 3600)  # nothing renews it here
     return shard
-
-
-def settle_all(shard: Shard) -> None:
-    while shard.step(now=utc_now()):
-        pass
 
 
 def follow(wal_dir: Path) -> Follower:

@@ -109,3 +109,17 @@ __all__ = [
     "told_book",
     "worker",
 ]
+
+
+def trade(traders: tuple[int, int], count: int = 1) -> None:
+    """Let a buyer and a seller make so many trades, of two commands each."""
+    alice, bob = traders
+    for _ in range(count):
+        place(bob, limit("BTCUSDT", "sell", "0.0010", "50000.00"))
+        place(alice, limit("BTCUSDT", "buy", "0.0010", "50000.00"))
+
+
+def settle_all(shard: Shard) -> None:
+    """Settle what is in the log."""
+    while shard.step(now=utc_now()):
+        pass
