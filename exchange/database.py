@@ -75,7 +75,11 @@ def array(values: Sequence[Any]) -> str:
         return _texts(values)
     if kinds <= _PLAIN:
         return "{" + ",".join(map(str, values)) + "}"
-    if kinds <= _REPEATED:  # few different ones: each is written once
+    if kinds <= _PLAIN_OR_NULL and len(kinds) > 1:
+        return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+    if kinds == {bytes}:
+        return '{"\\\\x' + '","\\\\x'.join(map(bytes.hex, values)) + '"}'
+    if all(kind in _REPEATED or issubclass(kind, str) for kind in kinds):  # few different ones: each is written once
         written = {value: _item(value) for value in set(values)}
         return "{" + ",".join([written[value] for value in values]) + "}"
     return "{" + ",".join([_item(value) for value in values]) + "}"
@@ -83,6 +87,8 @@ def array(values: Sequence[Any]) -> str:
 
 _PLAIN = {int, Decimal}
 """Written as they are."""
+
+_PLAIN_OR_NULL = {*_PLAIN, type(None)}
 
 _REPEATED = {datetime, type(None), bool}
 """Of which a batch has the same ones again and again; not mixed with numbers, of which 0 and 1 equal flags."""

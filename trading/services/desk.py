@@ -29,11 +29,12 @@ from trading.wire import balance_fields, order_fields, position_fields
 
 PPM_DECIMALS = 6
 
-SIDES = {"buy": protocol.Side.BUY, "sell": protocol.Side.SELL}
-TYPES = {str(word): protocol.OrderType[word.name] for word in OrderType}
-TIMES_IN_FORCE = {str(word): protocol.TimeInForce[word.name] for word in TimeInForce}
-SELF_TRADE = {str(word): protocol.SelfTrade[word.name] for word in SelfTradePrevention}
-TRIGGER_SOURCES = {str(word): protocol.TriggerSource[word.name] for word in TriggerBy}
+SIDES = {"buy": int(protocol.Side.BUY), "sell": int(protocol.Side.SELL)}
+TYPES = {str(word): int(protocol.OrderType[word.name]) for word in OrderType}
+TIMES_IN_FORCE = {str(word): int(protocol.TimeInForce[word.name]) for word in TimeInForce}
+SELF_TRADE = {str(word): int(protocol.SelfTrade[word.name]) for word in SelfTradePrevention}
+TRIGGER_SOURCES = {str(word): int(protocol.TriggerSource[word.name]) for word in TriggerBy}
+"""What clients' words are to the engine: plain integers, which turn into columns faster than members do."""
 
 
 @dataclass(slots=True)
@@ -91,20 +92,27 @@ class Desk:
 
     def __init__(self, book: AdmissionBook, now: datetime) -> None:
         self.book = book
-        self.now = now
+        self.now, self.now_ns, self.today = now, to_ns(now), now.date()
         self.decisions = Decisions()
 
     def freeze(self, order: Order, hold: Decimal, *, key: str) -> None:
         """Move a hold from available to order_hold."""
         order.hold_remaining += hold
         self._move_hold(EventKind.ORDER_FREEZE, order, hold, key=key)
-        self.tell_funds("FundsFreezeRequested", order, amount=plain(hold))
-        self.tell_funds("FundsFrozen", order, amount=plain(hold))
+        amount = plain(hold)
+        self.tell_funds("FundsFreezeRequested", order, amount=amount)
+        self.tell_funds("FundsFrozen", order, amount=amount)
 
     def tell_funds(self, event: str, order: Order, **details: object) -> None:
         """Add a domain event about an order's hold."""
-        about = {"order_id": order.id, "user_id": order.user_id, "asset": order.hold_asset, "trace": order.trace}
-        self.decisions.outbox.append(("order", str(order.id), event, about | details))
+        about = {
+            "order_id": order.id,
+            "user_id": order.user_id,
+            "asset": order.hold_asset,
+            "trace": order.trace,
+            **details,
+        }
+        self.decisions.outbox.append(("order", str(order.id), event, about))
 
     def release(self, order: Order, spec: InstrumentSpec, *, status: OrderStatus, reason: str) -> None:
         """End an order that waits for review, giving back its whole hold."""
@@ -185,8 +193,8 @@ class Desk:
         self.book.pressure.add(order.user_id, spec.shard)
         self.decisions.commands.setdefault(spec.shard, []).append(
             CommandRow(
-                kind=kind,
-                timestamp_ns=to_ns(self.now),
+                kind=int(kind),
+                timestamp_ns=self.now_ns,
                 order_id=order.id,
                 trader_id=order.user_id,
                 instrument_id=spec.id,

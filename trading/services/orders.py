@@ -1,9 +1,9 @@
 """The way in of every order: T1, one transaction and a constant number of statements for a whole batch."""
 
+import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from exchange import database
 from exchange.kernel.errors import DomainError
@@ -39,12 +39,17 @@ JOIN orders o ON o.id = k.order_id
 _BY_ID = f"SELECT {_SELECT_ORDERS} FROM orders o WHERE o.id = ANY(%s)"
 _IDS = "SELECT nextval('orders_id_seq') FROM generate_series(1, %s)"
 
-_INSERT = """
-INSERT INTO orders (id, user_id, instrument_id, symbol, side, type, time_in_force, price, worst_price, quantity,
-    maker_fee_rate, taker_fee_rate, hold_asset, hold_remaining, status, reason, client_order_id, trace,
-    stop_price, display_quantity, post_only, self_trade_prevention, expires_at, callback_rate, activation_price,
-    quote_quantity, trigger_by, reduce_only, close_position, leverage, intent, reduce_quantity, increase_quantity,
-    created_at, updated_at)
+_GIVEN = (
+    *("id", "user_id", "instrument_id", "symbol", "side", "type", "time_in_force", "price", "worst_price", "quantity"),
+    *("maker_fee_rate", "taker_fee_rate", "hold_asset", "hold_remaining", "status", "reason", "client_order_id"),
+    *("trace", "stop_price", "display_quantity", "post_only", "self_trade_prevention", "expires_at", "callback_rate"),
+    *("activation_price", "quote_quantity", "trigger_by", "reduce_only", "close_position", "leverage", "intent"),
+    *("reduce_quantity", "increase_quantity"),
+)
+"""What a new order is stored with, besides its time; the other columns have their defaults."""
+_given = operator.attrgetter(*_GIVEN)
+_INSERT = f"""
+INSERT INTO orders ({", ".join(_GIVEN)}, created_at, updated_at)
 SELECT *, %s, %s FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::text[],
     %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
     %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::boolean[],
@@ -253,7 +258,7 @@ def write(
         When the door was asked for, by `time.perf_counter`.
     """
     if decisions.placed:
-        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 33))
+        database.execute(_INSERT, now, now, *database.columns(list(map(_given, decisions.placed)), len(_GIVEN)))
     if decisions.keys:
         database.execute(_INSERT_KEYS, *database.columns(decisions.keys, 4))
     if decisions.cancels_requested:
@@ -300,42 +305,3 @@ def _positions_updated(book: AdmissionBook, traces: dict[tuple[int, int], str]) 
         )
         for one in moved
     ]
-
-
-def _row(order: Order) -> tuple[Any, ...]:
-    """Return a new order's columns in the order of `_INSERT`."""
-    return (
-        order.id,
-        order.user_id,
-        order.instrument_id,
-        order.symbol,
-        order.side,
-        order.type,
-        order.time_in_force,
-        order.price,
-        order.worst_price,
-        order.quantity,
-        order.maker_fee_rate,
-        order.taker_fee_rate,
-        order.hold_asset,
-        order.hold_remaining,
-        str(order.status),
-        order.reason,
-        order.client_order_id,
-        order.trace,
-        order.stop_price,
-        order.display_quantity,
-        order.post_only,
-        order.self_trade_prevention,
-        order.expires_at,
-        order.callback_rate,
-        order.activation_price,
-        order.quote_quantity,
-        order.trigger_by,
-        order.reduce_only,
-        order.close_position,
-        order.leverage,
-        None if order.intent is None else str(order.intent),
-        order.reduce_quantity,
-        order.increase_quantity,
-    )
