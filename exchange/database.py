@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from psycopg import errors, pq
 
 
@@ -16,12 +16,13 @@ def cursor() -> Any:
 
     Its rows come in PostgreSQL's binary form, whose moments and bytes cost less to read than their texts.
     """
-    connection.ensure_connection()
-    raw: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
+    current = connections[DEFAULT_DB_ALIAS]  # `connection` asks for it anew with each of its attributes
+    current.ensure_connection()
+    raw: psycopg.Cursor[Any] = psycopg.Cursor(current.connection)
     raw.format = pq.Format.BINARY
-    if connection.queries_logged:
-        return connection.make_debug_cursor(raw)  # type: ignore[arg-type]
-    return connection.make_cursor(raw)  # type: ignore[arg-type]
+    if current.queries_logged:
+        return current.make_debug_cursor(raw)  # type: ignore[arg-type]
+    return current.make_cursor(raw)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -18,7 +18,16 @@ from marketdata.units import InstrumentSpec
 from matching_worker import protocol
 from risk.services.limits import TraderLimits
 from trading import order_state
-from trading.models import Order, OrderStatus, OrderType, PrivateChannel, SelfTradePrevention, TimeInForce, TriggerBy
+from trading.models import (
+    WAITING_TYPES,
+    Order,
+    OrderStatus,
+    OrderType,
+    PrivateChannel,
+    SelfTradePrevention,
+    TimeInForce,
+    TriggerBy,
+)
 from trading.order_parts import Part, PartKind
 from trading.order_state import OrderState
 from trading.position_state import PositionState
@@ -171,14 +180,11 @@ class Desk:
             price_ticks=spec.price_to_ticks(order.worst_price),
             qty_lots=0 if order.quantity is None else spec.qty_to_lots(order.quantity),
             quote_lots=order_state.budget(order, spec),
-            trigger_ticks=0 if order.stop_price is None else spec.price_to_ticks(order.stop_price),
-            trigger_source=TRIGGER_SOURCES[order.trigger_by or TriggerBy.LAST],
             display_lots=0 if order.display_quantity is None else spec.qty_to_lots(order.display_quantity),
             expires_ns=0 if order.expires_at is None else to_ns(order.expires_at),
             flags=_flags(order),
             stp=SELF_TRADE[order.self_trade_prevention],
-            callback_ppm=0 if order.callback_rate is None else to_quanta(order.callback_rate, PPM_DECIMALS),
-            activation_ticks=0 if order.activation_price is None else spec.price_to_ticks(order.activation_price),
+            **(_trigger(order, spec) if order.type in WAITING_TYPES else {}),
         )
 
     def queue(
@@ -193,14 +199,14 @@ class Desk:
         self.book.pressure.add(order.user_id, spec.shard)
         self.decisions.commands.setdefault(spec.shard, []).append(
             CommandRow(
-                kind=int(kind),
-                timestamp_ns=self.now_ns,
-                order_id=order.id,
-                trader_id=order.user_id,
-                instrument_id=spec.id,
-                side=SIDES[order.side],
-                order_type=TYPES[order.type],
-                time_in_force=TIMES_IN_FORCE[order.time_in_force],
+                int(kind),
+                spec.id,
+                order.id,
+                order.user_id,
+                self.now_ns,
+                SIDES[order.side],
+                TYPES[order.type],
+                TIMES_IN_FORCE[order.time_in_force],
                 **numbers,
             )
         )
@@ -219,6 +225,16 @@ class Desk:
         """Tell the owner's screen what the wallet holds now."""
         fields = balance_fields(asset, self.book.wallets[owner_id, asset])
         self.decisions.private.append((owner_id, PrivateChannel.BALANCES, fields))
+
+
+def _trigger(order: Order, spec: InstrumentSpec) -> dict[str, int]:
+    """Return what the engine shall wait for before an order does anything."""
+    return {
+        "trigger_ticks": 0 if order.stop_price is None else spec.price_to_ticks(order.stop_price),
+        "trigger_source": TRIGGER_SOURCES[order.trigger_by or TriggerBy.LAST],
+        "callback_ppm": 0 if order.callback_rate is None else to_quanta(order.callback_rate, PPM_DECIMALS),
+        "activation_ticks": 0 if order.activation_price is None else spec.price_to_ticks(order.activation_price),
+    }
 
 
 def _flags(order: Order) -> int:

@@ -9,7 +9,6 @@ from exchange import database
 from exchange.kernel.errors import DomainError
 from exchange.observability import metrics
 from ledger.services import accounts, journal
-from ledger.services.accounts import AccountKey
 from marketdata import selectors as instruments
 from marketdata.selectors import MarketState
 from marketdata.units import InstrumentSpec
@@ -127,17 +126,19 @@ def _hold_asset(spec: InstrumentSpec, request: PlaceOrder) -> str:
     return spec.quote if request.side == "buy" or spec.is_contract else spec.base
 
 
+def _paying(submissions: Iterable[Submission], specs: dict[str, InstrumentSpec]) -> set[tuple[int, str]]:
+    """Return the wallets from which new orders' holds are taken."""
+    return {
+        (item.owner_id, _hold_asset(specs[item.request.symbol], item.request))
+        for item in submissions
+        if isinstance(item.request, PlaceOrder) and item.request.symbol in specs
+    }
+
+
 def _prepare(submissions: Sequence[Submission]) -> None:
     """Open accounts that the batch may need before its transaction: opening is rare, and cached for ever."""
-    specs = _known_specs(submissions)
-    accounts.ids(
-        {
-            AccountKey(item.owner_id, wallets.WALLET_CODES[name], _hold_asset(specs[item.request.symbol], item.request))
-            for item in submissions
-            if isinstance(item.request, PlaceOrder) and item.request.symbol in specs
-            for name in ("available", "order_hold")
-        }
-    )
+    pairs = _paying(submissions, _known_specs(submissions))
+    accounts.ids({key for pair in pairs for key in wallets.of_orders(*pair)})
 
 
 def look(owner_id: int, request: PlaceOrder) -> AdmissionBook:
@@ -154,11 +155,7 @@ def _load(submissions: Sequence[Submission], *, locks: bool = True) -> Admission
         keyed=[(owner, request.client_order_id) for owner, request in placing if request.client_order_id is not None],
         order_ids=[item.request.order_id for item in submissions if not isinstance(item.request, PlaceOrder)],
         fresh=sum(request.order_id is None for _, request in placing),
-        pairs={
-            (owner, _hold_asset(specs[request.symbol], request))
-            for owner, request in placing
-            if request.symbol in specs
-        },
+        pairs=_paying(submissions, specs),
         specs=specs,
         contracts={
             (owner, specs[request.symbol].id)
