@@ -305,7 +305,7 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     if outcome.trades:
         trade_books.save_trades(outcome.trades, shard)
         trade_books.save_holdings(folded.fold.holdings, now)
-    contract_books.save_marks(contracts.marks_changed())
+    trade_books.save_states(outcome.trades, contracts.marks_changed())
     contract_books.save_parts(folded.fold.orders.values(), now)
     moved = [
         (position, position_fields(position, contracts.marks.get(position.spec.id)))
