@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from psycopg import errors, pq
 
@@ -29,11 +30,17 @@ def cursor() -> Any:
 def pipelined_transaction() -> Iterator[None]:
     """Open a transaction whose statements are sent without waiting for each other, COMMIT with the last of them.
 
-    A statement is waited for only when its rows are fetched. An error shows at the next fetch or at COMMIT.
+    A statement is waited for only when its rows are fetched. An error shows at the next fetch or at COMMIT. The
+    pipeline stands inside of Django's transaction and not around it, and sends COMMIT itself: the driver waits for the
+    database at each change of autocommit within a pipeline, and once more at its end. What is left to Django finds the
+    transaction committed.
     """
     connection.ensure_connection()
-    with connection.connection.pipeline(), transaction.atomic():
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic(), connection.wrap_database_errors, connection.connection.pipeline():
         yield
+        if is_outermost and not connection.needs_rollback:
+            connection.connection.execute("COMMIT", prepare=False)
 
 
 def execute(sql: str, *params: Any) -> None:
@@ -153,6 +160,22 @@ def is_refusal(error: BaseException | None) -> bool:
 def is_undone(error: BaseException) -> bool:
     """Tell whether a lock that did not come in time undid the transaction, so that it may simply be tried again."""
     return isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected)
+
+
+def was_too_slow(error: BaseException, seconds: float) -> bool:
+    """Tell whether the database ended a transaction, and its connection, because it took longer than it may.
+
+    Mostly the driver finds nothing but a connection that is closed; then the time tells it from other losses. Whether
+    COMMIT came through first is not known.
+
+    Args:
+        seconds: For how long the transaction and its preparation lasted.
+    """
+    cause = error.__cause__
+    if isinstance(cause, errors.TransactionTimeout | errors.IdleInTransactionSessionTimeout):
+        return True
+    is_lost = isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
+    return is_lost and seconds >= settings.TRANSACTION_TIMEOUT_MS / 1000
 
 
 def is_stale(error: BaseException) -> bool:
