@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from psycopg import errors, pq
 
 
@@ -17,23 +17,30 @@ def cursor() -> Any:
 
     Its rows come in PostgreSQL's binary form, whose moments and bytes cost less to read than their texts.
     """
-    connection.ensure_connection()
-    raw: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
+    current = connections[DEFAULT_DB_ALIAS]  # `connection` asks for it anew with each of its attributes
+    current.ensure_connection()
+    raw: psycopg.Cursor[Any] = psycopg.Cursor(current.connection)
     raw.format = pq.Format.BINARY
-    if connection.queries_logged:
-        return connection.make_debug_cursor(raw)  # type: ignore[arg-type]
-    return connection.make_cursor(raw)  # type: ignore[arg-type]
+    if current.queries_logged:
+        return current.make_debug_cursor(raw)  # type: ignore[arg-type]
+    return current.make_cursor(raw)  # type: ignore[arg-type]
 
 
 @contextmanager
 def pipelined_transaction() -> Iterator[None]:
     """Open a transaction whose statements are sent without waiting for each other, COMMIT with the last of them.
 
-    A statement is waited for only when its rows are fetched. An error shows at the next fetch or at COMMIT.
+    A statement is waited for only when its rows are fetched. An error shows at the next fetch or at COMMIT. The
+    pipeline stands inside of Django's transaction and not around it, and sends COMMIT itself: the driver waits for the
+    database at each change of autocommit within a pipeline, and once more at its end. What is left to Django finds the
+    transaction committed.
     """
     connection.ensure_connection()
-    with connection.connection.pipeline(), transaction.atomic():
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic(), connection.wrap_database_errors, connection.connection.pipeline():
         yield
+        if is_outermost and not connection.needs_rollback:
+            connection.connection.execute("COMMIT", prepare=False)
 
 
 def execute(sql: str, *params: Any) -> None:
@@ -76,7 +83,11 @@ def array(values: Sequence[Any]) -> str:
         return _texts(values)
     if kinds <= _PLAIN:
         return "{" + ",".join(map(str, values)) + "}"
-    if kinds <= _REPEATED:  # few different ones: each is written once
+    if kinds <= _PLAIN_OR_NULL and len(kinds) > 1:
+        return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+    if kinds == {bytes}:
+        return '{"\\\\x' + '","\\\\x'.join(map(bytes.hex, values)) + '"}'
+    if all(kind in _REPEATED or issubclass(kind, str) for kind in kinds):  # few different ones: each is written once
         written = {value: _item(value) for value in set(values)}
         return "{" + ",".join([written[value] for value in values]) + "}"
     return "{" + ",".join([_item(value) for value in values]) + "}"
@@ -84,6 +95,8 @@ def array(values: Sequence[Any]) -> str:
 
 _PLAIN = {int, Decimal}
 """Written as they are."""
+
+_PLAIN_OR_NULL = {*_PLAIN, type(None)}
 
 _REPEATED = {datetime, type(None), bool}
 """Of which a batch has the same ones again and again; not mixed with numbers, of which 0 and 1 equal flags."""

@@ -3,6 +3,8 @@
 import time
 from datetime import UTC, datetime
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def utc_now() -> datetime:
     """Return the current moment, aware, in UTC."""
@@ -22,5 +24,5 @@ def from_ns(timestamp_ns: int) -> datetime:
 
 def to_ns(moment: datetime) -> int:
     """Turn an aware datetime into engine time, exactly."""
-    whole = int(moment.replace(microsecond=0).timestamp())
-    return whole * 1_000_000_000 + moment.microsecond * 1000
+    since = moment - _EPOCH
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
