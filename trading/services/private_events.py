@@ -1,4 +1,9 @@
-"""What traders' own screens are told: written with the change itself, dense per trader, pushed after commit."""
+"""What traders' own screens are told: written with the change itself, dense per trader, pushed after commit.
+
+Note [Pushed, not asked]
+    Whoever writes facts has the next batch waiting, and the trader whose order it was an answer. So a push is sent and
+    no reply to it is waited for, or even made. A lost one is found by its sequence, in the table.
+"""
 
 import functools
 from collections import defaultdict
@@ -77,27 +82,44 @@ def push_on_commit(facts: Sequence[PrivateFact], before: dict[int, int]) -> None
 
 
 def _push(messages: dict[int, list[dict[str, Any]]]) -> None:
-    """Publish as the channel layer would, in one round trip. A lost message is found by its sequence, in the table."""
+    """Publish as the channel layer would: Note [Pushed, not asked]."""
     prefix: str = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]  # type: ignore[index]
-    pipeline = _redis().pipeline(transaction=False)
-    for user_id, events in messages.items():
-        packed = pack({"type": "private.events", "events": events})
-        pipeline.publish(feed.layer_channel(prefix, group(user_id)), packed)
+    commands = [
+        ("PUBLISH", feed.layer_channel(prefix, group(user_id)), pack({"type": "private.events", "events": events}))
+        for user_id, events in messages.items()
+    ]
     try:
-        pipeline.execute()
+        _send(commands)
     except (redis.RedisError, OSError) as failure:
         logger.warning("push_failed", error=str(failure), users=len(messages))
 
 
+def _send(commands: Sequence[tuple[str, str, bytes]]) -> None:
+    """Send commands to Redis and wait for no reply."""
+    pool = _redis()
+    used = pool.get_connection()
+    try:
+        used.send_packed_command(used.pack_commands(commands))  # type: ignore[no-untyped-call]
+    finally:
+        pool.release(used)
+
+
 @functools.cache
-def _redis() -> redis.Redis:
-    """Return this process's client; it gives up quickly and never retries."""
-    return redis.Redis.from_url(
+def _redis() -> redis.ConnectionPool:
+    """Return this process's connections, which nothing is read from; they give up quickly and never retry."""
+    return redis.ConnectionPool.from_url(
         settings.REDIS_URL,
         socket_timeout=SOCKET_SECONDS,
         socket_connect_timeout=SOCKET_SECONDS,
         retry=Retry(NoBackoff(), 0),
+        redis_connect_func=_silence,
     )
+
+
+def _silence(opened: Any) -> None:
+    """Ask a new connection not to reply to anything."""
+    opened.on_connect()
+    opened.send_command("CLIENT", "REPLY", "OFF", check_health=False)
 
 
 def prune(before: datetime) -> int:
