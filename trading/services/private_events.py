@@ -30,19 +30,16 @@ PrivateFact = tuple[int, PrivateChannel, dict[str, Any]]
 """Whose, which channel, what."""
 
 _APPEND = """
-WITH given AS (
-    SELECT u, channel, payload, n, row_number() OVER (PARTITION BY u ORDER BY n) AS offset_in_batch
-    FROM unnest(%s::bigint[], %s::text[], %s::text[]) WITH ORDINALITY AS g(u, channel, payload, n)
-), counted AS (
-    SELECT u, count(*) AS facts FROM given GROUP BY u
-), numbered AS (
+WITH numbered AS (
     UPDATE ledger_gate g SET event_sequence = g.event_sequence + c.facts
-    FROM counted c WHERE g.owner_id = c.u
+    FROM (SELECT u, count(*) AS facts FROM unnest(%s::bigint[]) AS u GROUP BY u) c
+    WHERE g.owner_id = c.u
     RETURNING g.owner_id, g.event_sequence - c.facts AS before
 ), stored AS (
     INSERT INTO private_events (user_id, sequence, channel, payload, created_at)
-    SELECT g.u, b.before + g.offset_in_batch, g.channel, g.payload::jsonb, %s
-    FROM given g JOIN numbered b ON b.owner_id = g.u
+    SELECT g.u, b.before + row_number() OVER (PARTITION BY g.u ORDER BY g.n), g.channel, g.payload, %s
+    FROM unnest(%s::bigint[], %s::text[], %s::text[]) WITH ORDINALITY AS g(u, channel, payload, n)
+    JOIN numbered b ON b.owner_id = g.u
 )
 SELECT owner_id, before FROM numbered
 """
@@ -69,7 +66,7 @@ def append(facts: Sequence[PrivateFact], *, now: datetime) -> dict[int, int]:
     payloads = [orjson.dumps(payload).decode() for _, _, payload in facts]
     owners, channels = [fact[0] for fact in facts], [str(fact[1]) for fact in facts]
     arrays = [database.array(column) for column in (owners, channels, payloads)]
-    [rows] = database.fetch((_APPEND, (*arrays, now)))
+    [rows] = database.fetch((_APPEND, (arrays[0], now, *arrays)))
     return dict(rows)
 
 

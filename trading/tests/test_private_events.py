@@ -5,8 +5,9 @@ import redis
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
+from exchange import database
 from exchange.kernel.clock import utc_now
 from ledger.models import Gate
 from marketdata import feed
@@ -114,3 +115,12 @@ def test_nothing_is_written_for_no_facts(django_assert_num_queries) -> None:
     with django_assert_num_queries(0):
         assert private_events.append([], now=utc_now()) == {}
         private_events.push_on_commit([], {})
+
+
+def test_the_database_refuses_an_event_that_is_not_json() -> None:
+    with pytest.raises(IntegrityError, match="private_events_payload_is_json"):
+        database.execute(
+            "INSERT INTO private_events VALUES (%s, 1000, 'orders', 'no JSON', %s)",
+            1,
+            utc_now(),
+        )
