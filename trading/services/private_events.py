@@ -24,6 +24,9 @@ logger = structlog.get_logger(__name__)
 PrivateFact = tuple[int, PrivateChannel, dict[str, Any]]
 """Whose, which channel, what."""
 
+_WORDS = {channel: str(channel) for channel in PrivateChannel}
+"""An enumeration writes its members slowly."""
+
 _APPEND = """
 WITH given AS (
     SELECT u, channel, payload, n, row_number() OVER (PARTITION BY u ORDER BY n) AS offset_in_batch
@@ -62,7 +65,7 @@ def append(facts: Sequence[PrivateFact], *, now: datetime) -> dict[int, int]:
     if not facts:
         return {}
     payloads = [orjson.dumps(payload).decode() for _, _, payload in facts]
-    owners, channels = [fact[0] for fact in facts], [str(fact[1]) for fact in facts]
+    owners, channels = [fact[0] for fact in facts], [_WORDS[fact[1]] for fact in facts]
     arrays = [database.array(column) for column in (owners, channels, payloads)]
     [rows] = database.fetch((_APPEND, (*arrays, now)))
     return dict(rows)
@@ -74,8 +77,9 @@ def push_on_commit(facts: Sequence[PrivateFact], before: dict[int, int]) -> None
         return
     messages: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for user_id, channel, payload in facts:
-        sequence = before[user_id] + len(messages[user_id]) + 1
-        messages[user_id].append({"sequence": sequence, "channel": str(channel), "payload": payload})
+        own = messages[user_id]
+        sequence = before[user_id] + len(own) + 1
+        own.append({"sequence": sequence, "channel": _WORDS[channel], "payload": payload})
     transaction.on_commit(lambda: _push(messages))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from exchange.kernel.clock import from_ns
-from exchange.kernel.money import from_quanta, plain
+from exchange.kernel.money import plain, plain_quanta
 from marketdata import selectors as instruments
 from marketdata.levels import ASKS, BIDS, last_levels
 from matching_worker.protocol import Rows
@@ -138,7 +138,7 @@ def _of_fill(trade: TradeFact) -> list[PrivateFact]:
             "side": "buy" if order is trade.buyer else "sell",
             "price": spec.wire_ticks(trade.price_ticks),
             "quantity": spec.wire_lots(trade.qty_lots),
-            "fee": plain(from_quanta(fee, spec.quote_decimals)),
+            "fee": plain_quanta(fee, spec.quote_decimals),
             "fee_asset": spec.quote,
             "role": "taker" if is_taker else "maker",
             "executed_at": moment(trade.executed_at),

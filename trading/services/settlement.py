@@ -245,15 +245,16 @@ def prepare(events: Rows) -> None:
     """Open the accounts that fills may need, before the transaction: opening is rare, and cached for ever."""
     fills = events[events["maker_order_id"] != 0]
     keys: set[AccountKey] = set()
+    instrument_ids = fills["instrument_id"].tolist()
     pairs = {
-        (int(trader), int(instrument))
+        pair
         for column in ("trader_id", "maker_trader_id")
-        for trader, instrument in zip(fills[column], fills["instrument_id"], strict=True)
+        for pair in zip(fills[column].tolist(), instrument_ids, strict=True)
     }
     for trader, instrument_id in pairs:
         spec = instruments.instrument_by_id(instrument_id)
         keys.update(_fill_accounts(trader, spec.base, spec.quote, spec.symbol if spec.is_contract else None))
-    accounts.ids(keys)
+    accounts.open_missing(keys)
 
 
 @functools.lru_cache(maxsize=100_000)
