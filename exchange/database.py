@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import psycopg
+from django.conf import settings
 from django.db import connection, transaction
 from psycopg import errors, pq
 
@@ -146,6 +147,22 @@ def is_refusal(error: BaseException | None) -> bool:
 def is_undone(error: BaseException) -> bool:
     """Tell whether a lock that did not come in time undid the transaction, so that it may simply be tried again."""
     return isinstance(error.__cause__, errors.LockNotAvailable | errors.DeadlockDetected)
+
+
+def was_too_slow(error: BaseException, seconds: float) -> bool:
+    """Tell whether the database ended a transaction, and its connection, because it took longer than it may.
+
+    Mostly the driver finds nothing but a connection that is closed; then the time tells it from other losses. Whether
+    COMMIT came through first is not known.
+
+    Args:
+        seconds: For how long the transaction and its preparation lasted.
+    """
+    cause = error.__cause__
+    if isinstance(cause, errors.TransactionTimeout | errors.IdleInTransactionSessionTimeout):
+        return True
+    is_lost = isinstance(cause, psycopg.OperationalError) and cause.sqlstate is None
+    return is_lost and seconds >= settings.TRANSACTION_TIMEOUT_MS / 1000
 
 
 def is_stale(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import InternalError, OperationalError, connection
 
 from exchange import database
 from exchange.kernel.clock import now_ns
@@ -45,7 +45,8 @@ SETTLE_SECONDS_LONG = 0.75
 """Note [Settlement in small parts]"""
 
 SETTLE_ATTEMPTS_MAX = 30
-"""How often one part is tried while others keep its traders' gates; each attempt waits for `lock_timeout`."""
+"""How often one part is tried while others keep its traders' gates, each attempt waiting for `lock_timeout`; and how
+often a lone command that takes longer than a transaction may."""
 
 DURABLE_WAIT_SECONDS = 10.0
 """How long a snapshot waits for the WAL to have its last command."""
@@ -53,6 +54,10 @@ DURABLE_WAIT_SECONDS = 10.0
 
 class LogMismatchError(Exception):
     """The WAL and the command log tell different stories: the database went back in time, or a WAL is not its own."""
+
+
+class TooSlowError(Exception):
+    """The database ended a settlement that took longer than a transaction may; nothing of it is in the books."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,20 +322,27 @@ class Shard:
     def _settle_part(self, part: Batch, now: datetime) -> float:
         """Settle one part; what the database refuses of it is halved until one command is left: Note [Suspense].
 
+        So is a part that takes longer than a transaction may, for this machine or that database may be slow just now.
         Each half is a transaction of its own, with its own move of the cursor: whoever is killed between two goes on
         after the last that was committed.
 
         Returns:
             For how many seconds a transaction kept the ledger's door, at most.
+
+        Raises:
+            TooSlowError: A lone command was too slow again and again.
         """
         try:
             return self._with_patience(settlement.settle, part, now)
+        except TooSlowError:
+            if len(part.commands) == 1:
+                raise
         except Exception as error:
             if not database.is_refusal(error):
                 raise
             logger.exception("settlement_refused", shard=self.number, commands=len(part.commands))
-        if len(part.commands) == 1:
-            return self._with_patience(suspense.settle, part, now)
+            if len(part.commands) == 1:
+                return self._with_patience(suspense.settle, part, now)
         first = part.first(len(part.commands) // 2, len(part.events))
         door_seconds = self._settle_part(first, now)
         rest = part.after(int(first.commands["sequence"][-1]))
@@ -338,15 +350,36 @@ class Shard:
         return max(door_seconds, self._settle_part(rest, now))  # type: ignore[arg-type]  # required above
 
     def _with_patience(self, settle: Callable[..., float], part: Batch, now: datetime) -> float:
-        """Settle; a lock that did not come in time undid the transaction, so that it is simply tried again."""
+        """Settle; a lock that did not come in time undid the transaction, so that it is simply tried again.
+
+        Raises:
+            TooSlowError: It was, and nothing of it is in the books. A lone command is tried again first.
+        """
         for attempt in range(1, SETTLE_ATTEMPTS_MAX + 1):
+            is_last = attempt == SETTLE_ATTEMPTS_MAX
+            started = time.perf_counter()
             try:
                 return settle(self.number, self.epoch, part.commands, part.events, now=now)
-            except OperationalError as error:
-                if not database.is_undone(error) or attempt == SETTLE_ATTEMPTS_MAX:
+            except (OperationalError, InternalError) as error:
+                seconds = time.perf_counter() - started
+                if database.is_undone(error) and not is_last:
+                    logger.warning("settlement_waits_for_locks", shard=self.number, attempt=attempt, error=str(error))
+                    continue
+                if not database.was_too_slow(error, seconds):
                     raise
-                logger.warning("settlement_waits_for_locks", shard=self.number, attempt=attempt, error=str(error))
+                if self._is_in_books(part):
+                    return seconds
+                logger.warning("settlement_too_slow", shard=self.number, attempt=attempt, commands=len(part.commands))
+                if len(part.commands) > 1 or is_last:
+                    raise TooSlowError(
+                        f"shard {self.number}: {len(part.commands)} commands took {seconds:.1f} s"
+                    ) from error
         raise InvariantViolationError("the last attempt to settle returns or raises")
+
+    def _is_in_books(self, part: Batch) -> bool:
+        """Tell, over a new connection, whether a part was committed before the old connection was lost."""
+        connection.close_if_unusable_or_obsolete()
+        return settlement.cursor(self.number, self.epoch) >= int(part.commands["sequence"][-1])
 
     def _adapt(self, door_seconds: float, seconds: float) -> None:
         """Choose the size of the next settlement: Note [Settlement in small parts].

@@ -117,13 +117,32 @@ def _piped_worker(scratch: Scratch) -> "subprocess.Popen[bytes]":
     return worker
 
 
-def test_a_worker_whose_network_is_slow_or_silent_ends_and_the_next_one_loses_nothing(
+def test_a_worker_whose_network_is_slow_settles_when_it_is_faster(
     scratch: Scratch, network: Network, pair: Pair
 ) -> None:
     pair.trade()
     slowed = scratch.start_worker()
     scratch.wait_settled()
-    network.delay_seconds = 0.6  # a settlement needs several answers, and may take two seconds
+    network.delay_seconds = 0.35  # a settlement needs several answers, and may take two seconds
+    pair.trade()
+    deadline = time.monotonic() + PATIENT_SECONDS
+    while "settlement_too_slow" not in _said(scratch):
+        assert time.monotonic() < deadline, _said(scratch)
+        assert slowed.poll() is None, _said(scratch)
+        time.sleep(0.05)
+    network.mend()
+
+    scratch.wait_settled()
+    _assert_all_traded(2)
+
+
+def test_a_worker_whose_network_is_too_slow_or_silent_ends_and_the_next_one_loses_nothing(
+    scratch: Scratch, network: Network, pair: Pair
+) -> None:
+    pair.trade()
+    slowed = scratch.start_worker()
+    scratch.wait_settled()
+    network.delay_seconds = 0.6  # the lease lasts for a second
     pair.trade()
     assert slowed.wait(PATIENT_SECONDS) == 1, _said(scratch)
     network.mend()

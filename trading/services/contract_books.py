@@ -45,10 +45,6 @@ JOIN orders o ON o.id = p.order_id
 WHERE p.state = 'TRIED' AND p.kind = 'INCREASE' GROUP BY 1, 2, 3
 """
 _MARKS = "SELECT instrument_id, settled_mark FROM instrument_state WHERE instrument_id = ANY(%s) AND settled_mark > 0"
-_SAVE_MARKS = """
-INSERT INTO instrument_state (instrument_id, settled_mark) SELECT * FROM unnest(%s::smallint[], %s::numeric[])
-ON CONFLICT (instrument_id) DO UPDATE SET settled_mark = excluded.settled_mark
-"""
 _SAVE_PARTS = """
 SELECT save_order_parts(%s::bigint[], %s::text[], %s::bigint[], %s::smallint[], %s::numeric[], %s::numeric[],
     %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::integer[], %s::integer[], %s)
@@ -182,13 +178,6 @@ def take_off_increases(owners: Collection[int], now: datetime) -> list[TakenOff]
         spec = instruments.instrument_by_id(instrument_id)
         taken.append(TakenOff(order_id, spec, side == "buy", spec.signed_lots(quantity), is_whole))
     return taken
-
-
-def save_marks(marks: dict[int, int]) -> None:
-    """Store the marks that settlement has come to."""
-    rows = [(key, instruments.instrument_by_id(key).ticks_to_price(ticks)) for key, ticks in sorted(marks.items())]
-    if rows:
-        database.execute(_SAVE_MARKS, *database.columns(rows, 2))
 
 
 def save_parts(orders: Iterable[OrderState], now: datetime) -> None:

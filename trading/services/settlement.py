@@ -54,6 +54,7 @@ _ADVANCE = """
 UPDATE settlement_cursor SET sequence = %s, state_hash = %s, settled_at = %s
 WHERE shard = %s AND epoch = %s AND sequence = %s RETURNING sequence
 """
+_CURSOR = "SELECT sequence FROM settlement_cursor WHERE shard = %s AND epoch = %s"
 _ORDERS = f"SELECT {', '.join(ORDER_COLUMNS)} FROM orders WHERE id = ANY(%s) ORDER BY id"
 _TRACES = "SELECT id, trace FROM orders WHERE id = ANY(%s)"
 _UPDATE_ORDERS = """
@@ -100,6 +101,19 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
     door_seconds = time.perf_counter() - door_at
     metrics.DOOR_SECONDS.observe(door_seconds)
     return door_seconds
+
+
+def cursor(shard: int, epoch: int) -> int:
+    """Return the last command that is in the books.
+
+    Raises:
+        FencedError: The lease is another's.
+    """
+    [rows] = database.fetch((_CURSOR, (shard, epoch)))
+    if not rows:
+        raise FencedError(f"shard {shard}: the cursor is no longer under lease epoch {epoch}")
+    sequence: int = rows[0][0]
+    return sequence
 
 
 @dataclass(slots=True)
@@ -292,7 +306,7 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     if outcome.trades:
         trade_books.save_trades(outcome.trades, shard)
         trade_books.save_holdings(folded.fold.holdings, now)
-    contract_books.save_marks(contracts.marks_changed())
+    trade_books.save_states(outcome.trades, contracts.marks_changed())
     contract_books.save_parts(folded.fold.orders.values(), now)
     moved = [
         (position, position_fields(position, contracts.marks.get(position.spec.id)))

@@ -1,9 +1,9 @@
-"""Reads and writes what spot trades leave: trades, candles, each market's last trade, holdings. A statement each.
+"""Reads and writes what trades leave: trades, candles, each market's last trade and mark, holdings; a statement each.
 
 The traders' gates are held by whoever calls.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,11 +25,13 @@ SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::text[], %s::bigint[], %s:
     %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::smallint[],
     %s::bigint[], %s::timestamptz[])
 """
-_LAST_TRADES = """
-INSERT INTO instrument_state (instrument_id, last_price, last_trade_id, traded_at)
-SELECT * FROM unnest(%s::smallint[], %s::numeric[], %s::bigint[], %s::timestamptz[])
-ON CONFLICT (instrument_id) DO UPDATE SET last_price = excluded.last_price,
-    last_trade_id = excluded.last_trade_id, traded_at = excluded.traded_at
+_SAVE_STATES = """
+INSERT INTO instrument_state AS s (instrument_id, last_price, last_trade_id, traded_at, settled_mark)
+SELECT * FROM unnest(%s::smallint[], %s::numeric[], %s::bigint[], %s::timestamptz[], %s::numeric[])
+ON CONFLICT (instrument_id) DO UPDATE SET last_price = coalesce(excluded.last_price, s.last_price),
+    last_trade_id = coalesce(excluded.last_trade_id, s.last_trade_id),
+    traded_at = coalesce(excluded.traded_at, s.traded_at),
+    settled_mark = coalesce(excluded.settled_mark, s.settled_mark)
 """
 _SAVE_HOLDINGS = """
 INSERT INTO risk_spotholding (user_id, instrument_id, quantity, total_cost, updated_at)
@@ -55,7 +57,7 @@ def load_holdings(pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Hol
 
 
 def save_trades(trades: Sequence[TradeFact], shard: int) -> None:
-    """Insert trades, move the candles, and remember each instrument's last trade."""
+    """Insert trades, and move the candles."""
     database.execute(_INSERT_TRADES, *database.columns([_trade_row(trade, shard) for trade in trades], 17))
     candles.fold(
         [
@@ -70,9 +72,28 @@ def save_trades(trades: Sequence[TradeFact], shard: int) -> None:
             for trade in trades
         ]
     )
+
+
+def save_states(trades: Sequence[TradeFact], marks: Mapping[int, int]) -> None:
+    """Remember each instrument's last trade, and the mark that settlement has come to, in ticks by instrument.
+
+    By instrument and in one statement, as `mark_price` writes them: who locked trades' instruments first and those of
+    marks after them could each wait for the other.
+    """
     last = {trade.spec.id: trade for trade in trades}
-    rows = [(key, t.spec.ticks_to_price(t.price_ticks), t.id, t.executed_at) for key, t in sorted(last.items())]
-    database.execute(_LAST_TRADES, *database.columns(rows, 4))
+    rows = []
+    for key in sorted(last.keys() | marks.keys()):
+        trade = last.get(key)
+        told = (None, None, None) if trade is None else _last_trade(trade)
+        mark = instruments.instrument_by_id(key).ticks_to_price(marks[key]) if key in marks else None
+        rows.append((key, *told, mark))
+    if rows:
+        database.execute(_SAVE_STATES, *database.columns(rows, 5))
+
+
+def _last_trade(trade: TradeFact) -> tuple[Any, ...]:
+    """Return what is remembered of an instrument's last trade."""
+    return trade.spec.ticks_to_price(trade.price_ticks), trade.id, trade.executed_at
 
 
 def _trade_row(trade: TradeFact, shard: int) -> tuple[Any, ...]:

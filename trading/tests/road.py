@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from django.db import connection, transaction
+
 from exchange.kernel.clock import utc_now
 from ledger.models import Asset
 from marketdata import selectors as instruments
@@ -17,6 +19,19 @@ from matching_worker.shard import Shard
 from trading.models import Order, Outbox
 from trading.services import orders
 from trading.services.requests import PlaceOrder
+
+ROAD_TABLES = (
+    "commands, orders, order_keys, trades, klines_1m, outbox, private_events,"
+    " command_stream, settlement_cursor, worker_lease, worker_sleep"
+)
+
+
+def empty_road() -> None:
+    """Empty the road after a test that really commits: its log refuses that to all but a superuser."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute(f"TRUNCATE {ROAD_TABLES}")
+        cursor.execute("SELECT open_shard(0::smallint)")
 
 
 def run_worker_once() -> int:
@@ -98,6 +113,7 @@ def require_told_books(engine: Engine) -> None:
 
 
 __all__ = [
+    "empty_road",
     "fresh",
     "limit",
     "make_asset",

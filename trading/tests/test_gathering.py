@@ -15,7 +15,7 @@ from trading.models import Order
 from trading.services import gathering, orders
 from trading.services.gathering import Gatherer, Ticket
 from trading.services.requests import CancelOrder, ReduceOrder, Submission
-from trading.tests.road import limit, make_instrument
+from trading.tests.road import empty_road, limit, make_instrument
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,20 +23,11 @@ THREADS = 5
 DEADLINE_S = 10
 
 
-ROAD = (
-    "commands, orders, order_keys, outbox, private_events,"
-    " command_stream, settlement_cursor, worker_lease, worker_sleep"
-)
-
-
 @pytest.fixture(autouse=True)
 def _road_emptied(books: None) -> Iterator[None]:
-    """Empty the road before the books are: the log is append-only, and only a superuser can fire no triggers."""
+    """Empty the road before the books are."""
     yield
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute(f"TRUNCATE {ROAD}")
-        cursor.execute("SELECT open_shard(0::smallint)")
+    empty_road()
 
 
 @pytest.fixture
