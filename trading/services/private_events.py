@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
 import redis
 import structlog
 from django.conf import settings
@@ -27,10 +26,10 @@ PrivateFact = tuple[int, PrivateChannel, dict[str, Any]]
 _WORDS = {channel: str(channel) for channel in PrivateChannel}
 """An enumeration writes its members slowly."""
 
-_APPEND = """
+_APPEND = f"""
 WITH given AS (
     SELECT u, channel, payload, n, row_number() OVER (PARTITION BY u ORDER BY n) AS offset_in_batch
-    FROM unnest(%s::bigint[], %s::text[], %s::text[]) WITH ORDINALITY AS g(u, channel, payload, n)
+    FROM unnest(%s::bigint[], %s::text[], {database.DOCUMENTS}) WITH ORDINALITY AS g(u, channel, payload, n)
 ), counted AS (
     SELECT u, count(*) AS facts FROM given GROUP BY u
 ), numbered AS (
@@ -64,10 +63,9 @@ def append(facts: Sequence[PrivateFact], *, now: datetime) -> dict[int, int]:
     """
     if not facts:
         return {}
-    payloads = [orjson.dumps(payload).decode() for _, _, payload in facts]
-    owners, channels = [fact[0] for fact in facts], [_WORDS[fact[1]] for fact in facts]
-    arrays = [database.array(column) for column in (owners, channels, payloads)]
-    [rows] = database.fetch((_APPEND, (*arrays, now)))
+    owners, channels, payloads = zip(*facts, strict=True)
+    arrays = database.array(owners), database.array([_WORDS[channel] for channel in channels])
+    [rows] = database.fetch((_APPEND, (*arrays, database.documents(payloads), now)))
     return dict(rows)
 
 
