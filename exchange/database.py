@@ -30,11 +30,17 @@ def cursor() -> Any:
 def pipelined_transaction() -> Iterator[None]:
     """Open a transaction whose statements are sent without waiting for each other, COMMIT with the last of them.
 
-    A statement is waited for only when its rows are fetched. An error shows at the next fetch or at COMMIT.
+    A statement is waited for only when its rows are fetched. An error shows at the next fetch or at COMMIT. The
+    pipeline stands inside of Django's transaction and not around it, and sends COMMIT itself: the driver waits for the
+    database at each change of autocommit within a pipeline, and once more at its end. What is left to Django finds the
+    transaction committed.
     """
     connection.ensure_connection()
-    with connection.connection.pipeline(), transaction.atomic():
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic(), connection.wrap_database_errors, connection.connection.pipeline():
         yield
+        if is_outermost and not connection.needs_rollback:
+            connection.connection.execute("COMMIT", prepare=False)
 
 
 def execute(sql: str, *params: Any) -> None:

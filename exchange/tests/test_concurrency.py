@@ -17,7 +17,7 @@ from exchange.kernel.errors import DomainError
 from ledger.services import accounts, transfers
 from trading import audit
 from trading.models import Order, Trade
-from trading.services import cancel_all, mark_price, orders
+from trading.services import cancel_all, gathering, mark_price, orders
 from trading.services.mark_price import MarkPrice
 from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
 from trading.tests.processes import Scratch
@@ -100,7 +100,8 @@ class Feeder(threading.Thread):
         for order in Order.objects.filter(id__in=self.accepted[-8:], status__in=["new", "partial_filled"]):
             change = CancelOrder(order.id) if rng.random() < 0.6 else ReduceOrder(order.id, Decimal("0.0001"))
             submissions.append(Submission(order.user_id, change))
-        for submission, result in zip(submissions, orders.submit(submissions, now=utc_now()), strict=True):
+        submit = rng.choice([orders.submit, gathering.submit])
+        for submission, result in zip(submissions, submit(submissions, now=utc_now()), strict=True):
             if isinstance(submission.request, PlaceOrder) and not isinstance(result, DomainError):
                 self.accepted.append(result.id)
 

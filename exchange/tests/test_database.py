@@ -1,11 +1,14 @@
-"""Arrays are written as the database reads them: every value comes back as it went in."""
+"""Arrays are written as the database reads them, and pipelined transactions are Django's in all but their waiting."""
 
 import json
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 
+import psycopg
 import pytest
+from django.db import DataError, IntegrityError, connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,3 +94,95 @@ def test_documents_come_back_whatever_texts_are_in_them() -> None:
     [[(found,)]] = database.fetch((f"SELECT {database.DOCUMENTS}", (database.documents(payloads),)))
 
     assert [json.loads(text) for text in found] == payloads
+
+
+class LeftError(Exception):
+    """Raised to leave a transaction."""
+
+
+def _store(name: str) -> None:
+    """Send a row that nobody waits for."""
+    database.execute("INSERT INTO django_site_notes (name) VALUES (%s)", name)
+
+
+@pytest.fixture
+def notes(transactional_db) -> Iterator[Callable[[], list[str]]]:
+    """Make a table whose names must differ at COMMIT; give what reads it from another connection."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE django_site_notes (name text UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    with psycopg.connect(connection.connection.info.dsn, autocommit=True) as other:
+        yield lambda: [row[0] for row in other.execute("SELECT name FROM django_site_notes ORDER BY name")]
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TABLE django_site_notes")
+
+
+def test_a_pipelined_transaction_is_committed_before_what_waits_for_that(notes) -> None:
+    seen = []
+
+    with database.pipelined_transaction():
+        _store("one")
+        transaction.on_commit(lambda: seen.append((notes(), connection.get_autocommit())))
+        [[(before,)]] = database.fetch(("SELECT count(*) FROM django_site_notes", ()))
+
+    assert before == 1
+    assert seen == [(["one"], True)]
+
+
+def _store_pipelined(*names: str, then: Callable[[], None]) -> None:
+    """Store rows in a pipelined transaction, and do something at its end."""
+    with database.pipelined_transaction():
+        for name in names:
+            _store(name)
+        then()
+
+
+def test_what_commit_refuses_is_an_error_of_django_and_leaves_nothing(notes) -> None:
+    seen = []
+
+    with pytest.raises(IntegrityError) as caught:
+        _store_pipelined("one", "one", then=lambda: transaction.on_commit(lambda: seen.append("committed")))
+
+    assert isinstance(caught.value.__cause__, psycopg.errors.UniqueViolation)
+    assert (notes(), seen, connection.get_autocommit()) == ([], [], True)
+    _store_pipelined("two", then=lambda: None)  # the connection is as good as before
+    assert notes() == ["two"]
+
+
+def _leave() -> None:
+    """Leave."""
+    raise LeftError
+
+
+def test_a_pipelined_transaction_that_is_left_by_an_error_or_marked_is_undone(notes) -> None:
+    with pytest.raises(LeftError):
+        _store_pipelined("one", then=_leave)
+    with pytest.raises(DataError):
+        _store_pipelined("one", then=lambda: database.execute("SELECT 1 / %s::int", 0))
+    _store_pipelined("one", then=lambda: transaction.set_rollback(True))
+
+    assert notes() == []
+
+
+def test_inside_a_transaction_the_outer_one_commits(notes) -> None:
+    with transaction.atomic():
+        with database.pipelined_transaction():
+            _store("one")
+        assert notes() == []
+
+    assert notes() == ["one"]
+
+
+def test_a_pipelined_transaction_waits_for_begin_and_for_commit_only(notes, tmp_path) -> None:
+    connection.ensure_connection()
+    wire = connection.connection.pgconn
+
+    with (tmp_path / "messages").open("w+") as messages:
+        wire.trace(messages.fileno())
+        with database.pipelined_transaction():
+            _store("one")
+        wire.untrace()
+        messages.seek(0)
+        asked = [line.split("\t")[3].strip() for line in messages if line.split("\t")[1] == "F"]
+
+    assert asked.count("Sync") == 2
+    assert notes() == ["one"]

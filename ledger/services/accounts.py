@@ -3,7 +3,8 @@
 Note [Lock order]
     Settlement cursor; gates by owner id (`lock`); the ledger's door (`journal.post`); stream heads.
     Nobody enters the door for an owner whose gate it does not hold: what it judged a wallet by could
-    have changed. Accounts are opened before the door, so that opening never waits inside it.
+    have changed. Accounts are opened before the door, so that opening never waits inside it. Gates that are taken
+    without waiting (`lock_free_statement`) need no order, but once one is held no other is waited for.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -24,6 +25,7 @@ __all__ = [
     "ids",
     "ids_of",
     "lock",
+    "lock_free_statement",
     "lock_statement",
     "open_gates",
     "open_missing",
@@ -39,6 +41,7 @@ _IDS: dict[AccountKey, int] = {}
 _FIND = "SELECT id, balance FROM ledger_find_accounts(%s::bigint[], %s::text[], %s::text[], %s::text[])"
 _BY_ID = "SELECT id, balance FROM ledger_account WHERE id = ANY(%s::bigint[])"
 _LOCK = "SELECT owner_id FROM ledger_gate WHERE owner_id = ANY(%s::bigint[]) ORDER BY owner_id FOR NO KEY UPDATE"
+_LOCK_FREE = f"{_LOCK} SKIP LOCKED"
 _RARE = (AccountCode.DEBT, AccountCode.WITHDRAW_HOLD)
 """User accounts that most traders lack: to look for each by name costs more than to ask which of them there are."""
 _RARE_CODES = database.array([str(code) for code in _RARE])
@@ -79,6 +82,12 @@ def lock_statement(owner_ids: Collection[int]) -> tuple[str, Sequence[Any]]:
     """Return the statement that locks gates, for a caller who sends it ahead of what it reads under them."""
     require(connection.in_atomic_block, "gates are locked inside a transaction")
     return _LOCK, [database.array(sorted(set(owner_ids)))]
+
+
+def lock_free_statement(owner_ids: Collection[int]) -> tuple[str, Sequence[Any]]:
+    """Return the statement that locks these gates but for those that others keep: it never waits."""
+    require(connection.in_atomic_block, "gates are locked inside a transaction")
+    return _LOCK_FREE, [database.array(sorted(set(owner_ids)))]
 
 
 def require_locked(owner_ids: Collection[int], rows: Sequence[tuple[int]]) -> None:

@@ -3,6 +3,7 @@
 No SQL here. Decisions are applied to the book as they are made, so that each sees what those before it took.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -52,6 +53,7 @@ class AdmissionBook:
         opening: (trader, contract, side) -> lots that open orders would add.
         parts: Of the contract orders among `orders`.
         pressure: What waits to be matched and settled.
+        traders: Whose gates are held, or who are only looked at: what was read of others decides nothing.
     """
 
     specs: dict[str, InstrumentSpec]
@@ -66,6 +68,7 @@ class AdmissionBook:
     opening: dict[tuple[int, int, str], int] = field(default_factory=dict)
     parts: dict[int, dict[PartKind, Part]] = field(default_factory=dict)
     pressure: Pressure = field(default_factory=Pressure)
+    traders: Collection[int] = ()
 
 
 @dataclass(slots=True)

@@ -8,6 +8,9 @@ Note [One writer]
     take. What does not fit stays for the next turn, and what only takes orders off goes first: however many orders
     wait, a cancel waits for one transaction at most before its own. How much one may take is learnt: on a machine that
     has much else to do a batch as large as otherwise would last longer than a transaction may, and be lost.
+
+    A request whose trader's gate somebody else keeps does not hold up the others: it is put off (Note [Put off] in
+    `trading.services.orders`), is the first of the next batch, and after PUT_OFF_MAX times waits for the gate.
 """
 
 import threading
@@ -22,7 +25,7 @@ from exchange import database
 from exchange.kernel.errors import DomainError, require
 from trading.models import Order
 from trading.services import orders
-from trading.services.requests import CancelOrder, PlaceOrder, ReduceOrder, Submission
+from trading.services.requests import CancelOrder, Group, PlaceOrder, ReduceOrder, Submission
 
 Result = Order | DomainError
 
@@ -30,6 +33,8 @@ SLOW_SECONDS: Final = 0.5
 """A transaction that takes longer makes the next ones smaller. Far below settings.TRANSACTION_TIMEOUT_MS."""
 ORDERS_MIN: Final = 50
 """How small they may become."""
+PUT_OFF_MAX: Final = 1
+"""How often a ticket is put off before it waits for its traders' gates."""
 
 
 class Ticket:
@@ -39,6 +44,7 @@ class Ticket:
         self.submissions = submissions
         self.now = now
         self.goes_first = all(_takes_off(item) for item in submissions)
+        self.times_put_off = 0
         self.results: list[Result] | None = None
         self.error: Exception | None = None
 
@@ -69,22 +75,38 @@ class Gatherer:
             submissions: At most `orders.BATCH_MAX`.
         """
         ticket = Ticket(submissions, now)
-        with self._list_lock:
-            self.waiting.append(ticket)
+        self.add([ticket])
         if not self._turn.acquire(blocking=False):
             _lend_connection()
             self._turn.acquire()
         try:
             while not ticket.is_done:
-                taken = self._taken()
-                started = time.perf_counter()
-                _write(taken)
-                self.learn(sum(len(one.submissions) for one in taken), time.perf_counter() - started)
+                self.write_next()
         finally:
             self._turn.release()
         if ticket.error is not None:
             raise ticket.error
         return ticket.results or []
+
+    def add(self, tickets: Sequence[Ticket]) -> None:
+        """Let tickets wait for the next batch that has room."""
+        with self._list_lock:
+            self.waiting += tickets
+
+    def write_next(self) -> list[Ticket]:
+        """Write what waits, as much as fits, and return what is done; the rest of it is first in the next batch.
+
+        The caller has the turn.
+        """
+        taken = self._taken()
+        started = time.perf_counter()
+        _write(taken)
+        done = [ticket for ticket in taken if ticket.is_done]
+        self.learn(sum(len(ticket.submissions) for ticket in taken), time.perf_counter() - started)
+        if len(done) < len(taken):
+            with self._list_lock:
+                self.waiting[:0] = [ticket for ticket in taken if not ticket.is_done]
+        return done
 
     def learn(self, count: int, seconds: float) -> None:
         """Take fewer orders at once after a transaction of so many that was slow, more after a quick one."""
@@ -127,30 +149,32 @@ def _lend_connection() -> None:
         connection.close()
 
 
-def _write(batch: Sequence[Ticket]) -> None:
-    """Write tickets in one transaction and hand each its results.
+def _write(batch: Sequence[Ticket], *, waits: bool = False) -> None:
+    """Write tickets in one transaction and hand each its results; those that are put off have none.
 
     A fault that undid the transaction is tried again ticket by ticket, so that it stays with the one that caused it: so
     is a trader's gate that somebody else keeps.
     After a lost connection nobody knows whether COMMIT arrived: every ticket is told so, and a client's retry by
     `client_order_id` finds out.
+
+    Args:
+        waits: For all gates.
     """
+    groups = [Group(ticket.submissions, waits or ticket.times_put_off >= PUT_OFF_MAX) for ticket in batch]
     try:
-        results = orders.submit(
-            [item for ticket in batch for item in ticket.submissions], now=max(ticket.now for ticket in batch)
-        )
+        results = orders.submit_groups(groups, now=max(ticket.now for ticket in batch))
     except Exception as error:  # noqa: BLE001 -- raised again in the thread whose ticket it is
         is_unknown = isinstance(error, OperationalError | InterfaceError) and not database.is_undone(error)
         if len(batch) > 1 and not is_unknown:
             for ticket in batch:
-                _write([ticket])
+                _write([ticket], waits=True)
             return
         for ticket in batch:
             ticket.error = error
     else:
-        given = iter(results)
-        for ticket in batch:
-            ticket.results = [next(given) for _ in ticket.submissions]
+        for ticket, given in zip(batch, results, strict=True):
+            ticket.results = given
+            ticket.times_put_off += given is None
 
 
 GATHERER = Gatherer()

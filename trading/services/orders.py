@@ -1,8 +1,9 @@
 """The way in of every order: T1, one transaction and a constant number of statements for a whole batch."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
+from itertools import compress, islice
 from typing import Any
 
 from exchange import database
@@ -21,7 +22,7 @@ from trading.services.admission import Admission
 from trading.services.contract_books import Pair, Parts
 from trading.services.desk import AdmissionBook, Decisions
 from trading.services.outbox import DomainEvent
-from trading.services.requests import CancelOrder, PlaceOrder, Submission
+from trading.services.requests import CancelOrder, Group, PlaceOrder, Submission, whose_turn_it_is
 from trading.wire import position_fields
 
 BATCH_MAX = 1000
@@ -87,27 +88,55 @@ def cancel(owner_id: int, order_ids: Sequence[int], *, now: datetime) -> list[Or
 
 
 def submit(submissions: Sequence[Submission], *, now: datetime) -> list[Order | DomainError]:
-    """Decide a batch of many traders' requests in one transaction (T1).
-
-    Each accepted item is durable with the return; a refused one changed nothing and is its own result. Statements: a
-    constant number, whatever the batch. Note [Lock order]: gates first, then rows, the ledger's door and the stream's
-    head last, in the same round trip as COMMIT.
+    """Decide a batch of many traders' requests in one transaction (T1), waiting for their gates.
 
     Args:
         submissions: At most BATCH_MAX, in the order in which they compete for the same funds.
     """
     if not submissions:
         return []
+    [results] = submit_groups([Group(submissions, waits=True)], now=now)
+    return results or []
+
+
+def submit_groups(groups: Sequence[Group], *, now: datetime) -> list[list[Order | DomainError] | None]:
+    """Decide those groups whose traders' gates are free, or are waited for, in one transaction (T1).
+
+    Each accepted item is durable with the return; a refused one changed nothing and is its own result. Statements: a
+    constant number, whatever the batch. Note [Lock order]: gates first, then rows, the ledger's door and the stream's
+    head last, in the same round trip as COMMIT.
+
+    Note [Put off]
+        Settlement of one run of events keeps the gates of hundreds of traders, and so does a batch here: two that
+        waited for each other's last gate would run one after the other. So a gate that another transaction keeps is
+        left out, its trader's groups change nothing, and everybody else's are decided now. Who puts off gives the
+        group again, before what came later, and lets it wait when it was put off often enough: those gates are locked
+        first, in order, while no other is held. When nobody's gate is free there is nothing better to do than to wait.
+
+    Args:
+        groups: At most BATCH_MAX submissions, in the order in which they compete for the same funds.
+
+    Returns:
+        Each group's results, item by item; None for one that is put off.
+    """
+    submissions = [item for group in groups for item in group.submissions]
     _prepare(submissions)
     with metrics.STAGE_SECONDS.labels("admission").time():
         with database.pipelined_transaction():
-            book = _load(submissions)
+            waiting_for = {item.owner_id for group in groups if group.waits for item in group.submissions}
+            book = _load(submissions, waiting_for=waiting_for)
             admission = Admission(book, now)
-            for item in submissions:
-                admission.decide(item.owner_id, item.request)
+            decided = whose_turn_it_is(groups, book.traders)
+            for group in compress(groups, decided):
+                for item in group.submissions:
+                    admission.decide(item.owner_id, item.request)
             door_at = write(admission.decisions, book, now)
         metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
-    return admission.decisions.results
+    results = iter(admission.decisions.results)
+    return [
+        list(islice(results, len(group.submissions))) if is_decided else None
+        for group, is_decided in zip(groups, decided, strict=True)
+    ]
 
 
 def _known_specs(submissions: Iterable[Submission]) -> dict[str, InstrumentSpec]:
@@ -137,11 +166,11 @@ def _prepare(submissions: Sequence[Submission]) -> None:
 
 def look(owner_id: int, request: PlaceOrder) -> AdmissionBook:
     """Read what a decision about one order needs, without a lock: for those who only look."""
-    return _load([Submission(owner_id, request)], locks=False)
+    return _load([Submission(owner_id, request)], waiting_for=None)
 
 
-def _load(submissions: Sequence[Submission], *, locks: bool = True) -> AdmissionBook:
-    """Lock the gates, then read what the decisions need, in one round trip."""
+def _load(submissions: Sequence[Submission], *, waiting_for: Collection[int] | None) -> AdmissionBook:
+    """Lock the gates, then read what the decisions need: `_read`."""
     placing = [(item.owner_id, item.request) for item in submissions if isinstance(item.request, PlaceOrder)]
     specs = _known_specs(submissions)
     return _read(
@@ -160,7 +189,7 @@ def _load(submissions: Sequence[Submission], *, locks: bool = True) -> Admission
             for owner, request in placing
             if request.symbol in specs and specs[request.symbol].is_contract
         },
-        locks=locks,
+        waiting_for=waiting_for,
     )
 
 
@@ -170,7 +199,16 @@ def load_orders(owners: Sequence[int], order_ids: Sequence[int], *, locks: bool 
     Args:
         locks: False for those who only look.
     """
-    return _read(owners, keyed=[], order_ids=order_ids, fresh=0, pairs=set(), specs={}, contracts=set(), locks=locks)
+    return _read(
+        owners,
+        keyed=[],
+        order_ids=order_ids,
+        fresh=0,
+        pairs=set(),
+        specs={},
+        contracts=set(),
+        waiting_for=owners if locks else None,
+    )
 
 
 def _read(
@@ -182,24 +220,31 @@ def _read(
     pairs: set[tuple[int, str]],
     specs: dict[str, InstrumentSpec],
     contracts: set[tuple[int, int]],
-    locks: bool = True,
+    waiting_for: Collection[int] | None,
 ) -> AdmissionBook:
-    """Lock gates and read everything for a batch, in three round trips."""
-    locked, key_rows, order_rows, id_rows, limit_rows, lag_rows, waiting_rows = database.fetch_those(
-        accounts.lock_statement(owners) if locks else None,
+    """Lock gates and read everything for a batch, in three round trips.
+
+    Args:
+        waiting_for: Traders whose gates are waited for; of the others those are locked that are free. None: no gate is.
+    """
+    traders, (key_rows, order_rows, id_rows, limit_rows, lag_rows, waiting_rows) = _lock_and_fetch(
+        owners,
+        waiting_for,
         (_KEYS, database.columns(keyed, 2)) if keyed else None,
         (_BY_ID, (database.array(order_ids),)) if order_ids else None,
         (_IDS, (fresh,)) if fresh else None,
         limits.load_statement(owners),
         *pressure.statements(owners),
     )
-    if locks:
-        accounts.require_locked(owners, locked)
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
-    held = {(order.user_id, order.hold_asset) for order in orders.values() if order.hold_remaining}
-    concerned = {spec.id for spec in specs.values()} | {order.instrument_id for order in orders.values()}
-    found, debts = wallets.read(pairs | held | _quotes(orders.values()))
-    states, positions, opening, parts = _read_markets(concerned, contracts, orders.values())
+    theirs = [order for order in orders.values() if order.user_id in traders]
+    placing = {pair for pair in pairs if pair[0] in traders}
+    held = {(order.user_id, order.hold_asset) for order in theirs if order.hold_remaining}
+    concerned = {spec.id for spec in specs.values()} | {order.instrument_id for order in theirs}
+    found, debts = wallets.read(placing | held | _quotes(theirs))
+    states, positions, opening, parts = _read_markets(
+        concerned, {pair for pair in contracts if pair[0] in traders}, theirs
+    )
     return AdmissionBook(
         specs=specs,
         wallets=found,
@@ -213,7 +258,30 @@ def _read(
         opening=opening,
         parts=parts,
         pressure=pressure.from_rows(lag_rows, waiting_rows),
+        traders=traders,
     )
+
+
+def _lock_and_fetch(
+    owners: Sequence[int], waiting_for: Collection[int] | None, *reads: tuple[str, Sequence[Any]] | None
+) -> tuple[set[int], list[list[tuple[Any, ...]]]]:
+    """Lock gates, then read, in one round trip; in one more when everybody's gate is kept by others: Note [Put off].
+
+    Returns:
+        Whose gates are held, or all where none is to be; the rows of each statement.
+    """
+    if waiting_for is None:
+        return set(owners), database.fetch_those(*reads)
+    others = set(owners).difference(waiting_for)
+    awaited, free, *found = database.fetch_those(
+        accounts.lock_statement(waiting_for) if waiting_for else None,
+        accounts.lock_free_statement(others) if others else None,
+        *reads,
+    )
+    if others and not awaited and not free:
+        return _lock_and_fetch(owners, owners, *reads)
+    accounts.require_locked(waiting_for, awaited)
+    return {row[0] for row in (*awaited, *free)}, found
 
 
 def _quotes(orders: Iterable[Order]) -> set[tuple[int, str]]:

@@ -1,5 +1,6 @@
 """What traders may ask of the order's road."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -97,3 +98,38 @@ class Submission:
 
     owner_id: int
     request: OrderRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Submissions that are decided in one transaction, or put off together.
+
+    Attributes:
+        submissions: In the order in which they compete for the same funds.
+        waits: Whether they wait for their traders' gates, should others keep them.
+    """
+
+    submissions: Sequence[Submission]
+    waits: bool
+
+    @property
+    def owners(self) -> set[int]:
+        """Return whose gates they need."""
+        return {item.owner_id for item in self.submissions}
+
+
+def whose_turn_it_is(groups: Sequence[Group], held: Collection[int]) -> list[bool]:
+    """Tell of each group whether it may be decided: no trader's request overtakes one of the same trader's before it.
+
+    Args:
+        groups: In order.
+        held: Traders whose gates are held.
+    """
+    put_off: set[int] = set()
+    may: list[bool] = []
+    for group in groups:
+        owners = group.owners
+        may.append(owners.issubset(held) and owners.isdisjoint(put_off))
+        if not may[-1]:
+            put_off |= owners
+    return may

@@ -14,7 +14,7 @@ from ledger.services import accounts
 from trading.models import Order
 from trading.services import gathering, orders
 from trading.services.gathering import Gatherer, Ticket
-from trading.services.requests import CancelOrder, ReduceOrder, Submission
+from trading.services.requests import CancelOrder, Group, ReduceOrder, Submission
 from trading.tests.road import empty_road, limit, make_instrument
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -34,13 +34,13 @@ def _road_emptied(books: None) -> Iterator[None]:
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record the size of every batch that is written."""
     sizes: list[int] = []
-    submit = orders.submit
+    submit = orders.submit_groups
 
-    def recorded(submissions: Sequence[Submission], **options: Any) -> Any:
-        sizes.append(len(submissions))
-        return submit(submissions, **options)
+    def recorded(groups: Sequence[Group], **options: Any) -> Any:
+        sizes.append(sum(len(group.submissions) for group in groups))
+        return submit(groups, **options)
 
-    monkeypatch.setattr(orders, "submit", recorded)
+    monkeypatch.setattr(orders, "submit_groups", recorded)
     return sizes
 
 
@@ -155,14 +155,14 @@ def test_transactions_shrink_when_they_are_slow_and_grow_again_when_they_are_qui
 def test_a_fault_stays_with_the_request_that_caused_it(
     wanted: list[Submission], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit = orders.submit
+    submit = orders.submit_groups
 
-    def failing(submissions: Sequence[Submission], **options: Any) -> Any:
-        if any(item.owner_id == wanted[2].owner_id for item in submissions):
+    def failing(groups: Sequence[Group], **options: Any) -> Any:
+        if any(wanted[2].owner_id in group.owners for group in groups):
             raise ValueError("a fault of ours")
-        return submit(submissions, **options)
+        return submit(groups, **options)
 
-    monkeypatch.setattr(orders, "submit", failing)
+    monkeypatch.setattr(orders, "submit_groups", failing)
 
     results = _submit_together(Gatherer(), wanted)
 
@@ -175,11 +175,11 @@ def test_after_a_lost_connection_everybody_is_told_and_nothing_is_tried_again(
 ) -> None:
     calls: list[int] = []
 
-    def lost(submissions: Sequence[Submission], **_: Any) -> Any:
-        calls.append(len(submissions))
+    def lost(groups: Sequence[Group], **_: Any) -> Any:
+        calls.append(len(groups))
         raise OperationalError("connection lost")
 
-    monkeypatch.setattr(orders, "submit", lost)
+    monkeypatch.setattr(orders, "submit_groups", lost)
 
     results = _submit_together(Gatherer(), wanted)
 
@@ -190,7 +190,7 @@ def test_after_a_lost_connection_everybody_is_told_and_nothing_is_tried_again(
 def test_a_fault_leaves_the_turn_to_the_next(wanted: list[Submission], monkeypatch: pytest.MonkeyPatch) -> None:
     gatherer = Gatherer()
     with monkeypatch.context() as patched:
-        patched.setattr(orders, "submit", lambda *_, **__: 1 / 0)
+        patched.setattr(orders, "submit_groups", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             gatherer.submit(wanted[:1], now=utc_now())
 

@@ -1,8 +1,9 @@
-"""The load: asks the service of admission for batch after batch, in a process with one connection, as a web process."""
+"""The load: lets the gatherer write batch after batch, in a process with one connection, as a web process does."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -13,16 +14,37 @@ from exchange.kernel import garbage
 from exchange.kernel.clock import utc_now
 from exchange.kernel.errors import DomainError
 from trading.benchmarks.road.flow import Flow
+from trading.models import Order
 from trading.services import orders
+from trading.services.gathering import Gatherer, Ticket
 from trading.services.requests import Submission
 
 PAUSE_SECONDS: Final = 0.001
 SEED: Final = "road"
 BATCH_FIRST: Final = 50
-SLOW_SECONDS: Final = 1.0
-
+"""Batches begin small and grow while they are quick, so that none takes as long as a transaction may."""
 
 ENDED: Final = "TRANSACTION_ENDED"
+
+
+class Asked(Ticket):
+    """A request as the gatherer keeps it, and when it came, by `time.monotonic`."""
+
+    def __init__(self, item: Submission, now: datetime, due_at: float) -> None:
+        super().__init__([item], now)
+        self.due_at = due_at
+
+    def outcome(self) -> Order | Exception:
+        """Return what became of it.
+
+        Raises:
+            Exception: A fault of ours.
+        """
+        if self.results is not None:
+            return self.results[0]
+        if not isinstance(self.error, OperationalError | InterfaceError):
+            raise self.error or AssertionError
+        return self.error
 
 
 class Sender:
@@ -35,6 +57,8 @@ class Sender:
     def __init__(self, flow: Flow, lag: Any) -> None:
         self._flow = flow
         self._lag = lag
+        self._gatherer = Gatherer()
+        self._gatherer.orders_max = BATCH_FIRST
         self._statements = 0
         self._clear()
         connection.execute_wrappers.append(self._count)
@@ -55,25 +79,16 @@ class Sender:
         self._statements = 0
 
     def closed(self, seconds: float, batch_max: int, lag_max: int) -> dict[str, Any]:
-        """Send batch after batch, but wait while too much waits for settlement.
-
-        Batches begin small and grow while they are quick, so that none takes as long as a transaction may.
-        """
+        """Send batch after batch, but wait while too much waits for settlement."""
         self._clear()
-        batch = BATCH_FIRST
         started = time.monotonic()
         while time.monotonic() < started + seconds:
             if self._lag.value > lag_max:
                 time.sleep(PAUSE_SECONDS)
                 continue
-            begun = time.monotonic()
-            self._send(batch, np.full(batch, begun))
-            taken = time.monotonic() - begun
-            if taken > SLOW_SECONDS:
-                batch = max(1, batch // 2)
-            elif taken < SLOW_SECONDS / 2:
-                batch = min(batch_max, 2 * batch)
-        return self._report(time.monotonic() - started)
+            room = min(batch_max, self._gatherer.orders_max) - len(self._gatherer.waiting)
+            self._send(np.full(max(0, room), time.monotonic()))
+        return self._report(self._finish() - started)
 
     def open(self, seconds: float, rate: float) -> dict[str, Any]:
         """Send at a rate, whatever becomes of it: what is due meanwhile is the next batch, as gathering does it."""
@@ -81,45 +96,54 @@ class Sender:
         started = time.monotonic()
         sent = 0
         while (passed := time.monotonic() - started) < seconds:
-            due = min(int(passed * rate) - sent, orders.BATCH_MAX)
-            if due <= 0:
+            due = max(0, min(int(passed * rate) - sent, orders.BATCH_MAX - len(self._gatherer.waiting)))
+            if not due and not self._gatherer.waiting:
                 time.sleep(PAUSE_SECONDS)
                 continue
-            self._send(due, started + (sent + 1 + np.arange(due)) / rate)
+            self._send(started + (sent + 1 + np.arange(due)) / rate)
             sent += due
-        return self._report(time.monotonic() - started)
+        return self._report(self._finish() - started)
 
-    def _send(self, count: int, due_at: np.ndarray) -> None:
-        """Make and submit a batch.
+    def _finish(self) -> float:
+        """Write what was put off; return the moment at which all is done, by `time.monotonic`."""
+        while self._gatherer.waiting:
+            self._write_next()
+        return time.monotonic()
+
+    def _send(self, due_at: np.ndarray) -> None:
+        """Make requests, and write a batch.
 
         Args:
-            due_at: (count,) moments at which each request came, by `time.monotonic`.
+            due_at: (n,) moments at which each new request came, by `time.monotonic`.
         """
         cpu = time.thread_time()
-        batch = self._flow.make(count)
+        now = utc_now()
+        self._gatherer.add(
+            [Asked(item, now, due) for item, due in zip(self._flow.make(len(due_at)), due_at.tolist(), strict=True)]
+        )
+        self._flow_cpu += time.thread_time() - cpu
+        self._write_next()
+
+    def _write_next(self) -> None:
+        """Write a batch, and count what came of it."""
         made = time.thread_time()
         begun = time.monotonic()
-        results = self._submit(batch)
+        done = [ticket for ticket in self._gatherer.write_next() if isinstance(ticket, Asked)]
         ended = time.monotonic()
         submitted = time.thread_time()
-        self._learn(batch, results)
+        self._learn(done)
         self._submit_cpu += submitted - made
         self._submit_ms.append((ended - begun) * 1e3)
-        self._sizes.append(count)
-        self._waits.append((ended - due_at) * 1e3)
-        self._flow_cpu += made - cpu + time.thread_time() - submitted
+        self._sizes.append(len(done))
+        self._waits.append((ended - np.array([asked.due_at for asked in done])) * 1e3)
+        self._flow_cpu += time.thread_time() - submitted
 
-    def _submit(self, batch: list[Submission]) -> Sequence[Any]:
-        """Submit a batch; one that the database ended, as it ends what takes too long, counts as refused."""
-        try:
-            return orders.submit(batch, now=utc_now())
-        except (OperationalError, InterfaceError) as error:
+    def _learn(self, done: Sequence[Asked]) -> None:
+        """Count what came of requests; those that the database ended, as it ends what takes too long, are refused."""
+        results = [asked.outcome() for asked in done]
+        if any(isinstance(result, OperationalError | InterfaceError) for result in results):
             connection.close()
-            return [error] * len(batch)
-
-    def _learn(self, batch: list[Submission], results: Sequence[Any]) -> None:
-        """Count what came of a batch."""
-        self._flow.learn(batch, results)
+        self._flow.learn([item for asked in done for item in asked.submissions], results)
         refused = [
             result.name if isinstance(result, DomainError) else ENDED
             for result in results
