@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import psycopg
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from psycopg import errors, pq
 
 
@@ -18,12 +18,13 @@ def cursor() -> Any:
 
     Its rows come in PostgreSQL's binary form, whose moments and bytes cost less to read than their texts.
     """
-    connection.ensure_connection()
-    raw: psycopg.Cursor[Any] = psycopg.Cursor(connection.connection)
+    current = connections[DEFAULT_DB_ALIAS]  # `connection` asks for it anew with each of its attributes
+    current.ensure_connection()
+    raw: psycopg.Cursor[Any] = psycopg.Cursor(current.connection)
     raw.format = pq.Format.BINARY
-    if connection.queries_logged:
-        return connection.make_debug_cursor(raw)  # type: ignore[arg-type]
-    return connection.make_cursor(raw)  # type: ignore[arg-type]
+    if current.queries_logged:
+        return current.make_debug_cursor(raw)  # type: ignore[arg-type]
+    return current.make_cursor(raw)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -83,18 +84,20 @@ def array(values: Sequence[Any]) -> str:
         return _texts(values)
     if kinds <= _PLAIN:
         return "{" + ",".join(map(str, values)) + "}"
-    if kinds <= _REPEATED:  # few different ones: each is written once
+    if kinds <= _PLAIN_OR_NULL and len(kinds) > 1:
+        return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+    if kinds == {bytes}:
+        return '{"\\\\x' + '","\\\\x'.join(map(bytes.hex, values)) + '"}'
+    if all(kind in _REPEATED or issubclass(kind, str) for kind in kinds):  # few different ones: each is written once
         written = {value: _item(value) for value in set(values)}
         return "{" + ",".join([written[value] for value in values]) + "}"
-    if kinds <= _PLAIN_OR_NOT:
-        return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
     return "{" + ",".join([_item(value) for value in values]) + "}"
 
 
 _PLAIN = {int, Decimal}
 """Written as they are."""
 
-_PLAIN_OR_NOT = {int, Decimal, type(None)}
+_PLAIN_OR_NULL = {*_PLAIN, type(None)}
 
 _REPEATED = {datetime, type(None), bool}
 """Of which a batch has the same ones again and again; not mixed with numbers, of which 0 and 1 equal flags."""

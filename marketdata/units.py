@@ -163,15 +163,24 @@ class InstrumentSpec:
         """Return one lot in base quanta."""
         return to_quanta(self.lot_size, self.base_decimals)
 
+    @property
+    def fee_rate_max(self) -> int:
+        """Return the higher of its two fee rates, in 1/RATE_SCALE."""
+        return max(rate_units(self.maker_fee_rate), rate_units(self.taker_fee_rate))
+
     def price_to_ticks(self, price: Decimal) -> int:
         """Turn a price in major units into ticks, exactly.
 
         Raises:
             NotPositiveError, PriceOffTickError, NumberTooLargeError: The price is refused, not rounded.
         """
-        steps = _steps("price", price, self.tick_size, TICKS_MAX)
+        steps = self._ticks.get(price) if isinstance(price, Decimal) and price.is_finite() else None
         if steps is None:
-            raise PriceOffTickError(field="price", value=_shown(price), step=plain(self.tick_size))
+            steps = _steps("price", price, self.tick_size, TICKS_MAX)
+            if steps is None:
+                raise PriceOffTickError(field="price", value=_shown(price), step=plain(self.tick_size))
+            if len(self._ticks) < REMEMBERED_MAX:
+                self._ticks[price] = steps
         return steps
 
     def qty_to_lots(self, quantity: Decimal) -> int:
@@ -180,9 +189,13 @@ class InstrumentSpec:
         Raises:
             NotPositiveError, QuantityOffLotError, NumberTooLargeError: The quantity is refused.
         """
-        steps = _steps("quantity", quantity, self.lot_size, LOTS_MAX)
+        steps = self._lots.get(quantity) if isinstance(quantity, Decimal) and quantity.is_finite() else None
         if steps is None:
-            raise QuantityOffLotError(field="quantity", value=_shown(quantity), step=plain(self.lot_size))
+            steps = _steps("quantity", quantity, self.lot_size, LOTS_MAX)
+            if steps is None:
+                raise QuantityOffLotError(field="quantity", value=_shown(quantity), step=plain(self.lot_size))
+            if len(self._lots) < REMEMBERED_MAX:
+                self._lots[quantity] = steps
         return steps
 
     def quote_to_quanta(self, amount: Decimal) -> int:
@@ -233,6 +246,16 @@ class InstrumentSpec:
     @cached_property
     def _quantities(self) -> dict[int, Decimal]:
         """Return quantities that were computed before."""
+        return {}
+
+    @cached_property
+    def _ticks(self) -> dict[Decimal, int]:
+        """Return the ticks of prices that were turned into them before: an order's are asked for several times."""
+        return {}
+
+    @cached_property
+    def _lots(self) -> dict[Decimal, int]:
+        """Return the lots of quantities that were turned into them before."""
         return {}
 
     def notional_quanta(self, ticks: int, lots: int) -> int:
@@ -335,6 +358,12 @@ class InstrumentSpec:
         if self.minor_unit_decimals is not None:
             return to_quanta(self.lot_size, 0), None
         return _integer_and_decimals(self.lot_size)
+
+
+@functools.lru_cache(maxsize=10_000)
+def rate_units(rate: Decimal) -> int:
+    """Turn a rate into units of 1/RATE_SCALE, exactly: there are few different ones."""
+    return to_quanta(rate, RATE_DECIMALS)
 
 
 def parse_decimal(field: str, value: object) -> Decimal:

@@ -35,9 +35,9 @@ class MadeAtOnce(models.Model):
 
     @classmethod
     def _filled(cls, values: dict[str, Any], *, db: str | None, adding: bool) -> Self:
-        """Make an instance with all its fields."""
+        """Make an instance with all its fields; the values become its own."""
         made = cls.__new__(cls)
-        made.__dict__.update(values)
+        made.__dict__ = values
         state = ModelState()
         state.db, state.adding = db, adding
         made._state = state  # noqa: SLF001 -- our own

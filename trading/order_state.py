@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exchange.kernel.money import from_quanta, to_quanta
-from marketdata.units import RATE_DECIMALS, InstrumentSpec
+from marketdata.units import RATE_DECIMALS, InstrumentSpec, rate_units
 from matching_worker.protocol import QTY_LOTS_MAX
 from risk.spot_hold import amend_hold, budget_lots, buy_hold, fee_total
 from trading.models import Order
@@ -118,8 +118,8 @@ def of_row(row: Order, spec: InstrumentSpec, parts: Mapping[PartKind, Part] | No
         left_lots=lots - (spec.qty_to_lots(row.filled_quantity) if row.filled_quantity else 0),
         filled_notional=filled_notional,
         fee_accrued=to_quanta(row.fee_accrued, spec.quote_decimals + RATE_DECIMALS),
-        maker_rate=to_quanta(row.maker_fee_rate, RATE_DECIMALS),
-        taker_rate=to_quanta(row.taker_fee_rate, RATE_DECIMALS),
+        maker_rate=rate_units(row.maker_fee_rate),
+        taker_rate=rate_units(row.taker_fee_rate),
         hold=to_quanta(row.hold_remaining - row.amend_hold, hold_decimals),
         amend_hold=to_quanta(row.amend_hold, hold_decimals),
         given=0 if row.quote_quantity is None else spec.quote_to_quanta(row.quote_quantity),
@@ -134,7 +134,7 @@ def budget(row: Order, spec: InstrumentSpec) -> int:
     """Return what an order by quote amount may spend on prices, in ticks times lots; 0 for every other order."""
     if row.quote_quantity is None:
         return 0
-    rate = to_quanta(row.taker_fee_rate, RATE_DECIMALS)
+    rate = rate_units(row.taker_fee_rate)
     return budget_lots(spec.quote_to_quanta(row.quote_quantity), rate, spec.unit_quanta)
 
 

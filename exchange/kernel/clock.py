@@ -4,6 +4,8 @@ import functools
 import time
 from datetime import UTC, datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def utc_now() -> datetime:
     """Return the current moment, aware, in UTC."""
@@ -13,9 +15,6 @@ def utc_now() -> datetime:
 def now_ns() -> int:
     """Return the current moment as nanoseconds since 1970-01-01 UTC, for engine time."""
     return time.time_ns()
-
-
-_EPOCH = datetime.fromtimestamp(0, tz=UTC)
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -29,5 +28,5 @@ def from_ns(timestamp_ns: int) -> datetime:
 
 def to_ns(moment: datetime) -> int:
     """Turn an aware datetime into engine time, exactly."""
-    whole = int(moment.replace(microsecond=0).timestamp())
-    return whole * 1_000_000_000 + moment.microsecond * 1000
+    since = moment - _EPOCH
+    return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1000

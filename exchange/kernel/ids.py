@@ -12,4 +12,12 @@ def trace_id(now_ns: int) -> str:
     Args:
         now_ns: Nanoseconds since 1970 UTC.
     """
-    return f"{now_ns // 1_000_000:0{_TIME_HEX}x}{secrets.token_hex(_RANDOM_BYTES)}"
+    [made] = trace_ids(now_ns, 1)
+    return made
+
+
+def trace_ids(now_ns: int, count: int) -> list[str]:
+    """Return so many new trace ids of one moment; the system is asked for randomness once."""
+    moment, width = f"{now_ns // 1_000_000:0{_TIME_HEX}x}", 2 * _RANDOM_BYTES
+    drawn = secrets.token_hex(count * _RANDOM_BYTES)
+    return [moment + drawn[start : start + width] for start in range(0, len(drawn), width)]

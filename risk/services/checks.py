@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from exchange.kernel.errors import DomainError, gettext_noop
-from exchange.kernel.money import EXACT, from_quanta, plain, to_quanta
-from marketdata.units import RATE_DECIMALS, InstrumentSpec
+from exchange.kernel.money import EXACT, from_quanta, plain
+from marketdata.units import InstrumentSpec, rate_units
 from risk.spot_hold import buy_hold
 
 TAKES_ORDERS = {"TRADING", "PRE_OPEN", "AUCTION"}
@@ -156,7 +156,7 @@ def order_terms(
         notional = EXACT.multiply(price, spec.lots_to_qty(lots))
     if EXACT.multiply(notional, spec.contract_size) < spec.min_notional and not is_closing:
         raise BelowMinimumNotionalError(minimum=plain(spec.min_notional), asset=spec.quote)
-    fee_rate = max(to_quanta(spec.maker_fee_rate, RATE_DECIMALS), to_quanta(spec.taker_fee_rate, RATE_DECIMALS))
+    fee_rate = spec.fee_rate_max
     worst_notional = spec.notional_quanta(worst_ticks, lots)
     if side == "sell" and not spec.is_contract:
         return OrderTerms(worst_ticks, spec.base, spec.base_decimals, spec.base_quanta(lots), fee_rate)
@@ -172,7 +172,7 @@ def budget_terms(spec: InstrumentSpec, quote_quantity: Decimal, *, last_price: D
         NumberTooLargeError: The worst price has more ticks than the engine knows.
     """
     given = spec.quote_to_quanta(quote_quantity)
-    fee_rate = to_quanta(spec.taker_fee_rate, RATE_DECIMALS)
+    fee_rate = rate_units(spec.taker_fee_rate)
     smallest = from_quanta(buy_hold(spec.unit_quanta, fee_rate), spec.quote_decimals)
     minimum = max(spec.min_notional, smallest)
     if quote_quantity < minimum:

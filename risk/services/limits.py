@@ -83,8 +83,8 @@ class TraderLimits:
         self.changed = True
         if self.orders_placed < ORDERS_BEFORE_CANCEL_RATE_COUNTS:
             return
-        rate = Decimal(self.orders_cancelled) / self.orders_placed
-        if rate > self.cancel_rate_warning:
+        if self.orders_cancelled > self.cancel_rate_warning * self.orders_placed:
+            rate = Decimal(self.orders_cancelled) / self.orders_placed
             logger.warning("high_cancel_rate", user_id=self.user_id, rate=plain(round(rate, 2)))
 
     def needs_review(self, asset: str, notional: Decimal) -> bool:

@@ -6,11 +6,11 @@ A refused item changes nothing and is that item's result. What is accepted is co
 
 import copy
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from exchange.kernel import ids
-from exchange.kernel.clock import to_ns
 from exchange.kernel.errors import DomainError
 from exchange.kernel.money import EXACT, from_quanta, plain
 from marketdata.selectors import SYMBOL_SHOWN_MAX, UnknownInstrumentError
@@ -21,7 +21,11 @@ from trading.contract_terms import Sizing
 from trading.models import Order, OrderStatus, TriggerBy
 from trading.services import terms
 from trading.services.changes import Changes
+from trading.services.desk import AdmissionBook
 from trading.services.requests import AmendOrder, CancelOrder, OfPosition, OrderRequest, PlaceOrder, ReduceOrder
+
+TRACES_DRAWN = 16
+"""Trace ids that are drawn at once."""
 
 
 class Judged(NamedTuple):
@@ -35,16 +39,14 @@ class Judged(NamedTuple):
 class Admission(Changes):
     """Decides submissions in order; each sees what those before it in the batch took."""
 
+    def __init__(self, book: AdmissionBook, now: datetime) -> None:
+        super().__init__(book, now)
+        self._traces: list[str] = []
+
     def decide(self, owner_id: int, request: OrderRequest) -> None:
         """Decide one submission and record its result."""
-        deciders: dict[type, Callable[[int, OrderRequest], Order]] = {
-            PlaceOrder: self._place,  # type: ignore[dict-item]
-            CancelOrder: self.cancel,  # type: ignore[dict-item]
-            ReduceOrder: self.reduce,  # type: ignore[dict-item]
-            AmendOrder: self.amend,  # type: ignore[dict-item]
-        }
         try:
-            result: Order | DomainError = deciders[type(request)](owner_id, request)
+            result: Order | DomainError = _DECIDERS[type(request)](self, owner_id, request)
         except DomainError as refusal:
             # Its traceback would keep this frame, and so the whole batch, alive until a search for cycles.
             result = refusal.with_traceback(None)
@@ -89,7 +91,7 @@ class Admission(Changes):
         terms.check(request, spec, now=self.now)
         worth = self._worth(owner_id, spec, request)
         sizing = self.size_contract(owner_id, request, spec, worth.worst_ticks) if spec.is_contract else None
-        self.book.limits[owner_id].count_order(self.now.date())
+        self.book.limits[owner_id].count_order(self.today)
         order = self._new_order(owner_id, request, spec, worth)
         if sizing is not None:
             self.describe_contract(order, spec, sizing)
@@ -191,11 +193,17 @@ class Admission(Changes):
             status=OrderStatus.NEW,
             reason="",
             client_order_id=request.client_order_id,
-            trace=request.trace or ids.trace_id(to_ns(self.now)),
+            trace=request.trace or self._new_trace(),
             sequence=0,
             created_at=self.now,
             updated_at=self.now,
         )
+
+    def _new_trace(self) -> str:
+        """Return a new trace id, for a request that has none."""
+        if not self._traces:
+            self._traces = ids.trace_ids(self.now_ns, TRACES_DRAWN)
+        return self._traces.pop()
 
     def _reject_for_funds(
         self,
@@ -227,3 +235,12 @@ class Admission(Changes):
             self.book.keys[order.user_id, order.client_order_id] = (request.body_hash, order)
             self.decisions.keys.append((order.user_id, order.client_order_id, order.id, request.body_hash))
         self.tell_order(order, spec)
+
+
+_DECIDERS: dict[type, Callable[[Admission, int, Any], Order]] = {
+    PlaceOrder: Admission._place,  # noqa: SLF001 -- of this module
+    CancelOrder: Admission.cancel,
+    ReduceOrder: Admission.reduce,
+    AmendOrder: Admission.amend,
+}
+"""By what is asked. Kept by the class, since what an instance keeps of itself is a cycle that outlives the batch."""

@@ -5,7 +5,6 @@ Funds that an amend may need are held at once; all else waits for the engine's w
 
 from decimal import Decimal
 
-from exchange.kernel.clock import to_ns
 from exchange.kernel.money import from_quanta, plain
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
@@ -38,7 +37,7 @@ class Changes(ContractAdmission):
             return order
         spec = instruments.instrument_by_id(order.instrument_id)
         order.cancel_requested_at = self.now
-        self.book.limits[owner_id].count_cancels(1, self.now.date())
+        self.book.limits[owner_id].count_cancels(1, self.today)
         if order.status == OrderStatus.PENDING_REVIEW:
             self.release(order, spec, status=OrderStatus.CANCELLED, reason="USER")
         else:
@@ -127,7 +126,7 @@ class Changes(ContractAdmission):
             )
         if extra:
             order.amend_hold = extra
-            self.freeze(order, extra, key=f"order:{order.id}:amend:{to_ns(self.now)}")
+            self.freeze(order, extra, key=f"order:{order.id}:amend:{self.now_ns}")
             self.tell_balance(order.user_id, order.hold_asset)
 
     def _extra_for_contract(self, state: OrderState, worst_ticks: int, lots: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from exchange.kernel.money import from_quanta, plain, to_quanta
-from marketdata.units import RATE_DECIMALS, InstrumentSpec
+from marketdata.units import InstrumentSpec
 from risk import contract_margin
 from trading import contract_terms, errors, order_state
 from trading.contract_fold import new_parts
@@ -41,7 +41,7 @@ class ContractAdmission(Desk):
             lots=spec.qty_to_lots(request.quantity or Decimal(0)),
             worst_ticks=worst_ticks,
             mark_ticks=self.mark_ticks(spec),
-            rate=_rate(spec),
+            rate=spec.fee_rate_max,
             available=to_quanta(self.book.wallets[owner_id, spec.quote]["available"], spec.quote_decimals),
         )
         if sizing.increase_lots:
@@ -113,7 +113,7 @@ class ContractAdmission(Desk):
         closable = position.closable(is_buy=is_buy)
         if not closable:
             raise errors.NoPositionError(symbol=spec.symbol)
-        bound = contract_terms.closing_bound(position, _rate(spec))
+        bound = contract_terms.closing_bound(position, spec.fee_rate_max)
         clamped = worst_ticks > bound if is_buy else worst_ticks < bound
         worst = bound if clamped else worst_ticks
         lots = closable if request.quantity is None else min(closable, spec.qty_to_lots(request.quantity))
@@ -153,8 +153,3 @@ class ContractAdmission(Desk):
                 maximum=plain(from_quanta(most, spec.quote_decimals)),
                 value=plain(from_quanta(value, spec.quote_decimals)),
             )
-
-
-def _rate(spec: InstrumentSpec) -> int:
-    """Return the higher of a contract's two fee rates, in 1/RATE_SCALE."""
-    return max(to_quanta(spec.maker_fee_rate, RATE_DECIMALS), to_quanta(spec.taker_fee_rate, RATE_DECIMALS))

@@ -19,7 +19,16 @@ from marketdata.units import InstrumentSpec
 from matching_worker import protocol
 from risk.services.limits import TraderLimits
 from trading import order_state
-from trading.models import Order, OrderStatus, OrderType, PrivateChannel, SelfTradePrevention, TimeInForce, TriggerBy
+from trading.models import (
+    WAITING_TYPES,
+    Order,
+    OrderStatus,
+    OrderType,
+    PrivateChannel,
+    SelfTradePrevention,
+    TimeInForce,
+    TriggerBy,
+)
 from trading.order_parts import Part, PartKind
 from trading.order_state import OrderState
 from trading.position_state import PositionState
@@ -30,11 +39,12 @@ from trading.wire import balance_fields, order_fields, position_fields
 
 PPM_DECIMALS = 6
 
-SIDES = {"buy": protocol.Side.BUY, "sell": protocol.Side.SELL}
-TYPES = {str(word): protocol.OrderType[word.name] for word in OrderType}
-TIMES_IN_FORCE = {str(word): protocol.TimeInForce[word.name] for word in TimeInForce}
-SELF_TRADE = {str(word): protocol.SelfTrade[word.name] for word in SelfTradePrevention}
-TRIGGER_SOURCES = {str(word): protocol.TriggerSource[word.name] for word in TriggerBy}
+SIDES = {"buy": int(protocol.Side.BUY), "sell": int(protocol.Side.SELL)}
+TYPES = {str(word): int(protocol.OrderType[word.name]) for word in OrderType}
+TIMES_IN_FORCE = {str(word): int(protocol.TimeInForce[word.name]) for word in TimeInForce}
+SELF_TRADE = {str(word): int(protocol.SelfTrade[word.name]) for word in SelfTradePrevention}
+TRIGGER_SOURCES = {str(word): int(protocol.TriggerSource[word.name]) for word in TriggerBy}
+"""What clients' words are to the engine: plain integers, which turn into columns faster than members do."""
 
 
 @dataclass(slots=True)
@@ -94,20 +104,27 @@ class Desk:
 
     def __init__(self, book: AdmissionBook, now: datetime) -> None:
         self.book = book
-        self.now = now
+        self.now, self.now_ns, self.today = now, to_ns(now), now.date()
         self.decisions = Decisions()
 
     def freeze(self, order: Order, hold: Decimal, *, key: str) -> None:
         """Move a hold from available to order_hold."""
         order.hold_remaining += hold
         self._move_hold(EventKind.ORDER_FREEZE, order, hold, key=key)
-        self.tell_funds("FundsFreezeRequested", order, amount=plain(hold))
-        self.tell_funds("FundsFrozen", order, amount=plain(hold))
+        amount = plain(hold)
+        self.tell_funds("FundsFreezeRequested", order, amount=amount)
+        self.tell_funds("FundsFrozen", order, amount=amount)
 
     def tell_funds(self, event: str, order: Order, **details: object) -> None:
         """Add a domain event about an order's hold."""
-        about = {"order_id": order.id, "user_id": order.user_id, "asset": order.hold_asset, "trace": order.trace}
-        self.decisions.outbox.append(("order", str(order.id), event, about | details))
+        about = {
+            "order_id": order.id,
+            "user_id": order.user_id,
+            "asset": order.hold_asset,
+            "trace": order.trace,
+            **details,
+        }
+        self.decisions.outbox.append(("order", str(order.id), event, about))
 
     def release(self, order: Order, spec: InstrumentSpec, *, status: OrderStatus, reason: str) -> None:
         """End an order that waits for review, giving back its whole hold."""
@@ -166,14 +183,11 @@ class Desk:
             price_ticks=spec.price_to_ticks(order.worst_price),
             qty_lots=0 if order.quantity is None else spec.qty_to_lots(order.quantity),
             quote_lots=order_state.budget(order, spec),
-            trigger_ticks=0 if order.stop_price is None else spec.price_to_ticks(order.stop_price),
-            trigger_source=TRIGGER_SOURCES[order.trigger_by or TriggerBy.LAST],
             display_lots=0 if order.display_quantity is None else spec.qty_to_lots(order.display_quantity),
             expires_ns=0 if order.expires_at is None else to_ns(order.expires_at),
             flags=_flags(order),
             stp=SELF_TRADE[order.self_trade_prevention],
-            callback_ppm=0 if order.callback_rate is None else to_quanta(order.callback_rate, PPM_DECIMALS),
-            activation_ticks=0 if order.activation_price is None else spec.price_to_ticks(order.activation_price),
+            **(_trigger(order, spec) if order.type in WAITING_TYPES else {}),
         )
 
     def queue(
@@ -188,14 +202,14 @@ class Desk:
         self.book.pressure.add(order.user_id, spec.shard)
         self.decisions.commands.setdefault(spec.shard, []).append(
             CommandRow(
-                kind=kind,
-                timestamp_ns=to_ns(self.now),
-                order_id=order.id,
-                trader_id=order.user_id,
-                instrument_id=spec.id,
-                side=SIDES[order.side],
-                order_type=TYPES[order.type],
-                time_in_force=TIMES_IN_FORCE[order.time_in_force],
+                int(kind),
+                spec.id,
+                order.id,
+                order.user_id,
+                self.now_ns,
+                SIDES[order.side],
+                TYPES[order.type],
+                TIMES_IN_FORCE[order.time_in_force],
                 **numbers,
             )
         )
@@ -214,6 +228,16 @@ class Desk:
         """Tell the owner's screen what the wallet holds now."""
         fields = balance_fields(asset, self.book.wallets[owner_id, asset])
         self.decisions.private.append((owner_id, PrivateChannel.BALANCES, fields))
+
+
+def _trigger(order: Order, spec: InstrumentSpec) -> dict[str, int]:
+    """Return what the engine shall wait for before an order does anything."""
+    return {
+        "trigger_ticks": 0 if order.stop_price is None else spec.price_to_ticks(order.stop_price),
+        "trigger_source": TRIGGER_SOURCES[order.trigger_by or TriggerBy.LAST],
+        "callback_ppm": 0 if order.callback_rate is None else to_quanta(order.callback_rate, PPM_DECIMALS),
+        "activation_ticks": 0 if order.activation_price is None else spec.price_to_ticks(order.activation_price),
+    }
 
 
 def _flags(order: Order) -> int:

@@ -1,5 +1,6 @@
 """The way in of every order: T1, one transaction and a constant number of statements for a whole batch."""
 
+import operator
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
@@ -10,7 +11,6 @@ from exchange import database
 from exchange.kernel.errors import DomainError
 from exchange.observability import metrics
 from ledger.services import accounts, journal
-from ledger.services.accounts import AccountKey
 from marketdata import selectors as instruments
 from marketdata.selectors import MarketState
 from marketdata.units import InstrumentSpec
@@ -40,12 +40,17 @@ JOIN orders o ON o.id = k.order_id
 _BY_ID = f"SELECT {_SELECT_ORDERS} FROM orders o WHERE o.id = ANY(%s)"
 _IDS = "SELECT nextval('orders_id_seq') FROM generate_series(1, %s)"
 
-_INSERT = """
-INSERT INTO orders (id, user_id, instrument_id, symbol, side, type, time_in_force, price, worst_price, quantity,
-    maker_fee_rate, taker_fee_rate, hold_asset, hold_remaining, status, reason, client_order_id, trace,
-    stop_price, display_quantity, post_only, self_trade_prevention, expires_at, callback_rate, activation_price,
-    quote_quantity, trigger_by, reduce_only, close_position, leverage, intent, reduce_quantity, increase_quantity,
-    created_at, updated_at)
+_GIVEN = (
+    *("id", "user_id", "instrument_id", "symbol", "side", "type", "time_in_force", "price", "worst_price", "quantity"),
+    *("maker_fee_rate", "taker_fee_rate", "hold_asset", "hold_remaining", "status", "reason", "client_order_id"),
+    *("trace", "stop_price", "display_quantity", "post_only", "self_trade_prevention", "expires_at", "callback_rate"),
+    *("activation_price", "quote_quantity", "trigger_by", "reduce_only", "close_position", "leverage", "intent"),
+    *("reduce_quantity", "increase_quantity"),
+)
+"""What a new order is stored with, besides its time; the other columns have their defaults."""
+_given = operator.attrgetter(*_GIVEN)
+_INSERT = f"""
+INSERT INTO orders ({", ".join(_GIVEN)}, created_at, updated_at)
 SELECT *, %s, %s FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::text[],
     %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
     %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::boolean[],
@@ -151,17 +156,19 @@ def _hold_asset(spec: InstrumentSpec, request: PlaceOrder) -> str:
     return spec.quote if request.side == "buy" or spec.is_contract else spec.base
 
 
+def _paying(submissions: Iterable[Submission], specs: dict[str, InstrumentSpec]) -> set[tuple[int, str]]:
+    """Return the wallets from which new orders' holds are taken."""
+    return {
+        (item.owner_id, _hold_asset(specs[item.request.symbol], item.request))
+        for item in submissions
+        if isinstance(item.request, PlaceOrder) and item.request.symbol in specs
+    }
+
+
 def _prepare(submissions: Sequence[Submission]) -> None:
     """Open accounts that the batch may need before its transaction: opening is rare, and cached for ever."""
-    specs = _known_specs(submissions)
-    accounts.ids(
-        {
-            AccountKey(item.owner_id, wallets.WALLET_CODES[name], _hold_asset(specs[item.request.symbol], item.request))
-            for item in submissions
-            if isinstance(item.request, PlaceOrder) and item.request.symbol in specs
-            for name in ("available", "order_hold")
-        }
-    )
+    pairs = _paying(submissions, _known_specs(submissions))
+    accounts.ids({key for pair in pairs for key in wallets.of_orders(*pair)})
 
 
 def look(owner_id: int, request: PlaceOrder) -> AdmissionBook:
@@ -178,11 +185,7 @@ def _load(submissions: Sequence[Submission], *, waiting_for: Collection[int] | N
         keyed=[(owner, request.client_order_id) for owner, request in placing if request.client_order_id is not None],
         order_ids=[item.request.order_id for item in submissions if not isinstance(item.request, PlaceOrder)],
         fresh=sum(request.order_id is None for _, request in placing),
-        pairs={
-            (owner, _hold_asset(specs[request.symbol], request))
-            for owner, request in placing
-            if request.symbol in specs
-        },
+        pairs=_paying(submissions, specs),
         specs=specs,
         contracts={
             (owner, specs[request.symbol].id)
@@ -321,7 +324,7 @@ def write(
         When the door was asked for, by `time.perf_counter`.
     """
     if decisions.placed:
-        database.execute(_INSERT, now, now, *database.columns([_row(order) for order in decisions.placed], 33))
+        database.execute(_INSERT, now, now, *database.columns(list(map(_given, decisions.placed)), len(_GIVEN)))
     if decisions.keys:
         database.execute(_INSERT_KEYS, *database.columns(decisions.keys, 4))
     if decisions.cancels_requested:
@@ -368,42 +371,3 @@ def _positions_updated(book: AdmissionBook, traces: dict[tuple[int, int], str]) 
         )
         for one in moved
     ]
-
-
-def _row(order: Order) -> tuple[Any, ...]:
-    """Return a new order's columns in the order of `_INSERT`."""
-    return (
-        order.id,
-        order.user_id,
-        order.instrument_id,
-        order.symbol,
-        order.side,
-        order.type,
-        order.time_in_force,
-        order.price,
-        order.worst_price,
-        order.quantity,
-        order.maker_fee_rate,
-        order.taker_fee_rate,
-        order.hold_asset,
-        order.hold_remaining,
-        str(order.status),
-        order.reason,
-        order.client_order_id,
-        order.trace,
-        order.stop_price,
-        order.display_quantity,
-        order.post_only,
-        order.self_trade_prevention,
-        order.expires_at,
-        order.callback_rate,
-        order.activation_price,
-        order.quote_quantity,
-        order.trigger_by,
-        order.reduce_only,
-        order.close_position,
-        order.leverage,
-        None if order.intent is None else str(order.intent),
-        order.reduce_quantity,
-        order.increase_quantity,
-    )

@@ -1,5 +1,6 @@
 """Whether an order's words go together: size, type, prices, time in force, visible part, end. Pure."""
 
+import functools
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -28,6 +29,7 @@ ICEBERG_PARTS_MAX = 1000
 """Parts that an iceberg may show one after the other; the engine's own limit is a little higher."""
 
 
+@functools.cache
 def times_allowed(order_type: str) -> tuple[TimeInForce, ...]:
     """Return the times in force that go with a type; the first is what an order has that names none.
 

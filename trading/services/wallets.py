@@ -44,6 +44,11 @@ def _keys(owner: int, asset: str) -> tuple[AccountKey, ...]:
     return tuple(AccountKey(owner, code, asset) for code in (*WALLET_CODES.values(), AccountCode.DEBT))
 
 
+def of_orders(owner: int, asset: str) -> tuple[AccountKey, ...]:
+    """Return the accounts that an order's hold moves between."""
+    return _keys(owner, asset)[:2]
+
+
 def follow(entries: Sequence[EntryDraft], wallets: Wallets) -> dict[tuple[int, str], None]:
     """Move the wallets as the entries will; return which changed, in order. They must be among those read."""
     changed: dict[tuple[int, str], None] = {}
