@@ -125,6 +125,11 @@ def instruments() -> list[InstrumentSpec]:
     return [spec for _, spec in sorted(_specs().by_symbol.items())]
 
 
+def is_known(symbol: str) -> bool:
+    """Tell whether there is an instrument of a symbol."""
+    return symbol in _specs().by_symbol
+
+
 def instrument(symbol: str) -> InstrumentSpec:
     """Return the instrument of a symbol.
 

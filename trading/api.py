@@ -1,5 +1,6 @@
 """REST calls of a trader: orders, account, holdings. Another trader's order does not exist here."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,10 +75,9 @@ def accepted(result: Order | DomainError) -> Order:
 
 def _count_received(bodies: Sequence[Any]) -> None:
     """Count orders as they arrive, by instrument; a made-up symbol must not become a series of its own."""
-    known = {spec.symbol for spec in instruments.instruments()}
-    for body in bodies:
-        symbol = body.get("symbol") if isinstance(body, Mapping) else None
-        metrics.ORDERS_RECEIVED.labels(symbol if isinstance(symbol, str) and symbol in known else UNKNOWN).inc()
+    symbols = (body.get("symbol") if isinstance(body, Mapping) else None for body in bodies)
+    for symbol, count in Counter(symbol if isinstance(symbol, str) else UNKNOWN for symbol in symbols).items():
+        metrics.ORDERS_RECEIVED.labels(symbol if instruments.is_known(symbol) else UNKNOWN).inc(count)
 
 
 def _place(owner_id: int, wanted: list[PlaceOrder]) -> list[Order | DomainError]:

@@ -10,19 +10,16 @@ Note [One door]
     page's session needs no CSRF token here: the handshake's Origin was checked, see `exchange.asgi`.
 """
 
-import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
-from io import BytesIO
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.core.handlers.asgi import ASGIRequest
 from django.db import close_old_connections
 from django.http import HttpResponse
 from django.urls import resolve
@@ -32,7 +29,7 @@ from exchange.api import wire
 from exchange.api.envelope import as_refusal, internal_error, refusal_outside_views
 from exchange.api.errors import NotAuthenticatedError
 from exchange.api.middleware import ApiGuard
-from exchange.api.requests import IntegerField, StrictSerializer
+from exchange.api.requests import IntegerField, ReadRequest, StrictSerializer
 from exchange.kernel.errors import DomainError, gettext_noop
 from exchange.observability.middleware import TRACE_HEADER, RequestLog
 from trading.serializers import SymbolQuery
@@ -102,15 +99,13 @@ class Caller:
     language: str
 
 
-class EntryRequest(ASGIRequest):
-    """A message as a request."""
+class EntryRequest(ReadRequest):
+    """A message as a request; what it says is passed on as it was read."""
 
     def __init__(self, caller: Caller, action: str, fields: dict[str, Any]) -> None:
         call = CALLS[action]
         is_query = call.method == "DELETE"
-        body = b"" if is_query else json.dumps(_body(call, fields)).encode()  # integers of any size, as they came
         headers = [(name, value) for name, value in caller.scope.get("headers", []) if name in KEPT_HEADERS]
-        headers += [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if caller.token is not None:
             headers.append((b"authorization", b"Bearer " + caller.token.encode()))
         scope = {
@@ -121,7 +116,7 @@ class EntryRequest(ASGIRequest):
             "headers": headers,
             **{name: caller.scope[name] for name in ("client", "server") if caller.scope.get(name)},
         }
-        super().__init__(scope, BytesIO(body))
+        super().__init__(scope, None if is_query else _body(call, fields))
         self.caller = caller
         self.call = call
         self.fields = fields

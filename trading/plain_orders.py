@@ -114,20 +114,25 @@ def with_numbers(attrs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def order(validated: Mapping[str, Any]) -> PlaceOrder:
-    """Return a validated request as the services take it.
-
-    Saying what goes without saying makes no other order: UNSAID is not part of what a retry must repeat.
-    """
+    """Return a validated request as the services take it."""
     values = dict(validated)
     client_order_id = values.pop("client_order_id", None)
+    return PlaceOrder(
+        **values,
+        client_order_id=client_order_id,
+        body_hash=b"" if client_order_id is None else _hash(values),
+        trace=current_trace(),
+    )
+
+
+def _hash(values: Mapping[str, Any]) -> bytes:
+    """Return the hash of what a retry by `client_order_id` must repeat.
+
+    Saying what goes without saying makes no other order: UNSAID is not part of it.
+    """
     canonical = {
         name: plain(value) if isinstance(value, Decimal) else str(value)
         for name, value in values.items()
         if UNSAID.get(name) != value
     }
-    return PlaceOrder(
-        **values,
-        client_order_id=client_order_id,
-        body_hash=hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).digest(),
-        trace=current_trace(),
-    )
+    return hashlib.sha256(orjson.dumps(canonical, option=orjson.OPT_SORT_KEYS)).digest()

@@ -15,6 +15,7 @@ from exchange.kernel.money import plain
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 DEPTH_MAX = 32
+ESCAPE = "\\u"
 
 REASON_SYNTAX = gettext_noop("syntax error")
 REASON_NUMBER = gettext_noop("NaN and Infinity are not numbers of JSON")
@@ -61,7 +62,9 @@ def loads(body: bytes) -> Any:
         raise MalformedJsonError(reason=gettext(REASON_DEPTH)) from None
     except ValueError:  # broken syntax, or an integer of thousands of digits
         raise MalformedJsonError(reason=gettext(REASON_SYNTAX)) from None
-    _check(value, depth=1)
+    _check_depth(value, depth=1)
+    if ESCAPE in text:
+        _check_text(value)
     return value
 
 
@@ -76,10 +79,17 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check(value: Any, *, depth: int) -> None:
-    """Refuse nesting beyond any request of ours, and half surrogates, which no UTF-8 can carry back."""
+def _check_depth(value: Any, *, depth: int) -> None:
+    """Refuse nesting beyond any request of ours."""
     if depth > DEPTH_MAX:
         raise MalformedJsonError(reason=gettext(REASON_DEPTH))
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(inner, dict | list):
+            _check_depth(inner, depth=depth + 1)
+
+
+def _check_text(value: Any) -> None:
+    """Refuse half surrogates, which no UTF-8 can carry back; only an escape can have brought them."""
     if isinstance(value, str):
         try:
             value.encode()
@@ -87,8 +97,8 @@ def _check(value: Any, *, depth: int) -> None:
             raise MalformedJsonError(reason=gettext(REASON_TEXT)) from None
     elif isinstance(value, dict):
         for key, inner in value.items():
-            _check(key, depth=depth)
-            _check(inner, depth=depth + 1)
+            _check_text(key)
+            _check_text(inner)
     elif isinstance(value, list):
         for inner in value:
-            _check(inner, depth=depth + 1)
+            _check_text(inner)

@@ -28,10 +28,14 @@ SELECT p.user_id, p.instrument_id, p.quantity, p.open_cost, p.margin, p.margin_m
        p.leverage, p.version, p.is_locked
 FROM positions p JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON p.user_id = g.u AND p.instrument_id = g.i
 """
+# Traders' live parts are looked up pair by pair, whatever the planner believes of their number: OFFSET keeps it from
+# reading everybody's live parts and picking these.
 _RESERVING = """
-SELECT p.order_id FROM order_parts p
-JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON p.user_id = g.u AND p.instrument_id = g.i
-WHERE p.state = 'TRIED' AND p.kind = 'REDUCE' AND p.quantity_left > 0
+SELECT p.order_id FROM unnest(%s::bigint[], %s::smallint[]) AS g(u, i)
+CROSS JOIN LATERAL (
+    SELECT order_id FROM order_parts
+    WHERE user_id = g.u AND instrument_id = g.i AND state = 'TRIED' AND kind = 'REDUCE' AND quantity_left > 0
+    OFFSET 0) p
 """
 _PARTS = """
 SELECT order_id, kind, instrument_id, quantity, quantity_left, quantity_going, quantity_stolen, funds_left, state,
@@ -40,10 +44,12 @@ FROM order_parts
 WHERE order_id = ANY(%s)
 """
 _OPENING = """
-SELECT p.user_id, p.instrument_id, o.side, sum(p.quantity_left)
-FROM order_parts p JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON p.user_id = g.u AND p.instrument_id = g.i
-JOIN orders o ON o.id = p.order_id
-WHERE p.state = 'TRIED' AND p.kind = 'INCREASE' GROUP BY 1, 2, 3
+SELECT g.u, g.i, o.side, sum(p.quantity_left) FROM unnest(%s::bigint[], %s::smallint[]) AS g(u, i)
+CROSS JOIN LATERAL (
+    SELECT order_id, quantity_left FROM order_parts
+    WHERE user_id = g.u AND instrument_id = g.i AND state = 'TRIED' AND kind = 'INCREASE' OFFSET 0) p
+CROSS JOIN LATERAL (SELECT side FROM orders WHERE id = p.order_id LIMIT 1) o
+GROUP BY 1, 2, 3
 """
 _MARKS = "SELECT instrument_id, settled_mark FROM instrument_state WHERE instrument_id = ANY(%s) AND settled_mark > 0"
 _SAVE_PARTS = """

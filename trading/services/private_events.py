@@ -1,4 +1,9 @@
-"""What traders' own screens are told: written with the change itself, dense per trader, pushed after commit."""
+"""What traders' own screens are told: written with the change itself, dense per trader, pushed after commit.
+
+Note [Pushed, not asked]
+    Whoever writes facts has the next batch waiting, and the trader whose order it was an answer. So a push is sent and
+    no reply to it is waited for, or even made. A lost one is found by its sequence, in the table.
+"""
 
 import functools
 from collections import defaultdict
@@ -27,19 +32,16 @@ _WORDS = {channel: str(channel) for channel in PrivateChannel}
 """An enumeration writes its members slowly."""
 
 _APPEND = f"""
-WITH given AS (
-    SELECT u, channel, payload, n, row_number() OVER (PARTITION BY u ORDER BY n) AS offset_in_batch
-    FROM unnest(%s::bigint[], %s::text[], {database.DOCUMENTS}) WITH ORDINALITY AS g(u, channel, payload, n)
-), counted AS (
-    SELECT u, count(*) AS facts FROM given GROUP BY u
-), numbered AS (
+WITH numbered AS (
     UPDATE ledger_gate g SET event_sequence = g.event_sequence + c.facts
-    FROM counted c WHERE g.owner_id = c.u
+    FROM (SELECT u, count(*) AS facts FROM unnest(%s::bigint[]) AS u GROUP BY u) c
+    WHERE g.owner_id = c.u
     RETURNING g.owner_id, g.event_sequence - c.facts AS before
 ), stored AS (
     INSERT INTO private_events (user_id, sequence, channel, payload, created_at)
-    SELECT g.u, b.before + g.offset_in_batch, g.channel, g.payload::jsonb, %s
-    FROM given g JOIN numbered b ON b.owner_id = g.u
+    SELECT g.u, b.before + row_number() OVER (PARTITION BY g.u ORDER BY g.n), g.channel, g.payload, %s
+    FROM unnest(%s::bigint[], %s::text[], {database.DOCUMENTS}) WITH ORDINALITY AS g(u, channel, payload, n)
+    JOIN numbered b ON b.owner_id = g.u
 )
 SELECT owner_id, before FROM numbered
 """
@@ -65,7 +67,7 @@ def append(facts: Sequence[PrivateFact], *, now: datetime) -> dict[int, int]:
         return {}
     owners, channels, payloads = zip(*facts, strict=True)
     arrays = database.array(owners), database.array([_WORDS[channel] for channel in channels])
-    [rows] = database.fetch((_APPEND, (*arrays, database.documents(payloads), now)))
+    [rows] = database.fetch((_APPEND, (arrays[0], now, *arrays, database.documents(payloads))))
     return dict(rows)
 
 
@@ -82,27 +84,44 @@ def push_on_commit(facts: Sequence[PrivateFact], before: dict[int, int]) -> None
 
 
 def _push(messages: dict[int, list[dict[str, Any]]]) -> None:
-    """Publish as the channel layer would, in one round trip. A lost message is found by its sequence, in the table."""
+    """Publish as the channel layer would: Note [Pushed, not asked]."""
     prefix: str = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]  # type: ignore[index]
-    pipeline = _redis().pipeline(transaction=False)
-    for user_id, events in messages.items():
-        packed = pack({"type": "private.events", "events": events})
-        pipeline.publish(feed.layer_channel(prefix, group(user_id)), packed)
+    commands = [
+        ("PUBLISH", feed.layer_channel(prefix, group(user_id)), pack({"type": "private.events", "events": events}))
+        for user_id, events in messages.items()
+    ]
     try:
-        pipeline.execute()
+        _send(commands)
     except (redis.RedisError, OSError) as failure:
         logger.warning("push_failed", error=str(failure), users=len(messages))
 
 
+def _send(commands: Sequence[tuple[str, str, bytes]]) -> None:
+    """Send commands to Redis and wait for no reply."""
+    pool = _redis()
+    used = pool.get_connection()
+    try:
+        used.send_packed_command(used.pack_commands(commands))  # type: ignore[no-untyped-call]
+    finally:
+        pool.release(used)
+
+
 @functools.cache
-def _redis() -> redis.Redis:
-    """Return this process's client; it gives up quickly and never retries."""
-    return redis.Redis.from_url(
+def _redis() -> redis.ConnectionPool:
+    """Return this process's connections, which nothing is read from; they give up quickly and never retry."""
+    return redis.ConnectionPool.from_url(
         settings.REDIS_URL,
         socket_timeout=SOCKET_SECONDS,
         socket_connect_timeout=SOCKET_SECONDS,
         retry=Retry(NoBackoff(), 0),
+        redis_connect_func=_silence,
     )
+
+
+def _silence(opened: Any) -> None:
+    """Ask a new connection not to reply to anything."""
+    opened.on_connect()
+    opened.send_command("CLIENT", "REPLY", "OFF", check_health=False)
 
 
 def prune(before: datetime) -> int:

@@ -1,12 +1,16 @@
 """Private events: stored with the change, dense per trader, pushed only after commit."""
 
 import pytest
+import redis
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
-from django.db import transaction
+from django.conf import settings
+from django.db import IntegrityError, transaction
 
+from exchange import database
 from exchange.kernel.clock import utc_now
 from ledger.models import Gate
+from marketdata import feed
 from trading.models import PrivateChannel, PrivateEvent
 from trading.services import private_events
 
@@ -76,7 +80,47 @@ def test_an_absent_redis_is_logged_and_stops_nothing(customer, settings, caplog:
     assert "push_failed" in caplog.text
 
 
+def test_pushes_wait_for_no_reply_and_outlive_a_lost_connection(customer) -> None:
+    watching = redis.Redis.from_url(settings.REDIS_URL)
+    heard = watching.pubsub(ignore_subscribe_messages=True)
+    prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
+    heard.subscribe(feed.layer_channel(prefix, private_events.group(7)))
+    heard.get_message(timeout=5)
+    private_events._redis.cache_clear()
+
+    private_events._push(_one_event())
+    [used] = private_events._redis()._available_connections
+    assert heard.get_message(timeout=5) is not None
+    is_silent = not used.can_read(timeout=0.05)
+    watching.client_kill_filter(_id=_publisher(watching))
+    private_events._push(_one_event())
+
+    assert is_silent
+    assert heard.get_message(timeout=5) is not None
+    heard.close()
+    watching.close()
+
+
+def _one_event() -> dict[int, list[dict[str, object]]]:
+    """Return what is pushed to one trader."""
+    return {7: [{"sequence": 1, "channel": "orders", "payload": {}}]}
+
+
+def _publisher(watching: redis.Redis) -> int:
+    """Return the server's number of the client that publishes."""
+    return next(int(one["id"]) for one in watching.client_list() if one["cmd"] == "publish")
+
+
 def test_nothing_is_written_for_no_facts(django_assert_num_queries) -> None:
     with django_assert_num_queries(0):
         assert private_events.append([], now=utc_now()) == {}
         private_events.push_on_commit([], {})
+
+
+def test_the_database_refuses_an_event_that_is_not_json() -> None:
+    with pytest.raises(IntegrityError, match="private_events_payload_is_json"):
+        database.execute(
+            "INSERT INTO private_events VALUES (%s, 1000, 'orders', 'no JSON', %s)",
+            1,
+            utc_now(),
+        )

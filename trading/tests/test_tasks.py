@@ -40,3 +40,14 @@ def test_old_private_events_go_but_the_last_one_keeps_the_numbering(customer) ->
     tasks.prune_private_events()
 
     assert list(PrivateEvent.objects.values_list("sequence", flat=True)) == [last]
+
+
+def test_orders_of_a_new_month_too_have_room_for_their_next_version() -> None:
+    tasks.make_partitions()
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT reloptions FROM pg_class JOIN pg_inherits ON inhrelid = oid"
+            " WHERE inhparent = 'orders'::regclass"
+        )
+        assert cursor.fetchall() == [(["fillfactor=60"],)]

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import JSONField, Q
+from django.db.models.functions import Cast
 
 from exchange.kernel.errors import gettext_noop
 from ledger.tracing.story import FACTS_MAX, FOUND_MAX, Fact, Words
@@ -22,11 +23,12 @@ def private_events(orders: Sequence[Order], trades: Sequence[Trade]) -> list[Fac
     """Return what traders were told of orders and trades, as far as it is kept."""
     wanted = Q(pk__in=())
     for order in orders[:FOUND_MAX]:
-        wanted |= Q(user_id=order.user_id, payload__order_id=order.id)
+        wanted |= Q(user_id=order.user_id, told__order_id=order.id)
     for trade in trades[:FOUND_MAX]:
         for user_id in {trade.buyer_id, trade.seller_id}:
-            wanted |= Q(user_id=user_id, payload__trade_id=trade.id)
-    rows = PrivateEvent.objects.filter(wanted) if orders or trades else PrivateEvent.objects.none()
+            wanted |= Q(user_id=user_id, told__trade_id=trade.id)
+    searched = PrivateEvent.objects.annotate(told=Cast("payload", JSONField()))  # stored as text
+    rows = searched.filter(wanted) if orders or trades else PrivateEvent.objects.none()
     return [_private_fact(row) for row in rows.order_by("user_id", "sequence")[: FACTS_MAX + 1]]
 
 

@@ -58,6 +58,15 @@ def test_what_two_readers_could_understand_differently_is_refused(body: bytes) -
         loads(body)
 
 
+def test_nesting_and_escapes_are_read_up_to_what_is_allowed() -> None:
+    assert loads(b"[" * 32 + b"1" + b"]" * 32)
+    assert loads(b'{"a":' * 32 + b"1" + b"}" * 32)
+    assert loads(b'{"caf\\u00e9":["\\ud83d\\ude00"]}') == {"café": ["😀"]}
+    for body in (b"[" * 33 + b"]" * 33, b'{"a":' * 33 + b"1" + b"}" * 33, b'[{"a":[{"b":"\\ud83d"}]}]'):
+        with pytest.raises(MalformedJsonError):
+            loads(body)
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),
