@@ -90,7 +90,7 @@ def array(values: Sequence[Any]) -> str:
         return '{"\\\\x' + '","\\\\x'.join(map(bytes.hex, values)) + '"}'
     if all(kind in _REPEATED or issubclass(kind, str) for kind in kinds):  # few different ones: each is written once
         written = {value: _item(value) for value in set(values)}
-        return "{" + ",".join([written[value] for value in values]) + "}"
+        return "{" + ",".join(map(written.__getitem__, values)) + "}"
     return "{" + ",".join([_item(value) for value in values]) + "}"
 
 

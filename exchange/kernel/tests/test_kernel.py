@@ -68,6 +68,14 @@ def test_trace_ids_sort_by_time() -> None:
     assert len(earlier) == len(later) == 28
 
 
+def test_trace_ids_drawn_together_are_each_their_own() -> None:
+    drawn = ids.trace_ids(1_000_000_000, 100)
+
+    assert len(set(drawn)) == 100
+    assert {len(one) for one in drawn} == {28}
+    assert {one[:12] for one in drawn} == {f"{1000:012x}"}
+
+
 def test_refusals_compare_by_value_and_a_broken_invariant_is_none() -> None:
     one = money.InexactAmountError(amount="1", decimals=2)
 
