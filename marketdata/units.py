@@ -128,7 +128,7 @@ class InstrumentSpec:
     contract_size: Decimal = Decimal(1)
     brackets: tuple[Bracket, ...] = ()
 
-    @property
+    @cached_property
     def is_contract(self) -> bool:
         """Whether its trades make positions instead of moving the base asset."""
         return self.kind == CONTRACT_KIND
@@ -163,7 +163,7 @@ class InstrumentSpec:
         """Return one lot in base quanta."""
         return to_quanta(self.lot_size, self.base_decimals)
 
-    @property
+    @cached_property
     def fee_rate_max(self) -> int:
         """Return the higher of its two fee rates, in 1/RATE_SCALE."""
         return max(rate_units(self.maker_fee_rate), rate_units(self.taker_fee_rate))
