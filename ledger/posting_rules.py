@@ -329,6 +329,8 @@ class _Place(NamedTuple):
     side: int
     amount: str
     terms: tuple[tuple[int, str], ...]
+    meets_debt: bool
+    """Whether what its owner owes is concerned: Note [Debt first]."""
 
 
 def _parse(line: Line) -> _Place:
@@ -337,7 +339,8 @@ def _parse(line: Line) -> _Place:
     code = ACCOUNTS[account]
     require((role == PLATFORM) == (CHART[code].face == Face.PLATFORM), f"{line.place} has the wrong owner")
     terms = tuple((CR if sign == "-" else DR, name) for sign, name in _TERM.findall(line.amount))
-    return _Place(role, code, asset, part[0] if part else PARTS.get(code, ""), line.side, line.amount, terms)
+    part_name = part[0] if part else PARTS.get(code, "")
+    return _Place(role, code, asset, part_name, line.side, line.amount, terms, code in Debts.MET_BY)
 
 
 _PARSED: dict[EventKind, tuple[_Place, ...]] = {
@@ -390,5 +393,8 @@ def draft(
             part = parts.get(place.part, "") if place.part else ""
             signed = amount if place.side == DR else amount.copy_negate()  # a minus sign would round to 28 digits
             line = AccountKey(owner_id, place.code, assets[place.asset], part), signed
-            lines += [line] if debts is None else debts.first(*line)
+            if debts is not None and place.meets_debt:
+                lines += debts.first(*line)
+            else:
+                lines.append(line)
     return EntryDraft(kind, key, effective_at, trace, lines)

@@ -14,9 +14,9 @@ Note [Debt first]
 from collections.abc import Iterable
 from datetime import timedelta
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
-from exchange.kernel.errors import require
+from exchange.kernel.errors import InvariantViolationError
 from exchange.kernel.money import EXACT, from_quanta
 from ledger.chart import AccountCode
 from ledger.entries import AccountKey
@@ -76,7 +76,8 @@ def cover(due: int, first: int, second: int) -> Cover:
     Raises:
         InvariantViolationError: An amount is negative.
     """
-    require(min(due, first, second) >= 0, f"negative amount in cover{(due, first, second)}")
+    if due < 0 or first < 0 or second < 0:
+        raise InvariantViolationError(f"negative amount in cover{(due, first, second)}")
     from_first = min(due, first)
     from_second = min(due - from_first, second)
     return Cover(from_first, from_second, due - from_first - from_second)
@@ -140,7 +141,7 @@ def pay_funding(*, due: int, available: int, margin: int) -> tuple[FundingAmount
 
 def amounts(quanta: OpenAmounts | CloseAmounts | FundingAmounts, decimals: int) -> dict[str, Decimal]:
     """Turn amounts in quanta into what `posting_rules.draft` takes."""
-    return {name: from_quanta(value, decimals) for name, value in quanta._asdict().items()}
+    return {name: from_quanta(value, decimals) for name, value in zip(quanta._fields, quanta, strict=True)}
 
 
 class Debts:
@@ -149,6 +150,9 @@ class Debts:
     Args:
         owed: Owner, asset and what is owed, above zero.
     """
+
+    MET_BY: ClassVar = frozenset({AccountCode.AVAILABLE, AccountCode.DEBT})
+    """Users' accounts whose lines repay what is owed, or change it."""
 
     def __init__(self, owed: Iterable[tuple[int, str, Decimal]] = ()) -> None:
         self._owed = {(owner_id, asset): amount for owner_id, asset, amount in owed}
@@ -164,7 +168,7 @@ class Debts:
             key: The line's account.
             amount: In the user's view: above zero, the user owns more.
         """
-        if key.owner_id is None or key.code not in {AccountCode.AVAILABLE, AccountCode.DEBT}:
+        if key.owner_id is None or key.code not in self.MET_BY:
             return [(key, amount)]
         place = key.owner_id, key.asset
         owed = self._owed.get(place, Decimal(0))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from exchange.kernel.money import from_quanta, plain
+from exchange.kernel.money import plain, plain_quanta
 from ledger.waterfall import CloseAmounts, OpenAmounts
 from trading.order_parts import Split
 from trading.order_state import OrderState
@@ -28,7 +28,8 @@ def opened(order: OrderState, fill: Fill, falls: Split, amounts: OpenAmounts, mi
     Args:
         missing: What margin could not be funded, in quanta.
     """
-    about = _about(order, fill) | _money(order, amounts._asdict() | {"margin_missing": missing})
+    about = _about(order, fill, amounts)
+    about["margin_missing"] = plain_quanta(missing, order.spec.quote_decimals)
     told: list[DomainEvent] = [
         ("order", str(order.id), "TradeMarginSettled", about | _quantity(order, falls.opened)),
     ]
@@ -40,7 +41,8 @@ def opened(order: OrderState, fill: Fill, falls: Split, amounts: OpenAmounts, mi
 
 def closed(order: OrderState, fill: Fill, falls: Split, amounts: CloseAmounts, result: Closed) -> list[DomainEvent]:
     """Say that margin and result came back; and where the order was meant to open, that too."""
-    about = _about(order, fill) | _money(order, amounts._asdict() | {"realised_pnl": result.result})
+    about = _about(order, fill, amounts)
+    about["realised_pnl"] = plain_quanta(result.result, order.spec.quote_decimals)
     told: list[DomainEvent] = [
         ("position", _position(order), "PositionMarginReleased", about | _quantity(order, falls.closed)),
     ]
@@ -57,9 +59,12 @@ def stolen(order: OrderState, lots: int, held: int, *, cancels: bool) -> DomainE
         held: The funds that were taken instead, in quanta.
         cancels: They were not to be had, and the engine was asked to take the lots off.
     """
-    money = _money(order, {"held": held})
-    details: dict[str, object] = {"lots": plain(order.spec.lots_to_qty(lots)), "cancels": cancels}
-    return ("order", str(order.id), "ReservationStolen", _order(order) | money | details)
+    details: dict[str, object] = {
+        "held": plain_quanta(held, order.spec.quote_decimals),
+        "lots": plain(order.spec.lots_to_qty(lots)),
+        "cancels": cancels,
+    }
+    return ("order", str(order.id), "ReservationStolen", _order(order) | details)
 
 
 def _order(order: OrderState) -> dict[str, object]:
@@ -73,14 +78,13 @@ def _order(order: OrderState) -> dict[str, object]:
     }
 
 
-def _about(order: OrderState, fill: Fill) -> dict[str, object]:
-    """Return what every event about a fill names."""
-    return _order(order) | {"trade_id": fill.trade_id, "price": plain(order.spec.ticks_to_price(fill.ticks))}
-
-
-def _money(order: OrderState, quanta: dict[str, int]) -> dict[str, object]:
-    """Return amounts in the contract's quote asset as decimal strings."""
-    return {name: plain(from_quanta(value, order.spec.quote_decimals)) for name, value in quanta.items()}
+def _about(order: OrderState, fill: Fill, amounts: OpenAmounts | CloseAmounts) -> dict[str, object]:
+    """Return what every event about a fill names; amounts in the contract's quote asset as decimal strings."""
+    about = _order(order)
+    about["trade_id"], about["price"] = fill.trade_id, plain(order.spec.ticks_to_price(fill.ticks))
+    for name, quanta in zip(amounts._fields, amounts, strict=True):
+        about[name] = plain_quanta(quanta, order.spec.quote_decimals)
+    return about
 
 
 def _quantity(order: OrderState, lots: int) -> dict[str, object]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from exchange.kernel.errors import require
+from exchange.kernel.errors import InvariantViolationError, require
 from exchange.kernel.money import from_quanta
 from ledger import waterfall
 from ledger.entries import EntryDraft
@@ -89,10 +89,10 @@ class ContractFold:
         """
         position = self._position(order)
         order.take(fill.lots, fill.ticks)
-        require(
-            order.left_lots == left or order.sizes_itself,
-            f"books and engine disagree on what is left of order {order.id} after trade {fill.trade_id}",
-        )
+        if order.left_lots != left and not order.sizes_itself:
+            raise InvariantViolationError(
+                f"books and engine disagree on what is left of order {order.id} after trade {fill.trade_id}"
+            )
         falls = _falls(order, fill.lots, position)
         key = f"trade:{fill.trade_id}:{'buy' if order.is_buy else 'sell'}"
         fee = 0
@@ -147,14 +147,12 @@ class ContractFold:
 
     def _open(self, order: OrderState, position: PositionState, falls: Split, rate: int, fill: Fill, key: str) -> int:
         """Open with the rest: fee first, then margin and the open loss, from the hold, then from available."""
-        require(
-            order.increase is not None and order.reduce is not None,
-            f"order {order.id} only reduces, and trade {fill.trade_id} opens",
-        )
         increase, reduce = order.increase, order.reduce
-        lots = min(falls.opened, increase.left)  # type: ignore[union-attr]
-        own = self.needed(order, min(falls.held, lots)) if increase.stolen else 0  # type: ignore[union-attr]
-        hold_share = increase.fill(lots, own) + reduce.fill(falls.opened - lots)  # type: ignore[union-attr]
+        if increase is None or reduce is None:
+            raise InvariantViolationError(f"order {order.id} only reduces, and trade {fill.trade_id} opens")
+        lots = min(falls.opened, increase.left)
+        own = self.needed(order, min(falls.held, lots)) if increase.stolen else 0
+        hold_share = increase.fill(lots, own) + reduce.fill(falls.opened - lots)
         position.reserved -= falls.opened - lots
         notional = order.spec.notional_quanta(fill.ticks, falls.opened)
         fee = _charge(order, rate, notional)
@@ -274,20 +272,21 @@ class ContractFold:
 
     def _steal(self, position: PositionState, order: OrderState, lots: int, at: datetime, sequence: int) -> None:
         """Turn reserved lots of an order into lots that open: they get a hold at once, or are cancelled."""
-        require(order.reduce is not None and order.increase is not None, f"order {order.id} has no reservation")
         reduce, increase = order.reduce, order.increase
-        kept = reduce.steal(lots)  # type: ignore[union-attr]
+        if increase is None or reduce is None:
+            raise InvariantViolationError(f"order {order.id} has no reservation")
+        kept = reduce.steal(lots)
         position.reserved -= lots
         position.changed = True
         missing = max(0, self.needed(order, lots) - kept)
         covered = missing <= self._available(order.user_id, order.spec)
         if covered and missing:
-            self._freeze(order, missing, f"order:{order.id}:stolen:{reduce.version}", at)  # type: ignore[union-attr]
-        increase.grow(lots, kept + (missing if covered else 0), stolen=lots)  # type: ignore[union-attr]
+            self._freeze(order, missing, f"order:{order.id}:stolen:{reduce.version}", at)
+        increase.grow(lots, kept + (missing if covered else 0), stolen=lots)
         order.hold = _held(order)
         order.row.sequence, order.row.updated_at, order.changed = sequence, at, True
         if not covered:
-            increase.ask_for(lots)  # type: ignore[union-attr]
+            increase.ask_for(lots)
             whole = order.left_lots == lots
             self.outcome.commands.append(
                 SystemCommand(CommandKind.CANCEL if whole else CommandKind.REDUCE, order, lots)

@@ -1,6 +1,7 @@
 """What a contract order would reserve and hold: the one reckoning behind admission, preview and amend. Pure."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from exchange.kernel.money import ceil_div
 from marketdata.units import InstrumentSpec
@@ -11,8 +12,7 @@ from trading.order_state import OrderState
 from trading.position_state import PositionState
 
 
-@dataclass(frozen=True, slots=True)
-class Sizing:
+class Sizing(NamedTuple):
     """How a contract order is split, and what it costs to place. Lots, ticks, and quanta of the quote asset.
 
     Attributes:

@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from exchange.kernel.clock import from_ns
-from exchange.kernel.errors import require
+from exchange.kernel.errors import InvariantViolationError, require
 from exchange.kernel.money import from_quanta, to_quanta
 from ledger.entries import EntryDraft
 from ledger.posting_rules import EventKind, draft
@@ -59,8 +59,7 @@ class HoldingState:
         self.changed = True
 
 
-@dataclass(frozen=True, slots=True)
-class TradeFact:
+class TradeFact(NamedTuple):
     """One match as the tables and feeds need it. Amounts in quanta, price and quantity in ticks and lots."""
 
     id: int
@@ -105,7 +104,7 @@ class _Purse:
     def post(self, entry: EntryDraft) -> None:
         """Add an entry, and move the wallets as it will."""
         self.outcome.entries.append(entry)
-        self.outcome.moved.update(dict.fromkeys(follow([entry], self.owned)))
+        self.outcome.moved.update(follow([entry], self.owned))
 
 
 class SettlementFold:
@@ -162,7 +161,8 @@ class SettlementFold:
         names = events.dtype.names or ()
         for row in events.tolist():
             event = dict(zip(names, row, strict=True))
-            self._follow_marks(event["sequence"])
+            if self._marked:
+                self._follow_marks(event["sequence"])
             if event["kind"] not in OF_NO_ORDER:
                 handlers[event["kind"]](event)
             self._ticks_before = event["price_ticks"]
@@ -224,10 +224,10 @@ class SettlementFold:
         lots, ticks = event["qty_lots"], event["price_ticks"]
         notional = order.spec.notional_quanta(ticks, lots)
         order.take(lots, ticks)
-        require(
-            order.left_at(ticks) == left,
-            f"books and engine disagree on what is left of order {order.id} after trade {event['trade_id']}",
-        )
+        if order.left_at(ticks) != left:
+            raise InvariantViolationError(
+                f"books and engine disagree on what is left of order {order.id} after trade {event['trade_id']}"
+            )
         order.filled_notional += notional
         order.fee_accrued += rate * notional
         order.hold = order.hold_needed() if left else 0
@@ -380,7 +380,8 @@ class SettlementFold:
 
     def _release(self, order: OrderState, amount: int, key: str, at: datetime) -> None:
         """Give part of a hold back to available."""
-        require(0 <= amount <= order.hold, f"order {order.id} would release {amount} of a hold of {order.hold}")
+        if not 0 <= amount <= order.hold:
+            raise InvariantViolationError(f"order {order.id} would release {amount} of a hold of {order.hold}")
         order.hold -= amount
         if amount:
             self._purse.post(

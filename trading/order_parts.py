@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from exchange.kernel.errors import require
+from exchange.kernel.errors import InvariantViolationError, require
 
 
 class PartKind(StrEnum):
@@ -67,9 +67,10 @@ class Part:
         Args:
             at_least: What the lots' own hold was, where lots without any share the part: so much if there is so much.
         """
-        require(self.state == PartState.TRIED or not lots, f"filling a part that is {self.state}")
         if not lots:
             return 0
+        if self.state != PartState.TRIED:
+            raise InvariantViolationError(f"filling a part that is {self.state}")
         share = self._give(lots)
         more = min(max(0, at_least - share), self.funds)
         self.funds -= more
@@ -130,7 +131,8 @@ class Part:
 
     def _give(self, lots: int) -> int:
         """Take lots off what is left, and their share of the funds with them."""
-        require(0 < lots <= self.left, f"taking {lots} off a part with {self.left} left")
+        if not 0 < lots <= self.left:
+            raise InvariantViolationError(f"taking {lots} off a part with {self.left} left")
         share = self.funds if lots == self.left else self.funds * lots // self.left
         self.left -= lots
         self.going = min(self.going, self.left)
@@ -182,7 +184,8 @@ def split(lots: int, *, closable: int, reduce_left: int, increase_left: int, sto
         closable: Lots of the position that the order's side closes, as the position is now.
         stolen: Of what is left of the INCREASE part, what was meant to close.
     """
-    require(0 < lots <= reduce_left + increase_left, f"a fill of {lots} of {reduce_left} + {increase_left} left")
+    if not 0 < lots <= reduce_left + increase_left:
+        raise InvariantViolationError(f"a fill of {lots} of {reduce_left} + {increase_left} left")
     closed = min(lots, closable)
     opened = lots - closed
     return Split(closed, opened, min(closed, reduce_left), min(opened, increase_left - stolen))

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from exchange.kernel.errors import require
+from exchange.kernel.errors import InvariantViolationError, require
 from exchange.kernel.money import to_quanta
 from marketdata.units import InstrumentSpec
 
@@ -59,8 +59,7 @@ class Change(StrEnum):
     LEVERAGE = "LEVERAGE"
 
 
-@dataclass(frozen=True, slots=True)
-class PositionEvent:
+class PositionEvent(NamedTuple):
     """One step of a position's history: what was added to each of its numbers, in lots and quanta."""
 
     version: int
@@ -143,7 +142,8 @@ class PositionState:
         Args:
             notional: What the lots are worth at the price.
         """
-        require(0 < lots <= self.size, f"closing {lots} of a position of {self.lots}")
+        if not 0 < lots <= self.size:
+            raise InvariantViolationError(f"closing {lots} of a position of {self.lots}")
         cost = self.cost if lots == self.size else _toward_zero(self.cost * lots, self.size)
         margin = self.margin * lots // self.size
         direction = 1 if self.lots > 0 else -1
@@ -165,7 +165,8 @@ class PositionState:
             missing: What should have been put up besides.
         """
         direction = 1 if is_buy else -1
-        require(self.lots * direction >= 0, f"opening against a position of {self.lots}")
+        if self.lots * direction < 0:
+            raise InvariantViolationError(f"opening against a position of {self.lots}")
         self.lots += direction * lots
         self.cost += direction * notional
         self.margin += margin
@@ -185,15 +186,40 @@ class PositionState:
         self.margin -= amount
         self.note(Change.MARGIN_REMOVE, at, margin=-amount)
 
-    def note(self, change: Change, at: datetime, **numbers: int | None) -> None:
+    def note(
+        self,
+        change: Change,
+        at: datetime,
+        *,
+        lots: int = 0,
+        cost: int = 0,
+        margin: int = 0,
+        result: int = 0,
+        fee: int = 0,
+        sequence: int = 0,
+        trade_id: int | None = None,
+        order_id: int | None = None,
+        price_ticks: int | None = None,
+    ) -> None:
         """Add a step to the history: exactly what was just done."""
         self.version += 1
         self.changed = True
-        steps: dict[str, int] = {
-            name: int(numbers.pop(name, 0) or 0) for name in ("lots", "cost", "margin", "result", "fee")
-        }
         self.events.append(
-            PositionEvent(version=self.version, change=change, leverage=self.leverage, at=at, **steps, **numbers)  # type: ignore[arg-type]
+            PositionEvent(
+                self.version,
+                change,
+                lots,
+                cost,
+                margin,
+                result,
+                fee,
+                self.leverage,
+                at,
+                sequence,
+                trade_id,
+                order_id,
+                price_ticks,
+            )
         )
 
 

@@ -3,6 +3,7 @@
 Amounts inside settlement are integers of an asset's quantum (10^-decimals); `Decimal` at the edges.
 """
 
+import functools
 from decimal import (
     ROUND_FLOOR,
     Context,
@@ -35,7 +36,13 @@ class InexactAmountError(DomainError):
 
 def from_quanta(quanta: int, decimals: int) -> Decimal:
     """Turn an integer number of quanta into an amount, exactly: (12345, 2) -> 123.45."""
-    return EXACT.scaleb(Decimal(quanta), -decimals) if quanta else _ZERO
+    return EXACT.multiply(quanta, _unit(decimals)) if quanta else _ZERO
+
+
+@functools.cache
+def _unit(decimals: int) -> Decimal:
+    """Return one quantum."""
+    return EXACT.scaleb(Decimal(1), -decimals)
 
 
 def to_quanta(amount: Decimal, decimals: int) -> int:
@@ -69,3 +76,12 @@ def plain(amount: Decimal) -> str:
         return "0"
     text = format(amount, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def plain_quanta(quanta: int, decimals: int) -> str:
+    """Write an integer number of quanta as `plain` writes its amount, without making that: (12340, 2) -> "123.4"."""
+    if not quanta or not decimals:
+        return str(quanta)
+    digits = f"{abs(quanta):0{decimals + 1}d}"
+    text = f"{digits[:-decimals]}.{digits[-decimals:]}".rstrip("0").rstrip(".")
+    return f"-{text}" if quanta < 0 else text

@@ -1,5 +1,6 @@
 """Arrays are written as the database reads them, and pipelined transactions are Django's in all but their waiting."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -84,6 +85,15 @@ def test_texts_are_escaped_alike_one_by_one_and_all_at_once(values) -> None:
 def test_columns_of_no_rows_are_empty_arrays() -> None:
     assert database.columns([], 3) == ["{}", "{}", "{}"]
     assert database.columns([(1, "a"), (2, None)], 2) == ["{1,2}", '{"a",NULL}']
+
+
+@pytest.mark.django_db
+def test_documents_come_back_whatever_texts_are_in_them() -> None:
+    payloads = [{"text": text, "list": [1, None, True]} for text in HARD]
+
+    [[(found,)]] = database.fetch((f"SELECT {database.DOCUMENTS}", (database.documents(payloads),)))
+
+    assert [json.loads(text) for text in found] == payloads
 
 
 class LeftError(Exception):

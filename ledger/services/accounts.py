@@ -7,16 +7,16 @@ Note [Lock order]
     without waiting (`lock_free_statement`) need no order, but once one is held no other is waited for.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection, transaction
 
 from exchange import database
 from exchange.kernel.errors import require
 from ledger.chart import AccountCode
-from ledger.entries import AccountKey, EntryDraft
+from ledger.entries import AccountKey
 
 __all__ = [
     "AccountKey",
@@ -28,6 +28,7 @@ __all__ = [
     "lock_free_statement",
     "lock_statement",
     "open_gates",
+    "open_missing",
     "require_locked",
 ]
 
@@ -137,14 +138,22 @@ def ids(keys: Iterable[AccountKey]) -> dict[AccountKey, int]:
     return found | learnt
 
 
-def ids_of(drafts: Iterable[EntryDraft]) -> Mapping[AccountKey, int]:
-    """Return ids for at least the accounts of these drafts' lines, opening those that are missing.
+def ids_of(keys: Sequence[AccountKey]) -> Sequence[int]:
+    """Return the id of each account, opening those that are missing.
 
-    Costs one look-up a line when all are cached, as on the order's road.
+    Costs one look-up each when all are cached, as on the order's road.
     """
-    if all(key in _IDS for draft in drafts for key, _ in draft.lines):
-        return _IDS
-    return ids(key for draft in drafts for key, amount in draft.lines if amount)
+    known = list(map(_IDS.get, keys))
+    if None not in known:
+        return cast("list[int]", known)
+    found = ids(keys)
+    return [found[key] for key in keys]
+
+
+def open_missing(keys: set[AccountKey]) -> None:
+    """Open those of these accounts that are not open yet, and learn the ids of all: `ids`."""
+    if missing := keys.difference(_IDS):
+        ids(missing)
 
 
 def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:
@@ -155,13 +164,13 @@ def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:
     found = dict.fromkeys(keys, Decimal(0))
     known: dict[int, AccountKey] = {}
     others: list[AccountKey] = []
-    for key in found:
-        if (account_id := _IDS.get(key)) is not None:
+    for key, account_id in zip(found, map(_IDS.get, found), strict=True):
+        if account_id is not None:
             known[account_id] = key
         else:
             others.append(key)
     rare: set[int] = set()
-    if all(key.code in _RARE and key.owner_id is not None for key in others):
+    if all(code in _RARE and owner_id is not None for owner_id, code, _, _ in others):
         rare, others = {key.owner_id for key in others if key.owner_id is not None}, []
     by_id, by_owner, by_name = database.fetch_those(
         (_BY_ID, [database.array(list(known))]) if known else None,
@@ -169,7 +178,8 @@ def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:
         (_FIND, _columns(others)) if others else None,
     )
     require(len(by_id) == len(known), "an account has vanished")
-    found.update((known[account_id], balance) for account_id, balance in by_id)
+    for account_id, balance in by_id:
+        found[known[account_id]] = balance
     learnt = {AccountKey(*row[:4]): (row[4], row[5]) for row in by_owner}
     learnt |= {key: row for key, row in zip(others, by_name, strict=True) if row[0] is not None}
     found.update((key, balance) for key, (_, balance) in learnt.items() if key in found)

@@ -10,7 +10,7 @@ import psycopg
 from django.db import DatabaseError, connection
 
 from exchange.kernel.errors import DomainError, InvariantViolationError, gettext_noop, require
-from ledger.entries import EntryDraft, PostedEntry
+from ledger.entries import AccountKey, EntryDraft, PostedEntry
 from ledger.services import accounts
 
 __all__ = [
@@ -88,19 +88,17 @@ def door_call(drafts: Sequence[EntryDraft], now: datetime) -> tuple[str, list[An
     Lines of amount zero are dropped.
     """
     require(0 < len(drafts) <= ENTRIES_MAX, f"{len(drafts)} entries in one batch")
-    ids = accounts.ids_of(drafts)
     numbers: list[int] = []
     line_numbers: list[int] = []
-    account_ids: list[int] = []
-    amounts: list[Decimal] = []
+    lines: list[tuple[AccountKey, Decimal]] = []
     for number, draft in enumerate(drafts, start=1):
-        lines = [line for line in draft.lines if line[1]]
-        count = len(lines)
-        require(0 < count <= LINES_PER_ENTRY_MAX, f"entry {draft.key} has {count} lines")
+        own = [line for line in draft.lines if line[1]]
+        count = len(own)
+        if not 0 < count <= LINES_PER_ENTRY_MAX:
+            raise InvariantViolationError(f"entry {draft.key} has {count} lines")
         numbers += [number] * count
         line_numbers += range(1, count + 1)
-        account_ids += [ids[key] for key, _ in lines]
-        amounts += [amount for _, amount in lines]
+        lines += own
     moments = {moment: moment.isoformat() for moment in {draft.effective_at for draft in drafts}}
     return _POST, [
         now,
@@ -111,8 +109,8 @@ def door_call(drafts: Sequence[EntryDraft], now: datetime) -> tuple[str, list[An
         _plain("NULL" if draft.reverses is None else str(draft.reverses) for draft in drafts),
         _plain(map(str, numbers)),
         _plain(map(str, line_numbers)),
-        _plain(map(str, account_ids)),
-        _plain(map(str, amounts)),
+        _plain(map(str, accounts.ids_of([key for key, _ in lines]))),
+        _plain(map(str, [amount for _, amount in lines])),
     ]
 
 

@@ -1,7 +1,7 @@
 """Pre-trade checks: what an order may cost, and whether it may be placed at all. Reads nothing; writes nothing."""
 
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import NamedTuple
 
 from exchange.kernel.errors import DomainError, gettext_noop
 from exchange.kernel.money import EXACT, from_quanta, plain
@@ -62,8 +62,7 @@ class AccountFrozenError(DomainError):
     message = gettext_noop("This account is frozen; please contact support.")
 
 
-@dataclass(frozen=True, slots=True)
-class OrderTerms:
+class OrderTerms(NamedTuple):
     """What an order is worth at worst.
 
     `worst_ticks` is the worst price at which it may trade; `hold` is in quanta of `hold_asset`.

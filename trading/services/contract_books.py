@@ -4,6 +4,7 @@ The traders' gates are held by whoever calls. Rows are written from the version 
 if somebody else has moved one: `save_order_parts` and `save_positions` in the migration.
 """
 
+import functools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -120,10 +121,11 @@ def parts_statement(order_ids: Collection[int]) -> tuple[str, Sequence[Any]]:
 def parts_of(rows: Iterable[tuple[Any, ...]]) -> Parts:
     """Return the parts of orders."""
     found: Parts = defaultdict(dict)
-    for order_id, kind, instrument_id, quantity, left, going, stolen, funds, state, version in rows:
-        spec = instruments.instrument_by_id(instrument_id)
-        found[order_id][PartKind(kind)] = Part(
-            kind=PartKind(kind),
+    spec_of = functools.cache(instruments.instrument_by_id)
+    for order_id, word, instrument_id, quantity, left, going, stolen, funds, state, version in rows:
+        spec, kind = spec_of(instrument_id), PartKind(word)
+        found[order_id][kind] = Part(
+            kind=kind,
             lots=spec.signed_lots(quantity),
             left=spec.signed_lots(left),
             going=spec.signed_lots(going),

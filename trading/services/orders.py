@@ -15,14 +15,14 @@ from marketdata import selectors as instruments
 from marketdata.selectors import MarketState
 from marketdata.units import InstrumentSpec
 from risk.services import limits
-from trading.models import Order
+from trading.models import Order, OrderStatus
 from trading.position_state import PositionState
 from trading.services import command_log, contract_books, outbox, pressure, private_events, settled, wallets
 from trading.services.admission import Admission
 from trading.services.contract_books import Pair, Parts
 from trading.services.desk import AdmissionBook, Decisions
 from trading.services.outbox import DomainEvent
-from trading.services.requests import CancelOrder, Group, PlaceOrder, Submission, whose_turn_it_is
+from trading.services.requests import AmendOrder, CancelOrder, Group, PlaceOrder, Submission, whose_turn_it_is
 from trading.wire import position_fields
 
 BATCH_MAX = 1000
@@ -184,6 +184,7 @@ def _load(submissions: Sequence[Submission], *, waiting_for: Collection[int] | N
         sorted({item.owner_id for item in submissions}),
         keyed=[(owner, request.client_order_id) for owner, request in placing if request.client_order_id is not None],
         order_ids=[item.request.order_id for item in submissions if not isinstance(item.request, PlaceOrder)],
+        moving={item.request.order_id for item in submissions if isinstance(item.request, AmendOrder)},
         fresh=sum(request.order_id is None for _, request in placing),
         pairs=_paying(submissions, specs),
         specs=specs,
@@ -206,6 +207,7 @@ def load_orders(owners: Sequence[int], order_ids: Sequence[int], *, locks: bool 
         owners,
         keyed=[],
         order_ids=order_ids,
+        moving=set(order_ids),
         fresh=0,
         pairs=set(),
         specs={},
@@ -219,6 +221,7 @@ def _read(
     *,
     keyed: Sequence[tuple[int, str]],
     order_ids: Sequence[int],
+    moving: set[int],
     fresh: int,
     pairs: set[tuple[int, str]],
     specs: dict[str, InstrumentSpec],
@@ -228,6 +231,8 @@ def _read(
     """Lock gates and read everything for a batch, in three round trips.
 
     Args:
+        moving: Of the orders, those whose funds may move here. Those of an order that waits for review always may; to
+            cancel or reduce one in the book is the engine's business, and asks for no wallet, position or part.
         waiting_for: Traders whose gates are waited for; of the others those are locked that are free. None: no gate is.
     """
     traders, (key_rows, order_rows, id_rows, limit_rows, lag_rows, waiting_rows) = _lock_and_fetch(
@@ -240,7 +245,11 @@ def _read(
         *pressure.statements(owners),
     )
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
-    theirs = [order for order in orders.values() if order.user_id in traders]
+    theirs = [
+        order
+        for order in orders.values()
+        if order.user_id in traders and (order.id in moving or order.status == OrderStatus.PENDING_REVIEW)
+    ]
     placing = {pair for pair in pairs if pair[0] in traders}
     held = {(order.user_id, order.hold_asset) for order in theirs if order.hold_remaining}
     concerned = {spec.id for spec in specs.values()} | {order.instrument_id for order in theirs}
@@ -299,7 +308,7 @@ def _read_markets(
     changing = [order for order in orders if order.intent is not None]
     pairs = placing | {(order.user_id, order.instrument_id) for order in changing}
     states, positions, opening, parts = database.fetch_those(
-        instruments.states_statement(sorted(concerned)),
+        instruments.states_statement(sorted(concerned)) if concerned else None,
         contract_books.positions_statement(pairs) if pairs else None,
         contract_books.opening_statement(pairs) if pairs else None,
         contract_books.parts_statement([order.id for order in changing]) if changing else None,

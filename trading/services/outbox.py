@@ -6,18 +6,17 @@ Their ids are given in commit order: Note [Exactly in commit order] in trading/e
 from collections.abc import Sequence
 from datetime import datetime
 
-import orjson
-
 from exchange import database
 
 DomainEvent = tuple[str, str, str, dict[str, object]]
 """Aggregate type, aggregate id, event type, payload: what Debezium's outbox router reads. EVENTS.md."""
 
-_STORE = "SELECT store_outbox(%s::text[], %s::text[], %s::text[], %s::text[], %s)"
+_STORE = f"SELECT store_outbox(%s::text[], %s::text[], %s::text[], {database.DOCUMENTS}, %s)"
 
 
 def store(events: Sequence[DomainEvent], now: datetime) -> None:
     """Queue the statement that stores events. It takes the last lock of all, so nothing may follow but COMMIT."""
     if events:
-        rows = [(kind, key, event, orjson.dumps(payload).decode()) for kind, key, event, payload in events]
-        database.execute(_STORE, *database.columns(rows, 4), now)
+        kinds, keys, names, payloads = zip(*events, strict=True)
+        arrays = [database.array(column) for column in (kinds, keys, names)]
+        database.execute(_STORE, *arrays, database.documents(payloads), now)

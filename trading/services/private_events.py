@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
 import redis
 import structlog
 from django.conf import settings
@@ -29,7 +28,10 @@ logger = structlog.get_logger(__name__)
 PrivateFact = tuple[int, PrivateChannel, dict[str, Any]]
 """Whose, which channel, what."""
 
-_APPEND = """
+_WORDS = {channel: str(channel) for channel in PrivateChannel}
+"""An enumeration writes its members slowly."""
+
+_APPEND = f"""
 WITH numbered AS (
     UPDATE ledger_gate g SET event_sequence = g.event_sequence + c.facts
     FROM (SELECT u, count(*) AS facts FROM unnest(%s::bigint[]) AS u GROUP BY u) c
@@ -38,7 +40,7 @@ WITH numbered AS (
 ), stored AS (
     INSERT INTO private_events (user_id, sequence, channel, payload, created_at)
     SELECT g.u, b.before + row_number() OVER (PARTITION BY g.u ORDER BY g.n), g.channel, g.payload, %s
-    FROM unnest(%s::bigint[], %s::text[], %s::text[]) WITH ORDINALITY AS g(u, channel, payload, n)
+    FROM unnest(%s::bigint[], %s::text[], {database.DOCUMENTS}) WITH ORDINALITY AS g(u, channel, payload, n)
     JOIN numbered b ON b.owner_id = g.u
 )
 SELECT owner_id, before FROM numbered
@@ -63,10 +65,9 @@ def append(facts: Sequence[PrivateFact], *, now: datetime) -> dict[int, int]:
     """
     if not facts:
         return {}
-    payloads = [orjson.dumps(payload).decode() for _, _, payload in facts]
-    owners, channels = [fact[0] for fact in facts], [str(fact[1]) for fact in facts]
-    arrays = [database.array(column) for column in (owners, channels, payloads)]
-    [rows] = database.fetch((_APPEND, (arrays[0], now, *arrays)))
+    owners, channels, payloads = zip(*facts, strict=True)
+    arrays = database.array(owners), database.array([_WORDS[channel] for channel in channels])
+    [rows] = database.fetch((_APPEND, (arrays[0], now, *arrays, database.documents(payloads))))
     return dict(rows)
 
 
@@ -76,8 +77,9 @@ def push_on_commit(facts: Sequence[PrivateFact], before: dict[int, int]) -> None
         return
     messages: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for user_id, channel, payload in facts:
-        sequence = before[user_id] + len(messages[user_id]) + 1
-        messages[user_id].append({"sequence": sequence, "channel": str(channel), "payload": payload})
+        own = messages[user_id]
+        sequence = before[user_id] + len(own) + 1
+        own.append({"sequence": sequence, "channel": _WORDS[channel], "payload": payload})
     transaction.on_commit(lambda: _push(messages))
 
 

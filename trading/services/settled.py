@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from exchange.kernel.clock import from_ns
-from exchange.kernel.money import from_quanta, plain
+from exchange.kernel.money import plain, plain_quanta
 from marketdata import selectors as instruments
 from marketdata.levels import ASKS, BIDS, last_levels
 from matching_worker.protocol import Rows
 from trading.fold import Outcome, TradeFact
-from trading.models import Order, PrivateChannel
+from trading.models import PrivateChannel
 from trading.order_state import OrderState
 from trading.position_state import PositionState
 from trading.services.outbox import DomainEvent
@@ -103,29 +103,28 @@ def position_updated(position: PositionState, fields: Mapping[str, Any], trace: 
 
 def private_facts(
     outcome: Outcome,
-    changed: Sequence[Order],
+    changed: Sequence[OrderState],
     owned: Wallets,
     moved: Sequence[tuple[PositionState, dict[str, Any]]],
 ) -> list[PrivateFact]:
     """Return what each trader's screen learns: fills in order, then the last state of each order, wallet, position.
 
     Args:
-        changed: Orders that the events have changed; `moved` positions likewise, with their `position_fields`.
+        changed: Orders that the events have changed, written back into their rows.
+        moved: Positions that they have changed, with their `position_fields`.
     """
     facts = [fact for trade in outcome.trades for fact in _of_fill(trade)]
-    for order in changed:
-        spec = instruments.instrument_by_id(order.instrument_id)
-        facts.append((order.user_id, PrivateChannel.ORDERS, order_fields(order, spec)))
-    for user_id, asset in outcome.moved:
-        facts.append((user_id, PrivateChannel.BALANCES, balance_fields(asset, owned[user_id, asset])))
-    for position, fields in moved:
-        facts.append((position.user_id, PrivateChannel.POSITIONS, fields))
+    facts += [(order.user_id, PrivateChannel.ORDERS, order_fields(order.row, order.spec)) for order in changed]
+    facts += [(pair[0], PrivateChannel.BALANCES, balance_fields(pair[1], owned[pair])) for pair in outcome.moved]
+    facts += [(position.user_id, PrivateChannel.POSITIONS, fields) for position, fields in moved]
     return facts
 
 
 def _of_fill(trade: TradeFact) -> list[PrivateFact]:
     """Return one fill as each of its two traders sees it."""
     spec = trade.spec
+    price, quantity = spec.wire_ticks(trade.price_ticks), spec.wire_lots(trade.qty_lots)
+    executed_at = moment(trade.executed_at)
     facts: list[PrivateFact] = []
     for order, fee, is_taker in (
         (trade.buyer, trade.buyer_fee, trade.taker_is_buyer),
@@ -136,12 +135,12 @@ def _of_fill(trade: TradeFact) -> list[PrivateFact]:
             "order_id": order.id,
             "symbol": spec.symbol,
             "side": "buy" if order is trade.buyer else "sell",
-            "price": spec.wire_ticks(trade.price_ticks),
-            "quantity": spec.wire_lots(trade.qty_lots),
-            "fee": plain(from_quanta(fee, spec.quote_decimals)),
+            "price": price,
+            "quantity": quantity,
+            "fee": plain_quanta(fee, spec.quote_decimals),
             "fee_asset": spec.quote,
             "role": "taker" if is_taker else "maker",
-            "executed_at": moment(trade.executed_at),
+            "executed_at": executed_at,
         }
         facts.append((order.user_id, PrivateChannel.FILLS, payload))
     return facts

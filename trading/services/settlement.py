@@ -234,11 +234,9 @@ def _load(
         (_TRACES, (database.array(sorted(shown)),)) if shown else None,
     )
     parts = contract_books.parts_of(parts_rows)
+    spec_of = functools.cache(instruments.instrument_by_id)
     found = [Order.from_db(None, ORDER_COLUMNS, row) for row in rows]
-    orders = {
-        row.id: order_state.of_row(row, instruments.instrument_by_id(row.instrument_id), parts.get(row.id))
-        for row in found
-    }
+    orders = {row.id: order_state.of_row(row, spec_of(row.instrument_id), parts.get(row.id)) for row in found}
     parties = [orders[one] for one in _filled(events) if one in orders]
     holdings = trade_books.load_holdings((one.user_id, one.spec.id) for one in parties if not one.spec.is_contract)
     return orders, holdings, dict(traces)
@@ -259,15 +257,16 @@ def prepare(events: Rows) -> None:
     """Open the accounts that fills may need, before the transaction: opening is rare, and cached for ever."""
     fills = events[events["maker_order_id"] != 0]
     keys: set[AccountKey] = set()
+    instrument_ids = fills["instrument_id"].tolist()
     pairs = {
-        (int(trader), int(instrument))
+        pair
         for column in ("trader_id", "maker_trader_id")
-        for trader, instrument in zip(fills[column], fills["instrument_id"], strict=True)
+        for pair in zip(fills[column].tolist(), instrument_ids, strict=True)
     }
     for trader, instrument_id in pairs:
         spec = instruments.instrument_by_id(instrument_id)
         keys.update(_fill_accounts(trader, spec.base, spec.quote, spec.symbol if spec.is_contract else None))
-    accounts.ids(keys)
+    accounts.open_missing(keys)
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -299,9 +298,10 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     """
     outcome = folded.outcome
     contracts = folded.fold.contracts
-    changed = [order_state.to_row(order) for order in folded.fold.orders.values() if order.changed]
+    changed = [order for order in folded.fold.orders.values() if order.changed]
     if changed:
-        database.execute(_UPDATE_ORDERS, *database.columns([_order_row(order) for order in changed], 21))
+        rows = [_order_row(order_state.to_row(order)) for order in changed]
+        database.execute(_UPDATE_ORDERS, *database.columns(rows, 21))
     if outcome.trades:
         trade_books.save_trades(outcome.trades, shard)
         trade_books.save_holdings(folded.fold.holdings, now)
@@ -321,8 +321,7 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
         door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
         database.execute(door, *params)
     folded.told += [settled.trade_executed(trade) for trade in outcome.trades] + contracts.outcome.outbox
-    last = sorted((o for o in folded.fold.orders.values() if o.changed), key=lambda order: order.row.sequence or 0)
-    traces = settled.traces(last)
+    traces = settled.traces(sorted(changed, key=lambda order: order.row.sequence or 0))
     folded.told += [
         settled.position_updated(position, fields, traces.get((position.user_id, position.spec.id), ""))
         for position, fields in moved

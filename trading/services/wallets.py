@@ -25,12 +25,17 @@ def read(pairs: Iterable[tuple[int, str]]) -> tuple[Wallets, Debts]:
     """Return wallets and debts of these owners and assets. The gates are held."""
     keys = {pair: _keys(*pair) for pair in pairs}
     balances = accounts.balances(key for found in keys.values() for key in found)
-    wallets = {
-        pair: dict(zip(WALLET_CODES, [balances[key] for key in found[:-1]], strict=True))
-        for pair, found in keys.items()
-    }
-    debts = Debts((*pair, balances[found[-1]].copy_negate()) for pair, found in keys.items() if balances[found[-1]])
-    return wallets, debts
+    wallets: Wallets = {}
+    owed: list[tuple[int, str, Decimal]] = []
+    for pair, (available, order_hold, withdraw_hold, debt) in keys.items():
+        wallets[pair] = {
+            "available": balances[available],
+            "order_hold": balances[order_hold],
+            "withdraw_hold": balances[withdraw_hold],
+        }
+        if balance := balances[debt]:
+            owed.append((*pair, balance.copy_negate()))
+    return wallets, Debts(owed)
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -44,13 +49,13 @@ def of_orders(owner: int, asset: str) -> tuple[AccountKey, ...]:
     return _keys(owner, asset)[:2]
 
 
-def follow(entries: Sequence[EntryDraft], wallets: Wallets) -> list[tuple[int, str]]:
+def follow(entries: Sequence[EntryDraft], wallets: Wallets) -> dict[tuple[int, str], None]:
     """Move the wallets as the entries will; return which changed, in order. They must be among those read."""
     changed: dict[tuple[int, str], None] = {}
     for entry in entries:
-        for key, amount in entry.lines:
-            name = _NAMES.get(key.code)
-            if name is not None and key.owner_id is not None:
-                wallets[key.owner_id, key.asset][name] += amount
-                changed[key.owner_id, key.asset] = None
-    return list(changed)
+        for (owner_id, code, asset, _), amount in entry.lines:
+            name = _NAMES.get(code)
+            if name is not None and owner_id is not None:
+                wallets[owner_id, asset][name] += amount
+                changed[owner_id, asset] = None
+    return changed

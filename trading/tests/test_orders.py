@@ -4,6 +4,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from exchange.kernel.clock import utc_now
 from ledger.models import AccountProfile
@@ -59,3 +61,19 @@ def test_a_frozen_account_places_and_amends_nothing_but_may_cancel(customer: Any
 
     assert results[:2] == [AccountFrozenError(), AccountFrozenError()]
     assert isinstance(results[2], Order)
+
+
+def test_cancelling_what_is_in_the_book_reads_no_wallet_and_no_price(customer: Any) -> None:
+    make_instrument()
+    alice = customer("alice", USDT=100_000)
+    [open_order] = place(alice.id, limit("BTCUSDT", "buy", "0.1000", "50000.00"))
+
+    with CaptureQueriesContext(connection) as asked:
+        [cancelled] = orders.cancel(alice.id, [open_order.id], now=utc_now())
+
+    statements = " ".join(query["sql"] for query in asked)
+    assert isinstance(cancelled, Order)
+    assert cancelled.cancel_requested_at is not None
+    assert "UPDATE orders SET cancel_requested_at" in statements
+    assert "FROM ledger_account WHERE" not in statements
+    assert "FROM instrument_state" not in statements

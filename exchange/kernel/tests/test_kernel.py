@@ -49,6 +49,11 @@ def test_the_wire_has_no_exponent_and_no_trailing_zero(amount: str, text: str) -
     assert money.plain(Decimal(amount)) == text
 
 
+@given(quanta=QUANTA, decimals=st.integers(0, 18))
+def test_quanta_are_written_as_their_amount_is(quanta: int, decimals: int) -> None:
+    assert money.plain_quanta(quanta, decimals) == money.plain(money.from_quanta(quanta, decimals))
+
+
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)))  # noqa: DTZ001 -- made aware below
 def test_engine_time_and_moments_turn_into_each_other_exactly(naive: datetime) -> None:
     moment = naive.replace(tzinfo=UTC)
@@ -61,6 +66,14 @@ def test_trace_ids_sort_by_time() -> None:
 
     assert earlier < later
     assert len(earlier) == len(later) == 28
+
+
+def test_trace_ids_drawn_together_are_each_their_own() -> None:
+    drawn = ids.trace_ids(1_000_000_000, 100)
+
+    assert len(set(drawn)) == 100
+    assert {len(one) for one in drawn} == {28}
+    assert {one[:12] for one in drawn} == {f"{1000:012x}"}
 
 
 def test_refusals_compare_by_value_and_a_broken_invariant_is_none() -> None:
