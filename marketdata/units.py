@@ -128,7 +128,7 @@ class InstrumentSpec:
     contract_size: Decimal = Decimal(1)
     brackets: tuple[Bracket, ...] = ()
 
-    @property
+    @cached_property
     def is_contract(self) -> bool:
         """Whether its trades make positions instead of moving the base asset."""
         return self.kind == CONTRACT_KIND

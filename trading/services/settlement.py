@@ -263,8 +263,9 @@ def prepare(events: Rows) -> None:
         for column in ("trader_id", "maker_trader_id")
         for pair in zip(fills[column].tolist(), instrument_ids, strict=True)
     }
+    spec_of = functools.cache(instruments.instrument_by_id)
     for trader, instrument_id in pairs:
-        spec = instruments.instrument_by_id(instrument_id)
+        spec = spec_of(instrument_id)
         keys.update(_fill_accounts(trader, spec.base, spec.quote, spec.symbol if spec.is_contract else None))
     accounts.open_missing(keys)
 
