@@ -50,13 +50,17 @@ def execute(sql: str, *params: Any) -> None:
 
 
 def fetch(*statements: tuple[str, Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
-    """Run statements in order, in one round trip inside a pipeline; return the rows of each."""
-    cursors = []
+    """Run statements in order, in one round trip inside a pipeline; return the rows of each.
+
+    Django's cursors make a function of its own for each call that reads rows; here one guard turns errors for all.
+    """
+    sent = []
     for sql, params in statements:
         current = cursor()
         current.execute(sql, params)
-        cursors.append(current)
-    return [current.fetchall() for current in cursors]
+        sent.append(current.cursor)
+    with connection.wrap_database_errors:
+        return [raw.fetchall() for raw in sent]
 
 
 def fetch_those(*statements: tuple[str, Sequence[Any]] | None) -> list[list[tuple[Any, ...]]]:

@@ -276,12 +276,17 @@ def _specs() -> Specs:
 
 
 def _load() -> Specs:
-    """Read all instruments and their brackets, a statement each."""
+    """Read all instruments and their brackets, a statement each.
+
+    One that is as it was stays the same object, and keeps what it remembers of prices and quantities.
+    """
     loaded_at, revision = time.monotonic(), Instrument.revision
-    found = [
-        spec_of(row)
-        for row in Instrument.objects.select_related("base", "quote").prefetch_related("brackets").order_by("id")
-    ]
+    before = _cached[0].by_id if _cached else {}
+    found = []
+    for row in Instrument.objects.select_related("base", "quote").prefetch_related("brackets").order_by("id"):
+        read = spec_of(row)
+        known = before.get(read.id, read)
+        found.append(known if known == read else read)
     specs = Specs(loaded_at, revision, {spec.symbol: spec for spec in found}, {spec.id: spec for spec in found})
     with _lock:
         _cached[:] = [specs]

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal, Inexact
 from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from exchange.kernel.errors import DomainError, InvariantViolationError, gettext_noop, require
 from exchange.kernel.money import EXACT, plain, round_down, to_quanta
@@ -21,8 +21,8 @@ LOTS_MAX = 2**40
 """The largest order: 2^22 of them on one level still sum below 2^62."""
 PRODUCT_LIMIT = 2**62
 """Ticks times lots stay below this, so that int64 arithmetic cannot overflow."""
-REMEMBERED_MAX = 10_000
-"""Prices and quantities that an instrument remembers in major units."""
+REMEMBERED_MAX = 2_000
+"""Prices, and quantities, that an instrument remembers each way; then it begins anew, for markets move on."""
 RATE_DECIMALS = 8
 RATE_SCALE: int = 10**RATE_DECIMALS
 """Rates of fees and margin are integers of 1/RATE_SCALE."""
@@ -163,7 +163,7 @@ class InstrumentSpec:
         """Return one lot in base quanta."""
         return to_quanta(self.lot_size, self.base_decimals)
 
-    @property
+    @cached_property
     def fee_rate_max(self) -> int:
         """Return the higher of its two fee rates, in 1/RATE_SCALE."""
         return max(rate_units(self.maker_fee_rate), rate_units(self.taker_fee_rate))
@@ -179,8 +179,7 @@ class InstrumentSpec:
             steps = _steps("price", price, self.tick_size, TICKS_MAX)
             if steps is None:
                 raise PriceOffTickError(field="price", value=_shown(price), step=plain(self.tick_size))
-            if len(self._ticks) < REMEMBERED_MAX:
-                self._ticks[price] = steps
+            _remember(self._ticks, price, steps)
         return steps
 
     def qty_to_lots(self, quantity: Decimal) -> int:
@@ -194,8 +193,7 @@ class InstrumentSpec:
             steps = _steps("quantity", quantity, self.lot_size, LOTS_MAX)
             if steps is None:
                 raise QuantityOffLotError(field="quantity", value=_shown(quantity), step=plain(self.lot_size))
-            if len(self._lots) < REMEMBERED_MAX:
-                self._lots[quantity] = steps
+            _remember(self._lots, quantity, steps)
         return steps
 
     def quote_to_quanta(self, amount: Decimal) -> int:
@@ -225,8 +223,7 @@ class InstrumentSpec:
         found = self._prices.get(ticks)
         if found is None:
             found = EXACT.multiply(Decimal(int(ticks)), self.tick_size)
-            if len(self._prices) < REMEMBERED_MAX:
-                self._prices[int(ticks)] = found
+            _remember(self._prices, int(ticks), found)
         return found
 
     def lots_to_qty(self, lots: int) -> Decimal:
@@ -234,8 +231,7 @@ class InstrumentSpec:
         found = self._quantities.get(lots)
         if found is None:
             found = EXACT.multiply(Decimal(int(lots)), self.lot_size)
-            if len(self._quantities) < REMEMBERED_MAX:
-                self._quantities[int(lots)] = found
+            _remember(self._quantities, int(lots), found)
         return found
 
     @cached_property
@@ -396,6 +392,13 @@ def _steps(field: str, amount: Decimal, step: Decimal, steps_max: int) -> int | 
     except Inexact:  # more decimals than anything has
         return None
     return None if rest else int(steps)
+
+
+def _remember(known: dict[Any, Any], key: Decimal | int, value: Decimal | int) -> None:
+    """Keep what was computed, at most REMEMBERED_MAX of a kind."""
+    if len(known) >= REMEMBERED_MAX:
+        known.clear()
+    known[key] = value
 
 
 @functools.cache

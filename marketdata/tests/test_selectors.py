@@ -33,6 +33,18 @@ def test_a_saved_change_is_seen_at_once_in_the_same_process() -> None:
     assert selectors.instrument("BTCUSDT").status == "HALTED"
 
 
+def test_an_instrument_that_is_read_again_unchanged_is_the_same_object() -> None:
+    bitcoin, tsmc = factories.bitcoin(), factories.tsmc()
+    before = selectors.instrument_by_id(bitcoin.pk), selectors.instrument_by_id(tsmc.pk)
+
+    tsmc.status = "HALTED"
+    tsmc.save()
+
+    assert selectors.instrument_by_id(bitcoin.pk) is before[0]
+    assert selectors.instrument_by_id(tsmc.pk) is not before[1]
+    assert selectors.instrument_by_id(tsmc.pk).status == "HALTED"
+
+
 def test_an_unknown_symbol_is_refused_as_not_found() -> None:
     with pytest.raises(selectors.UnknownInstrumentError) as refusal:
         selectors.instrument("NOPE")

@@ -24,9 +24,6 @@ from trading.services.changes import Changes
 from trading.services.desk import AdmissionBook
 from trading.services.requests import AmendOrder, CancelOrder, OfPosition, OrderRequest, PlaceOrder, ReduceOrder
 
-TRACES_DRAWN = 16
-"""Trace ids that are drawn at once."""
-
 
 class Judged(NamedTuple):
     """What a new order would be, and what it would take from available."""
@@ -200,9 +197,9 @@ class Admission(Changes):
         )
 
     def _new_trace(self) -> str:
-        """Return a new trace id, for a request that has none."""
+        """Return a new trace id, for a request that has none; drawn at once for all new orders that may follow."""
         if not self._traces:
-            self._traces = ids.trace_ids(self.now_ns, TRACES_DRAWN)
+            self._traces = ids.trace_ids(self.now_ns, 1 + len(self.book.free_ids))
         return self._traces.pop()
 
     def _reject_for_funds(

@@ -33,8 +33,9 @@ SLOW_SECONDS: Final = 0.5
 """A transaction that takes longer makes the next ones smaller. Far below settings.TRANSACTION_TIMEOUT_MS."""
 ORDERS_MIN: Final = 50
 """How small they may become."""
-PUT_OFF_MAX: Final = 1
-"""How often a ticket is put off before it waits for its traders' gates."""
+PUT_OFF_MAX: Final = 2
+"""How often a ticket is put off before it waits for its traders' gates. By turns on busy processors, batches of up to
+500 waited for gates in 35% of all samples with 0, 18% with 1, 10% with 2 and 10% with 4."""
 
 
 class Ticket:

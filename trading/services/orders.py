@@ -156,19 +156,22 @@ def _hold_asset(spec: InstrumentSpec, request: PlaceOrder) -> str:
     return spec.quote if request.side == "buy" or spec.is_contract else spec.base
 
 
-def _paying(submissions: Iterable[Submission], specs: dict[str, InstrumentSpec]) -> set[tuple[int, str]]:
-    """Return the wallets from which new orders' holds are taken."""
-    return {
-        (item.owner_id, _hold_asset(specs[item.request.symbol], item.request))
+def _placing(
+    submissions: Iterable[Submission], specs: dict[str, InstrumentSpec]
+) -> list[tuple[int, InstrumentSpec, PlaceOrder]]:
+    """Return the new orders in instruments that exist, and whose they are."""
+    return [
+        (item.owner_id, specs[item.request.symbol], item.request)
         for item in submissions
         if isinstance(item.request, PlaceOrder) and item.request.symbol in specs
-    }
+    ]
 
 
 def _prepare(submissions: Sequence[Submission]) -> None:
     """Open accounts that the batch may need before its transaction: opening is rare, and cached for ever."""
-    pairs = _paying(submissions, _known_specs(submissions))
-    accounts.ids({key for pair in pairs for key in wallets.of_orders(*pair)})
+    placing = _placing(submissions, _known_specs(submissions))
+    pairs = {(owner, _hold_asset(spec, request)) for owner, spec, request in placing}
+    accounts.open_missing({key for pair in pairs for key in wallets.of_orders(*pair)})
 
 
 def look(owner_id: int, request: PlaceOrder) -> AdmissionBook:
@@ -178,21 +181,18 @@ def look(owner_id: int, request: PlaceOrder) -> AdmissionBook:
 
 def _load(submissions: Sequence[Submission], *, waiting_for: Collection[int] | None) -> AdmissionBook:
     """Lock the gates, then read what the decisions need: `_read`."""
-    placing = [(item.owner_id, item.request) for item in submissions if isinstance(item.request, PlaceOrder)]
+    new = [(item.owner_id, item.request) for item in submissions if isinstance(item.request, PlaceOrder)]
     specs = _known_specs(submissions)
+    placing = _placing(submissions, specs)
     return _read(
         sorted({item.owner_id for item in submissions}),
-        keyed=[(owner, request.client_order_id) for owner, request in placing if request.client_order_id is not None],
+        keyed=[(owner, request.client_order_id) for owner, request in new if request.client_order_id is not None],
         order_ids=[item.request.order_id for item in submissions if not isinstance(item.request, PlaceOrder)],
         moving={item.request.order_id for item in submissions if isinstance(item.request, AmendOrder)},
-        fresh=sum(request.order_id is None for _, request in placing),
-        pairs=_paying(submissions, specs),
+        fresh=sum(request.order_id is None for _, request in new),
+        pairs={(owner, _hold_asset(spec, request)) for owner, spec, request in placing},
         specs=specs,
-        contracts={
-            (owner, specs[request.symbol].id)
-            for owner, request in placing
-            if request.symbol in specs and specs[request.symbol].is_contract
-        },
+        contracts={(owner, spec.id) for owner, spec, _ in placing if spec.is_contract},
         waiting_for=waiting_for,
     )
 

@@ -15,7 +15,7 @@ from ledger.services import accounts
 from trading import audit
 from trading.models import Order
 from trading.services import orders
-from trading.services.gathering import Gatherer, Ticket
+from trading.services.gathering import PUT_OFF_MAX, Gatherer, Ticket
 from trading.services.requests import Group, Submission, whose_turn_it_is
 from trading.tests.road import limit, make_instrument
 from trading.tests.test_gathering import _road_emptied  # noqa: F401 -- a fixture
@@ -103,11 +103,13 @@ def test_whose_gate_is_kept_is_put_off_in_order_and_the_others_commit_at_once(tr
     assert [item for item in audit.invariants() if not item.ok] == []
 
 
-def test_who_was_put_off_waits_the_next_time_and_meanwhile_holds_no_other_gate(traders: list[int]) -> None:
+def test_who_was_put_off_often_enough_waits_and_meanwhile_holds_no_other_gate(traders: list[int]) -> None:
     alice, bob, _ = traders
     gatherer = Gatherer()
-    gatherer.add([_ticket(alice), _ticket(bob)])
-    _written_while_kept(gatherer, alice)
+    gatherer.add([_ticket(alice)])
+    for _ in range(PUT_OFF_MAX):
+        gatherer.add([_ticket(bob)])
+        assert _owners(_written_while_kept(gatherer, alice)) == [bob]
     gatherer.add([_ticket(bob)])
 
     with _waiting_for(gatherer, alice) as written:
