@@ -8,10 +8,10 @@ Note [Lock order]
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from django.db import connection, transaction
 
@@ -40,10 +40,10 @@ KEYS_MAX = 200_000
 _IDS: dict[AccountKey, int] = {}
 """Ids of accounts whose opening is committed. Accounts are never closed, so an id never goes stale."""
 
-Group = tuple[int, int]
-"""What a caller calls a set of accounts that it needs together: a trader and an instrument."""
+Group = TypeVar("Group", bound=Hashable)
+"""What a caller calls a set of accounts that it needs together, such as a trader and an instrument."""
 
-_OPEN_GROUPS: dict[Callable[[Group], Iterable[AccountKey]], set[Group]] = defaultdict(set)
+_OPEN_GROUPS: dict[Callable[[Any], Iterable[AccountKey]], set[Any]] = defaultdict(set)
 """Groups of which _IDS has all accounts, by what says which they are: `open_groups`."""
 
 _FIND = "SELECT id, balance FROM ledger_find_accounts(%s::bigint[], %s::text[], %s::text[], %s::text[])"

@@ -45,7 +45,7 @@ def test_the_accounts_of_a_group_are_looked_at_once_unless_their_opening_was_rol
     alice = customer("alice", USDT=100)
     asked = []
 
-    def keys_of(group: accounts.Group) -> list[AccountKey]:
+    def keys_of(group: tuple[int, int]) -> list[AccountKey]:
         asked.append(group)
         return [AccountKey(group[0], "1020", "USDT"), AccountKey(None, "4110", "USDT")]
 

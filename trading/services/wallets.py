@@ -45,9 +45,13 @@ def _keys(owner: int, asset: str) -> tuple[AccountKey, ...]:
     return tuple(AccountKey(owner, code, asset) for code in (*WALLET_CODES.values(), AccountCode.DEBT))
 
 
-def of_orders(owner: int, asset: str) -> tuple[AccountKey, ...]:
-    """Return the accounts that an order's hold moves between."""
-    return _keys(owner, asset)[:2]
+def of_orders(pair: tuple[int, str]) -> tuple[AccountKey, ...]:
+    """Return the accounts that an order's hold moves between.
+
+    Args:
+        pair: Its trader and the hold's asset.
+    """
+    return _keys(*pair)[:2]
 
 
 def follow(entries: Sequence[EntryDraft], wallets: Wallets) -> dict[tuple[int, str], None]:
