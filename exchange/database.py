@@ -49,24 +49,38 @@ def execute(sql: str, *params: Any) -> None:
     cursor().execute(sql, params)
 
 
-def fetch(*statements: tuple[str, Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
-    """Run statements in order, in one round trip inside a pipeline; return the rows of each.
+def send_those(*statements: tuple[str, Sequence[Any]] | None) -> Callable[[], list[list[tuple[Any, ...]]]]:
+    """Send the statements that there are; return what waits for their rows, and has none for what is None.
 
-    Django's cursors make a function of its own for each call that reads rows; here one guard turns errors for all.
+    Inside a pipeline all that is sent before somebody waits shares one round trip.
     """
-    sent = []
-    for sql, params in statements:
-        current = cursor()
-        current.execute(sql, params)
-        sent.append(current.cursor)
-    with connection.wrap_database_errors:
-        return [raw.fetchall() for raw in sent]
+    sent = [None if statement is None else _sent(*statement) for statement in statements]
+
+    def rows() -> list[list[tuple[Any, ...]]]:
+        with connection.wrap_database_errors:
+            return [[] if raw is None else raw.fetchall() for raw in sent]
+
+    return rows
+
+
+def _sent(sql: str, params: Sequence[Any]) -> Any:
+    """Send a statement and return the driver's cursor.
+
+    Django's cursors make a function of its own for each call that reads rows; one guard turns errors for all.
+    """
+    current = cursor()
+    current.execute(sql, params)
+    return current.cursor
+
+
+def fetch(*statements: tuple[str, Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
+    """Run statements in order, in one round trip inside a pipeline; return the rows of each."""
+    return send_those(*statements)()
 
 
 def fetch_those(*statements: tuple[str, Sequence[Any]] | None) -> list[list[tuple[Any, ...]]]:
     """Run the statements that there are, as `fetch`; what is None has no rows."""
-    answers = iter(fetch(*(statement for statement in statements if statement is not None)))
-    return [[] if statement is None else next(answers) for statement in statements]
+    return send_those(*statements)()
 
 
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[str]:

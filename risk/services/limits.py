@@ -1,11 +1,13 @@
 """Traders' limits and today's counters: loaded and saved for a whole batch, under the traders' gates."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import structlog
 
 from exchange import database
@@ -19,14 +21,19 @@ ORDERS_BEFORE_CANCEL_RATE_COUNTS = 50
 """Below this many orders a day a cancel rate says nothing."""
 
 _LOAD = """
+WITH tiers AS MATERIALIZED (
+    SELECT t.name, t.daily_order_limit, t.cancel_rate_warning, (
+        SELECT json_object_agg(r.asset_id, r.notional::text ORDER BY r.id) FROM risk_reviewlimit r
+        WHERE r.tier_id = t.name
+    )::text AS review_limits
+    FROM risk_risktier t
+)
 SELECT given.id, coalesce(p.tier_id, %s), coalesce(t.daily_order_limit, %s), coalesce(t.cancel_rate_warning, %s),
        p.counted_on, coalesce(p.orders_placed, 0), coalesce(p.orders_cancelled, 0),
-       (SELECT array_agg(r.asset_id::text ORDER BY r.id) FROM risk_reviewlimit r WHERE r.tier_id = t.name),
-       (SELECT array_agg(r.notional ORDER BY r.id) FROM risk_reviewlimit r WHERE r.tier_id = t.name),
-       coalesce(a.frozen, false)
+       t.review_limits, coalesce(a.frozen, false)
 FROM unnest(%s::bigint[]) AS given(id)
 LEFT JOIN risk_traderprofile p ON p.user_id = given.id
-LEFT JOIN risk_risktier t ON t.name = coalesce(p.tier_id, %s)
+LEFT JOIN tiers t ON t.name = coalesce(p.tier_id, %s)
 LEFT JOIN ledger_accountprofile a ON a.owner_id = given.id
 """
 
@@ -49,7 +56,7 @@ class TraderLimits:
     counted_on: date | None
     orders_placed: int
     orders_cancelled: int
-    review_limits: dict[str, Decimal]
+    review_limits: Mapping[str, Decimal]
     frozen: bool = False
     changed: bool = False
 
@@ -106,7 +113,7 @@ def load_statement(owner_ids: Iterable[int]) -> tuple[str, list[Any]]:
 def from_rows(rows: Iterable[tuple[Any, ...]]) -> dict[int, TraderLimits]:
     """Build the limits from the rows of `load_statement`, by trader."""
     loaded = {}
-    for user_id, tier, orders, cancel_rate, counted_on, placed, cancelled, assets, notionals, frozen in rows:
+    for user_id, tier, orders, cancel_rate, counted_on, placed, cancelled, reviewed, frozen in rows:
         loaded[user_id] = TraderLimits(
             user_id=user_id,
             tier=tier,
@@ -115,10 +122,16 @@ def from_rows(rows: Iterable[tuple[Any, ...]]) -> dict[int, TraderLimits]:
             counted_on=counted_on,
             orders_placed=placed,
             orders_cancelled=cancelled,
-            review_limits=dict(zip(assets or [], notionals or [], strict=True)),
+            review_limits=_review_limits(reviewed),
             frozen=frozen,
         )
     return loaded
+
+
+@functools.lru_cache(maxsize=100)
+def _review_limits(written: str | None) -> Mapping[str, Decimal]:
+    """Read a tier's limits, by asset: a batch has few tiers, and many traders of each."""
+    return {asset: Decimal(notional) for asset, notional in orjson.loads(written or "{}").items()}
 
 
 def save(limits: Iterable[TraderLimits]) -> None:

@@ -228,7 +228,7 @@ def _read(
     contracts: set[tuple[int, int]],
     waiting_for: Collection[int] | None,
 ) -> AdmissionBook:
-    """Lock gates and read everything for a batch, in three round trips.
+    """Lock gates and read everything for a batch, in two round trips.
 
     Args:
         moving: Of the orders, those whose funds may move here. Those of an order that waits for review always may; to
@@ -253,10 +253,9 @@ def _read(
     placing = {pair for pair in pairs if pair[0] in traders}
     held = {(order.user_id, order.hold_asset) for order in theirs if order.hold_remaining}
     concerned = {spec.id for spec in specs.values()} | {order.instrument_id for order in theirs}
+    markets = _ask_markets(concerned, {pair for pair in contracts if pair[0] in traders}, theirs)
     found, debts = wallets.read(placing | held | _quotes(theirs))
-    states, positions, opening, parts = _read_markets(
-        concerned, {pair for pair in contracts if pair[0] in traders}, theirs
-    )
+    states, positions, opening, parts = markets()
     return AdmissionBook(
         specs=specs,
         wallets=found,
@@ -301,24 +300,31 @@ def _quotes(orders: Iterable[Order]) -> set[tuple[int, str]]:
     return {(order.user_id, order.hold_asset) for order in orders if order.intent is not None}
 
 
-def _read_markets(
-    concerned: set[int], placing: set[tuple[int, int]], orders: Iterable[Order]
-) -> tuple[dict[int, MarketState], dict[Pair, PositionState], dict[tuple[int, int, str], int], Parts]:
-    """Read the instruments' prices; of contracts positions, what open orders would add to them, and orders' parts."""
+Markets = tuple[dict[int, MarketState], dict[Pair, PositionState], dict[tuple[int, int, str], int], Parts]
+"""Instruments' prices; of contracts positions, what open orders would add to them, and orders' parts."""
+
+
+def _ask_markets(concerned: set[int], placing: set[tuple[int, int]], orders: Iterable[Order]) -> Callable[[], Markets]:
+    """Ask for what the decisions need of the markets; return what waits for the answer."""
     changing = [order for order in orders if order.intent is not None]
     pairs = placing | {(order.user_id, order.instrument_id) for order in changing}
-    states, positions, opening, parts = database.fetch_those(
+    asked = database.send_those(
         instruments.states_statement(sorted(concerned)) if concerned else None,
         contract_books.positions_statement(pairs) if pairs else None,
         contract_books.opening_statement(pairs) if pairs else None,
         contract_books.parts_statement([order.id for order in changing]) if changing else None,
     )
-    return (
-        instruments.states_of(states, concerned),
-        contract_books.positions_of(positions, pairs),
-        contract_books.opening_of(opening),
-        contract_books.parts_of(parts),
-    )
+
+    def answer() -> Markets:
+        states, positions, opening, parts = asked()
+        return (
+            instruments.states_of(states, concerned),
+            contract_books.positions_of(positions, pairs),
+            contract_books.opening_of(opening),
+            contract_books.parts_of(parts),
+        )
+
+    return answer
 
 
 def write(
