@@ -320,7 +320,7 @@ _TERM = re.compile(r"([+-]?)([a-z_]+)")
 
 
 class _Place(NamedTuple):
-    """A rule's line, parsed: who, which account, which asset, which part, the side, the signed terms."""
+    """A rule's line, parsed: who, which account, which asset, which part, the side, the terms, signed but the first."""
 
     role: str
     code: AccountCode
@@ -328,7 +328,8 @@ class _Place(NamedTuple):
     part: str
     side: int
     amount: str
-    terms: tuple[tuple[int, str], ...]
+    first_term: str
+    other_terms: tuple[tuple[int, str], ...]
     meets_debt: bool
     """Whether what its owner owes is concerned: Note [Debt first]."""
 
@@ -338,9 +339,10 @@ def _parse(line: Line) -> _Place:
     role, account, asset, *part = line.place.split(".")
     code = ACCOUNTS[account]
     require((role == PLATFORM) == (CHART[code].face == Face.PLATFORM), f"{line.place} has the wrong owner")
-    terms = tuple((CR if sign == "-" else DR, name) for sign, name in _TERM.findall(line.amount))
+    (_, first), *others = _TERM.findall(line.amount)
+    terms = tuple((CR if sign == "-" else DR, name) for sign, name in others)
     part_name = part[0] if part else PARTS.get(code, "")
-    return _Place(role, code, asset, part_name, line.side, line.amount, terms, code in Debts.MET_BY)
+    return _Place(role, code, asset, part_name, line.side, line.amount, first, terms, code in Debts.MET_BY)
 
 
 _PARSED: dict[EventKind, tuple[_Place, ...]] = {
@@ -383,8 +385,8 @@ def draft(
             require(amount >= 0, f"{kind} {key}: {name} is {amount}")
     lines: list[tuple[AccountKey, Decimal]] = []
     for place in _PARSED[kind]:
-        amount = amounts[place.terms[0][1]]
-        for sign, name in place.terms[1:]:
+        amount = amounts[place.first_term]
+        for sign, name in place.other_terms:
             amount = (EXACT.add if sign == DR else EXACT.subtract)(amount, amounts[name])
             if amount < 0:
                 raise InvariantViolationError(f"{kind} {key}: {place.amount} is {amount}")

@@ -1,10 +1,15 @@
 """What a run of the engine's events left at each price that it touched."""
 
+from collections import defaultdict
+
 import numpy as np
 
 from matching_worker.protocol import EventKind, Rows, Side
 
 BIDS, ASKS = 0, 1
+
+_TICKS_AND_SIDE_BITS = 42
+"""Enough for `marketdata.units.TICKS_MAX`, and an instrument's id has room beside it in an integer of numpy."""
 
 
 def last_levels(events: Rows) -> list[tuple[int, int, int]]:
@@ -16,12 +21,18 @@ def last_levels(events: Rows) -> list[tuple[int, int, int]]:
     Returns:
         By price, each pair of price and side once; 0 lots where the level is gone.
     """
+    return [level for levels in last_levels_of_each(events).values() for level in levels]
+
+
+def last_levels_of_each(events: Rows) -> dict[int, list[tuple[int, int, int]]]:
+    """Return `last_levels` of each instrument whose book events of several have changed, by instrument id, in order."""
     events = events[events["level_lots"] >= 0]
-    if not len(events):
-        return []
     is_sell = (events["side"] == Side.SELL) != (events["kind"] == EventKind.FILL)  # a fill changes the maker's side
-    keys = events["price_ticks"] * 2 + is_sell
+    keys = (events["instrument_id"].astype(np.int64) << _TICKS_AND_SIDE_BITS) + events["price_ticks"] * 2 + is_sell
     _, newest = np.unique(keys[::-1], return_index=True)
     rows = len(events) - 1 - newest
-    totals = events["level_lots"][rows].tolist()
-    return [(key & 1, key >> 1, total) for key, total in zip(keys[rows].tolist(), totals, strict=True)]
+    found: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for key, total in zip(keys[rows].tolist(), events["level_lots"][rows].tolist(), strict=True):
+        instrument_id, place = divmod(key, 1 << _TICKS_AND_SIDE_BITS)
+        found[instrument_id].append((place & 1, place >> 1, total))
+    return found

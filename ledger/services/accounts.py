@@ -7,9 +7,11 @@ Note [Lock order]
     without waiting (`lock_free_statement`) need no order, but once one is held no other is waited for.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from django.db import connection, transaction
 
@@ -28,7 +30,7 @@ __all__ = [
     "lock_free_statement",
     "lock_statement",
     "open_gates",
-    "open_missing",
+    "open_groups",
     "require_locked",
 ]
 
@@ -37,6 +39,12 @@ KEYS_MAX = 200_000
 
 _IDS: dict[AccountKey, int] = {}
 """Ids of accounts whose opening is committed. Accounts are never closed, so an id never goes stale."""
+
+Group = TypeVar("Group", bound=Hashable)
+"""What a caller calls a set of accounts that it needs together, such as a trader and an instrument."""
+
+_OPEN_GROUPS: dict[Callable[[Any], Iterable[AccountKey]], set[Any]] = defaultdict(set)
+"""Groups of which _IDS has all accounts, by what says which they are: `open_groups`."""
 
 _FIND = "SELECT id, balance FROM ledger_find_accounts(%s::bigint[], %s::text[], %s::text[], %s::text[])"
 _BY_ID = "SELECT id, balance FROM ledger_account WHERE id = ANY(%s::bigint[])"
@@ -55,6 +63,7 @@ _OPEN = "SELECT * FROM ledger_open_accounts(%s::bigint[], %s::text[], %s::text[]
 def forget_ids() -> None:
     """Empty the cache of ids; for tests, whose accounts vanish with their database."""
     _IDS.clear()
+    _OPEN_GROUPS.clear()
 
 
 def open_gates(owner_ids: Iterable[int]) -> None:
@@ -150,10 +159,12 @@ def ids_of(keys: Sequence[AccountKey]) -> Sequence[int]:
     return [found[key] for key in keys]
 
 
-def open_missing(keys: set[AccountKey]) -> None:
-    """Open those of these accounts that are not open yet, and learn the ids of all: `ids`."""
-    if missing := keys.difference(_IDS):
-        ids(missing)
+def open_groups(groups: AbstractSet[Group], keys_of: Callable[[Group], Iterable[AccountKey]]) -> None:
+    """Open the accounts of these groups and learn their ids, as `ids` does; those of a group are looked at once."""
+    known = _OPEN_GROUPS[keys_of]
+    if new := groups - known:
+        ids(key for group in new for key in keys_of(group))
+        transaction.on_commit(lambda: known.update(new))
 
 
 def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:

@@ -41,6 +41,25 @@ def test_committed_accounts_are_remembered_without_a_statement(customer, django_
 
 
 @pytest.mark.django_db(transaction=True)
+def test_the_accounts_of_a_group_are_looked_at_once_unless_their_opening_was_rolled_back(customer) -> None:
+    alice = customer("alice", USDT=100)
+    asked = []
+
+    def keys_of(group: tuple[int, int]) -> list[AccountKey]:
+        asked.append(group)
+        return [AccountKey(group[0], "1020", "USDT"), AccountKey(None, "4110", "USDT")]
+
+    with transaction.atomic():
+        accounts.open_groups({(alice.id, 1)}, keys_of)
+        transaction.set_rollback(True)
+    accounts.open_groups({(alice.id, 1)}, keys_of)
+    accounts.open_groups({(alice.id, 1)}, keys_of)
+
+    assert asked == [(alice.id, 1)] * 2
+    assert Account.objects.filter(owner_id=alice.id, code="1020").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
 def test_an_account_whose_opening_was_rolled_back_is_not_remembered(customer) -> None:
     alice = customer("alice", USDT=100)
     key = AccountKey(alice.id, "1020", "USDT")

@@ -171,7 +171,7 @@ def _prepare(submissions: Sequence[Submission]) -> None:
     """Open accounts that the batch may need before its transaction: opening is rare, and cached for ever."""
     placing = _placing(submissions, _known_specs(submissions))
     pairs = {(owner, _hold_asset(spec, request)) for owner, spec, request in placing}
-    accounts.open_missing({key for pair in pairs for key in wallets.of_orders(*pair)})
+    accounts.open_groups(pairs, wallets.of_orders)
 
 
 def look(owner_id: int, request: PlaceOrder) -> AdmissionBook:

@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from exchange.kernel.clock import from_ns
 from exchange.kernel.money import plain, plain_quanta
 from marketdata import selectors as instruments
-from marketdata.levels import ASKS, BIDS, last_levels
+from marketdata.levels import ASKS, BIDS, last_levels_of_each
 from matching_worker.protocol import Rows
 from trading.fold import Outcome, TradeFact
 from trading.models import PrivateChannel
@@ -48,9 +46,14 @@ def last_orders(events: Rows) -> set[int]:
     Args:
         events: (n,) EVENT_DTYPE, in order.
     """
+    return {order_id for _, _, order_id in _last_of_each(events).values()}
+
+
+def _last_of_each(events: Rows) -> dict[int, tuple[int, int, int]]:
+    """Return sequence, time and order of the event that changed each order book last, by instrument id."""
     changed = events[events["level_lots"] >= 0]
-    last = len(changed) - 1 - np.unique(changed["instrument_id"][::-1], return_index=True)[1]
-    return set(changed["order_id"][last].tolist())
+    columns = (changed[name].tolist() for name in ("sequence", "timestamp_ns", "order_id"))
+    return dict(zip(changed["instrument_id"].tolist(), zip(*columns, strict=True), strict=True))
 
 
 def books_updated(events: Rows, traces: Mapping[int, str]) -> list[DomainEvent]:
@@ -60,22 +63,21 @@ def books_updated(events: Rows, traces: Mapping[int, str]) -> list[DomainEvent]:
         events: (n,) EVENT_DTYPE, in order.
         traces: Of the `last_orders`.
     """
-    changed = events[events["level_lots"] >= 0]
+    last = _last_of_each(events)
     told = []
-    for instrument_id in np.unique(changed["instrument_id"]).tolist():
+    for instrument_id, levels in last_levels_of_each(events).items():
         spec = instruments.instrument_by_id(instrument_id)
-        own = changed[changed["instrument_id"] == instrument_id]
         sides: tuple[list[list[str]], list[list[str]]] = ([], [])
-        for side, ticks, lots in last_levels(own):
+        for side, ticks, lots in levels:
             sides[side].append([plain(spec.ticks_to_price(ticks)), plain(spec.lots_to_qty(lots))])
-        last = own[-1]
+        sequence, timestamp_ns, order_id = last[instrument_id]
         payload: dict[str, object] = {
             "symbol": spec.symbol,
-            "sequence": int(last["sequence"]),
+            "sequence": sequence,
             "bids": sides[BIDS],
             "asks": sides[ASKS],
-            "changed_at": moment(from_ns(int(last["timestamp_ns"]))),
-            "trace": traces.get(int(last["order_id"]), ""),
+            "changed_at": moment(from_ns(timestamp_ns)),
+            "trace": traces.get(order_id, ""),
         }
         told.append(("instrument", spec.symbol, "OrderBookUpdated", payload))
     return told

@@ -256,34 +256,36 @@ def _account_codes() -> tuple[str, ...]:
 def prepare(events: Rows) -> None:
     """Open the accounts that fills may need, before the transaction: opening is rare, and cached for ever."""
     fills = events[events["maker_order_id"] != 0]
-    keys: set[AccountKey] = set()
     instrument_ids = fills["instrument_id"].tolist()
-    pairs = {
-        pair
-        for column in ("trader_id", "maker_trader_id")
-        for pair in zip(fills[column].tolist(), instrument_ids, strict=True)
-    }
-    for trader, instrument_id in pairs:
-        spec = instruments.instrument_by_id(instrument_id)
-        keys.update(_fill_accounts(trader, spec.base, spec.quote, spec.symbol if spec.is_contract else None))
-    accounts.open_missing(keys)
+    accounts.open_groups(
+        {
+            pair
+            for column in ("trader_id", "maker_trader_id")
+            for pair in zip(fills[column].tolist(), instrument_ids, strict=True)
+        },
+        _fill_accounts,
+    )
 
 
-@functools.lru_cache(maxsize=100_000)
-def _fill_accounts(trader: int, base: str, quote: str, contract: str | None) -> tuple[AccountKey, ...]:
-    """Return the accounts that a trader's fill may touch.
+def _fill_accounts(pair: tuple[int, int]) -> tuple[AccountKey, ...]:
+    """Return the accounts that a fill may touch.
 
     Args:
-        contract: The symbol, if it makes positions.
+        pair: Its trader and instrument.
     """
-    fee = AccountKey(None, AccountCode.REVENUE_TRADING_FEE, quote)
-    if contract is None:
-        return (fee, *(AccountKey(trader, code, asset) for asset in (base, quote) for code in _account_codes()))
+    trader, instrument_id = pair
+    spec = instruments.instrument_by_id(instrument_id)
+    fee = AccountKey(None, AccountCode.REVENUE_TRADING_FEE, spec.quote)
+    if not spec.is_contract:
+        return (
+            fee,
+            *(AccountKey(trader, code, asset) for asset in (spec.base, spec.quote) for code in _account_codes()),
+        )
     return (
         fee,
-        *(AccountKey(trader, code, quote) for code in CONTRACT_CODES),
-        AccountKey(trader, AccountCode.MARGIN, quote, contract),
-        AccountKey(None, AccountCode.CLEARING, quote, contract),
+        *(AccountKey(trader, code, spec.quote) for code in CONTRACT_CODES),
+        AccountKey(trader, AccountCode.MARGIN, spec.quote, spec.symbol),
+        AccountKey(None, AccountCode.CLEARING, spec.quote, spec.symbol),
     )
 
 

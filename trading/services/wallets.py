@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from itertools import chain
 
 from ledger.chart import AccountCode
 from ledger.entries import EntryDraft
@@ -24,7 +25,7 @@ Wallets = dict[tuple[int, str], dict[str, Decimal]]
 def read(pairs: Iterable[tuple[int, str]]) -> tuple[Wallets, Debts]:
     """Return wallets and debts of these owners and assets. The gates are held."""
     keys = {pair: _keys(*pair) for pair in pairs}
-    balances = accounts.balances(key for found in keys.values() for key in found)
+    balances = accounts.balances(chain.from_iterable(keys.values()))
     wallets: Wallets = {}
     owed: list[tuple[int, str, Decimal]] = []
     for pair, (available, order_hold, withdraw_hold, debt) in keys.items():
@@ -44,9 +45,13 @@ def _keys(owner: int, asset: str) -> tuple[AccountKey, ...]:
     return tuple(AccountKey(owner, code, asset) for code in (*WALLET_CODES.values(), AccountCode.DEBT))
 
 
-def of_orders(owner: int, asset: str) -> tuple[AccountKey, ...]:
-    """Return the accounts that an order's hold moves between."""
-    return _keys(owner, asset)[:2]
+def of_orders(pair: tuple[int, str]) -> tuple[AccountKey, ...]:
+    """Return the accounts that an order's hold moves between.
+
+    Args:
+        pair: Its trader and the hold's asset.
+    """
+    return _keys(*pair)[:2]
 
 
 def follow(entries: Sequence[EntryDraft], wallets: Wallets) -> dict[tuple[int, str], None]:
