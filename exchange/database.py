@@ -1,16 +1,21 @@
 """Runs the set-based statements of the order's road: server-side parameters, in pipelines."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import psycopg
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from psycopg import errors, pq
+
+T = TypeVar("T")
+Statement = tuple[str, Sequence[Any]]
+Reading = Generator[Sequence[Statement | None], list[list[tuple[Any, ...]]], T]
+"""Yields its statements, once; is sent their rows, none for None; and returns what they mean. `read` runs it."""
 
 
 def cursor() -> Any:
@@ -49,38 +54,40 @@ def execute(sql: str, *params: Any) -> None:
     cursor().execute(sql, params)
 
 
-def send_those(*statements: tuple[str, Sequence[Any]] | None) -> Callable[[], list[list[tuple[Any, ...]]]]:
-    """Send the statements that there are; return what waits for their rows, and has none for what is None.
+def fetch(*statements: Statement) -> list[list[tuple[Any, ...]]]:
+    """Run statements in order, in one round trip inside a pipeline; return the rows of each.
 
-    Inside a pipeline all that is sent before somebody waits shares one round trip.
+    Django's cursors make a function of its own for each call that reads rows; here one guard turns errors for all.
     """
-    sent = [None if statement is None else _sent(*statement) for statement in statements]
-
-    def rows() -> list[list[tuple[Any, ...]]]:
-        with connection.wrap_database_errors:
-            return [[] if raw is None else raw.fetchall() for raw in sent]
-
-    return rows
-
-
-def _sent(sql: str, params: Sequence[Any]) -> Any:
-    """Send a statement and return the driver's cursor.
-
-    Django's cursors make a function of its own for each call that reads rows; one guard turns errors for all.
-    """
-    current = cursor()
-    current.execute(sql, params)
-    return current.cursor
+    sent = []
+    for sql, params in statements:
+        current = cursor()
+        current.execute(sql, params)
+        sent.append(current.cursor)
+    with connection.wrap_database_errors:
+        return [raw.fetchall() for raw in sent]
 
 
-def fetch(*statements: tuple[str, Sequence[Any]]) -> list[list[tuple[Any, ...]]]:
-    """Run statements in order, in one round trip inside a pipeline; return the rows of each."""
-    return send_those(*statements)()
-
-
-def fetch_those(*statements: tuple[str, Sequence[Any]] | None) -> list[list[tuple[Any, ...]]]:
+def fetch_those(*statements: Statement | None) -> list[list[tuple[Any, ...]]]:
     """Run the statements that there are, as `fetch`; what is None has no rows."""
-    return send_those(*statements)()
+    answers = iter(fetch(*(statement for statement in statements if statement is not None)))
+    return [[] if statement is None else next(answers) for statement in statements]
+
+
+def read(*readings: Reading[Any]) -> list[Any]:
+    """Run the statements of several readings, in one round trip inside a pipeline; return what each has found.
+
+    So who reads for a batch need not know by which statements others find theirs, nor wait for each.
+    """
+    asked = [next(one) for one in readings]
+    rows = iter(fetch_those(*(statement for statements in asked for statement in statements)))
+    found = []
+    for one, statements in zip(readings, asked, strict=True):
+        try:
+            one.send([next(rows) for _ in statements])
+        except StopIteration as end:
+            found.append(end.value)
+    return found
 
 
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[str]:

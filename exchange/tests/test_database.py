@@ -186,3 +186,21 @@ def test_a_pipelined_transaction_waits_for_begin_and_for_commit_only(notes, tmp_
 
     assert asked.count("Sync") == 2
     assert notes() == ["one"]
+
+
+def _doubled(*numbers: int | None) -> database.Reading[list[int]]:
+    """Read numbers, each doubled by the database; none for None."""
+    rows = yield [None if number is None else ("SELECT 2 * %s::int", (number,)) for number in numbers]
+    return [row[0] for found in rows for row in found]
+
+
+@pytest.mark.django_db
+def test_readings_share_a_round_trip_and_each_finds_its_own_rows(monkeypatch) -> None:
+    waits = []
+    fetch = database.fetch
+    monkeypatch.setattr(database, "fetch", lambda *asked: waits.append(len(asked)) or fetch(*asked))
+
+    found = database.read(_doubled(1, None, 2), _doubled(), _doubled(3))
+
+    assert found == [[2, 4], [], [6]]
+    assert waits == [3]

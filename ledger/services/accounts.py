@@ -23,6 +23,7 @@ from ledger.entries import AccountKey
 __all__ = [
     "AccountKey",
     "balances",
+    "balances_reading",
     "forget_ids",
     "ids",
     "ids_of",
@@ -168,7 +169,13 @@ def open_groups(groups: AbstractSet[Group], keys_of: Callable[[Group], Iterable[
 
 
 def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:
-    """Return balances, debit positive; zero where no account is open yet. At most two statements, one round trip.
+    """Return balances, debit positive; zero where no account is open yet. At most two statements, one round trip."""
+    [found] = database.read(balances_reading(keys))
+    return found  # type: ignore[no-any-return]
+
+
+def balances_reading(keys: Iterable[AccountKey]) -> database.Reading[dict[AccountKey, Decimal]]:
+    """Read balances as `balances` returns them.
 
     Accounts whose ids are cached are read by them: by owner, code, asset and contract takes several times as long.
     """
@@ -183,7 +190,7 @@ def balances(keys: Iterable[AccountKey]) -> dict[AccountKey, Decimal]:
     rare: set[int] = set()
     if all(code in _RARE and owner_id is not None for owner_id, code, _, _ in others):
         rare, others = {key.owner_id for key in others if key.owner_id is not None}, []
-    by_id, by_owner, by_name = database.fetch_those(
+    by_id, by_owner, by_name = yield (
         (_BY_ID, [database.array(list(known))]) if known else None,
         (_BY_OWNER, [database.array(sorted(rare)), _RARE_CODES]) if rare else None,
         (_FIND, _columns(others)) if others else None,

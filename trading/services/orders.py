@@ -228,34 +228,45 @@ def _read(
     contracts: set[tuple[int, int]],
     waiting_for: Collection[int] | None,
 ) -> AdmissionBook:
-    """Lock gates and read everything for a batch, in two round trips.
+    """Lock gates and read everything for a batch: in one round trip, or in two when it is about orders that there are.
 
     Args:
         moving: Of the orders, those whose funds may move here. Those of an order that waits for review always may; to
             cancel or reduce one in the book is the engine's business, and asks for no wallet, position or part.
         waiting_for: Traders whose gates are waited for; of the others those are locked that are free. None: no gate is.
     """
-    traders, (key_rows, order_rows, id_rows, limit_rows, lag_rows, waiting_rows) = _lock_and_fetch(
-        owners,
-        waiting_for,
-        (_KEYS, database.columns(keyed, 2)) if keyed else None,
-        (_BY_ID, (database.array(order_ids),)) if order_ids else None,
-        (_IDS, (fresh,)) if fresh else None,
-        limits.load_statement(owners),
-        *pressure.statements(owners),
+    spec_ids = {spec.id for spec in specs.values()}
+
+    def readings() -> list[database.Reading[Any]]:
+        first = _rows(
+            (_KEYS, database.columns(keyed, 2)) if keyed else None,
+            (_BY_ID, (database.array(order_ids),)) if order_ids else None,
+            (_IDS, (fresh,)) if fresh else None,
+            limits.load_statement(owners),
+            *pressure.statements(owners),
+        )
+        return [first] if order_ids else [first, wallets.reading(pairs), _markets(spec_ids, contracts, ())]
+
+    traders, ((key_rows, order_rows, id_rows, limit_rows, lag_rows, waiting_rows), *rest) = _lock_and_read(
+        owners, waiting_for, readings
     )
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
-    theirs = [
-        order
-        for order in orders.values()
-        if order.user_id in traders and (order.id in moving or order.status == OrderStatus.PENDING_REVIEW)
-    ]
-    placing = {pair for pair in pairs if pair[0] in traders}
-    held = {(order.user_id, order.hold_asset) for order in theirs if order.hold_remaining}
-    concerned = {spec.id for spec in specs.values()} | {order.instrument_id for order in theirs}
-    markets = _ask_markets(concerned, {pair for pair in contracts if pair[0] in traders}, theirs)
-    found, debts = wallets.read(placing | held | _quotes(theirs))
-    states, positions, opening, parts = markets()
+    if order_ids:
+        theirs = [
+            order
+            for order in orders.values()
+            if order.user_id in traders and (order.id in moving or order.status == OrderStatus.PENDING_REVIEW)
+        ]
+        held = {(order.user_id, order.hold_asset) for order in theirs if order.hold_remaining}
+        rest = database.read(
+            wallets.reading({pair for pair in pairs if pair[0] in traders} | held | _quotes(theirs)),
+            _markets(
+                spec_ids | {order.instrument_id for order in theirs},
+                {pair for pair in contracts if pair[0] in traders},
+                theirs,
+            ),
+        )
+    (found, debts), (states, positions, opening, parts) = rest
     return AdmissionBook(
         specs=specs,
         wallets=found,
@@ -273,24 +284,32 @@ def _read(
     )
 
 
-def _lock_and_fetch(
-    owners: Sequence[int], waiting_for: Collection[int] | None, *reads: tuple[str, Sequence[Any]] | None
-) -> tuple[set[int], list[list[tuple[Any, ...]]]]:
+def _rows(*statements: database.Statement | None) -> database.Reading[list[list[tuple[Any, ...]]]]:
+    """Read the rows of statements as they are."""
+    return (yield statements)
+
+
+def _lock_and_read(
+    owners: Sequence[int], waiting_for: Collection[int] | None, readings: Callable[[], list[database.Reading[Any]]]
+) -> tuple[set[int], list[Any]]:
     """Lock gates, then read, in one round trip; in one more when everybody's gate is kept by others: Note [Put off].
 
+    Args:
+        readings: Begins them.
+
     Returns:
-        Whose gates are held, or all where none is to be; the rows of each statement.
+        Whose gates are held, or all where none is to be; what each reading has found.
     """
     if waiting_for is None:
-        return set(owners), database.fetch_those(*reads)
+        return set(owners), database.read(*readings())
     others = set(owners).difference(waiting_for)
-    awaited, free, *found = database.fetch_those(
+    locking = _rows(
         accounts.lock_statement(waiting_for) if waiting_for else None,
         accounts.lock_free_statement(others) if others else None,
-        *reads,
     )
+    (awaited, free), *found = database.read(locking, *readings())
     if others and not awaited and not free:
-        return _lock_and_fetch(owners, owners, *reads)
+        return _lock_and_read(owners, owners, readings)
     accounts.require_locked(waiting_for, awaited)
     return {row[0] for row in (*awaited, *free)}, found
 
@@ -301,30 +320,24 @@ def _quotes(orders: Iterable[Order]) -> set[tuple[int, str]]:
 
 
 Markets = tuple[dict[int, MarketState], dict[Pair, PositionState], dict[tuple[int, int, str], int], Parts]
-"""Instruments' prices; of contracts positions, what open orders would add to them, and orders' parts."""
 
 
-def _ask_markets(concerned: set[int], placing: set[tuple[int, int]], orders: Iterable[Order]) -> Callable[[], Markets]:
-    """Ask for what the decisions need of the markets; return what waits for the answer."""
+def _markets(concerned: set[int], placing: set[tuple[int, int]], orders: Iterable[Order]) -> database.Reading[Markets]:
+    """Read the instruments' prices; of contracts positions, what open orders would add to them, and orders' parts."""
     changing = [order for order in orders if order.intent is not None]
     pairs = placing | {(order.user_id, order.instrument_id) for order in changing}
-    asked = database.send_those(
+    states, positions, opening, parts = yield (
         instruments.states_statement(sorted(concerned)) if concerned else None,
         contract_books.positions_statement(pairs) if pairs else None,
         contract_books.opening_statement(pairs) if pairs else None,
         contract_books.parts_statement([order.id for order in changing]) if changing else None,
     )
-
-    def answer() -> Markets:
-        states, positions, opening, parts = asked()
-        return (
-            instruments.states_of(states, concerned),
-            contract_books.positions_of(positions, pairs),
-            contract_books.opening_of(opening),
-            contract_books.parts_of(parts),
-        )
-
-    return answer
+    return (
+        instruments.states_of(states, concerned),
+        contract_books.positions_of(positions, pairs),
+        contract_books.opening_of(opening),
+        contract_books.parts_of(parts),
+    )
 
 
 def write(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import chain
 
+from exchange import database
 from ledger.chart import AccountCode
 from ledger.entries import EntryDraft
 from ledger.services import accounts
@@ -24,8 +25,14 @@ Wallets = dict[tuple[int, str], dict[str, Decimal]]
 
 def read(pairs: Iterable[tuple[int, str]]) -> tuple[Wallets, Debts]:
     """Return wallets and debts of these owners and assets. The gates are held."""
+    [found] = database.read(reading(pairs))
+    return found  # type: ignore[no-any-return]
+
+
+def reading(pairs: Iterable[tuple[int, str]]) -> database.Reading[tuple[Wallets, Debts]]:
+    """Read wallets and debts as `read` returns them."""
     keys = {pair: _keys(*pair) for pair in pairs}
-    balances = accounts.balances(chain.from_iterable(keys.values()))
+    balances = yield from accounts.balances_reading(chain.from_iterable(keys.values()))
     wallets: Wallets = {}
     owed: list[tuple[int, str, Decimal]] = []
     for pair, (available, order_hold, withdraw_hold, debt) in keys.items():

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from exchange import database
 from exchange.kernel.clock import utc_now
 from ledger.models import AccountProfile
 from marketdata.selectors import UnknownInstrumentError
@@ -77,3 +78,23 @@ def test_cancelling_what_is_in_the_book_reads_no_wallet_and_no_price(customer: A
     assert "UPDATE orders SET cancel_requested_at" in statements
     assert "FROM ledger_account WHERE" not in statements
     assert "FROM instrument_state" not in statements
+
+
+def test_new_orders_wait_for_their_rows_once_and_those_about_orders_twice(
+    customer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_instrument()
+    alice = customer("alice", USDT=1000)
+    waits = []
+    fetch = database.fetch
+    monkeypatch.setattr(database, "fetch", lambda *asked: waits.append(bool(asked)) or fetch(*asked))
+
+    [first] = orders.place(
+        alice.id, [limit("BTCUSDT", "buy", "0.0100", "50000.00", client_order_id="one")], now=utc_now()
+    )
+    to_place, waits[:] = sum(waits), []
+    [amended] = orders.submit([Submission(alice.id, AmendOrder(first.id, price=Decimal(50001)))], now=utc_now())
+
+    assert isinstance(amended, Order)
+    assert to_place == 2  # what is read under the gates, and the numbers of private events
+    assert sum(waits) == 3
