@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 
 import psycopg
+from typing import Any
+
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 from hypothesis import given
@@ -196,9 +198,14 @@ def _doubled(*numbers: int | None) -> database.Reading[list[int]]:
 
 @pytest.mark.django_db
 def test_readings_share_a_round_trip_and_each_finds_its_own_rows(monkeypatch) -> None:
-    waits = []
+    waits: list[int] = []
     fetch = database.fetch
-    monkeypatch.setattr(database, "fetch", lambda *asked: waits.append(len(asked)) or fetch(*asked))
+
+    def counted(*asked: Any) -> Any:
+        waits.append(len(asked))
+        return fetch(*asked)
+
+    monkeypatch.setattr(database, "fetch", counted)
 
     found = database.read(_doubled(1, None, 2), _doubled(), _doubled(3))
 

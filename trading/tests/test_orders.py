@@ -85,13 +85,19 @@ def test_new_orders_wait_for_their_rows_once_and_those_about_orders_twice(
 ) -> None:
     make_instrument()
     alice = customer("alice", USDT=1000)
-    waits = []
+    waits: list[bool] = []
     fetch = database.fetch
-    monkeypatch.setattr(database, "fetch", lambda *asked: waits.append(bool(asked)) or fetch(*asked))
+
+    def counted(*asked: Any) -> Any:
+        waits.append(bool(asked))
+        return fetch(*asked)
+
+    monkeypatch.setattr(database, "fetch", counted)
 
     [first] = orders.place(
         alice.id, [limit("BTCUSDT", "buy", "0.0100", "50000.00", client_order_id="one")], now=utc_now()
     )
+    assert isinstance(first, Order)
     to_place, waits[:] = sum(waits), []
     [amended] = orders.submit([Submission(alice.id, AmendOrder(first.id, price=Decimal(50001)))], now=utc_now())
 

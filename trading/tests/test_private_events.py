@@ -83,7 +83,7 @@ def test_an_absent_redis_is_logged_and_stops_nothing(customer, settings, caplog:
 def test_pushes_wait_for_no_reply_and_outlive_a_lost_connection(customer) -> None:
     watching = redis.Redis.from_url(settings.REDIS_URL)
     heard = watching.pubsub(ignore_subscribe_messages=True)
-    prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]
+    prefix = settings.CHANNEL_LAYERS["default"]["CONFIG"]["prefix"]  # type: ignore[index]
     heard.subscribe(feed.layer_channel(prefix, private_events.group(7)))
     heard.get_message(timeout=5)
     private_events._redis.cache_clear()
@@ -106,9 +106,9 @@ def _one_event() -> dict[int, list[dict[str, object]]]:
     return {7: [{"sequence": 1, "channel": "orders", "payload": {}}]}
 
 
-def _publisher(watching: redis.Redis) -> int:
+def _publisher(watching: redis.Redis) -> str:
     """Return the server's number of the client that publishes."""
-    return next(int(one["id"]) for one in watching.client_list() if one["cmd"] == "publish")
+    return next(one["id"] for one in watching.client_list() if one["cmd"] == "publish")
 
 
 def test_nothing_is_written_for_no_facts(django_assert_num_queries) -> None:
