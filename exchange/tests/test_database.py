@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum, StrEnum
-
-import psycopg
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 from hypothesis import given
