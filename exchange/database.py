@@ -34,19 +34,25 @@ def cursor() -> Any:
 
 @contextmanager
 def pipelined_transaction() -> Iterator[None]:
-    """Open a transaction whose statements are sent without waiting for each other, COMMIT with the last of them.
+    """Open a transaction whose statements are sent without waiting for each other, BEGIN and COMMIT with them.
 
     A statement is waited for only when its rows are fetched. An error shows at the next fetch or at COMMIT. The
-    pipeline stands inside of Django's transaction and not around it, and sends COMMIT itself: the driver waits for the
-    database at each change of autocommit within a pipeline, and once more at its end. What is left to Django finds the
-    transaction committed.
+    pipeline stands inside of Django's transaction and not around it, and sends BEGIN and COMMIT itself: within a
+    pipeline the driver waits for the database when it begins a transaction, at each change of autocommit, and once
+    more at the pipeline's end. What is left to Django finds the transaction committed.
     """
     connection.ensure_connection()
     is_outermost = not connection.in_atomic_block
-    with transaction.atomic(), connection.wrap_database_errors, connection.connection.pipeline():
-        yield
-        if is_outermost and not connection.needs_rollback:
-            connection.connection.execute("COMMIT", prepare=False)
+    with transaction.atomic(), connection.wrap_database_errors:
+        driver = connection.connection
+        if is_outermost:
+            driver.autocommit = True  # as far as the driver knows: then it leaves BEGIN to us
+        with driver.pipeline():
+            if is_outermost:
+                driver.execute("BEGIN", prepare=False)
+            yield
+            if is_outermost and not connection.needs_rollback:
+                driver.execute("COMMIT", prepare=False)
 
 
 def execute(sql: str, *params: Any) -> None:
