@@ -243,11 +243,11 @@ def _read(
             (_BY_ID, (database.array(order_ids),)) if order_ids else None,
             (_IDS, (fresh,)) if fresh else None,
             limits.load_statement(owners),
-            *pressure.statements(owners),
+            pressure.statement(owners),
         )
         return [first] if order_ids else [first, wallets.reading(pairs), _markets(spec_ids, contracts, ())]
 
-    traders, ((key_rows, order_rows, id_rows, limit_rows, lag_rows, waiting_rows), *rest) = _lock_and_read(
+    traders, ((key_rows, order_rows, id_rows, limit_rows, waiting_rows), *rest) = _lock_and_read(
         owners, waiting_for, readings
     )
     orders = {row[0]: Order.from_db(None, ORDER_COLUMNS, row) for row in order_rows}
@@ -279,7 +279,7 @@ def _read(
         positions=positions,
         opening=opening,
         parts=parts,
-        pressure=pressure.from_rows(lag_rows, waiting_rows),
+        pressure=pressure.from_rows(waiting_rows),
         traders=traders,
     )
 

@@ -15,18 +15,22 @@ Note [A trader's own share]
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from django.conf import settings
 
+from exchange import database
 from exchange.kernel.errors import DomainError, gettext_noop
 from exchange.observability import metrics
 
 RETRY_SECONDS_MAX = 10
 
-_LAGS = "SELECT shard, s.sequence - c.sequence FROM command_stream s JOIN settlement_cursor c USING (shard)"
-_WAITING = f"""
-SELECT given.id, (
+_WHAT_WAITS = """
+WITH shards AS (
+    SELECT shard, s.sequence - c.sequence AS lag FROM command_stream s JOIN settlement_cursor c USING (shard)
+)
+SELECT false, shard, lag FROM shards
+UNION ALL
+SELECT true, given.id, (
     SELECT count(*) FROM (
         SELECT FROM orders o
         WHERE o.user_id = given.id AND o.status = 'new' AND o.sequence = 0 AND o.created_at >= (
@@ -36,7 +40,7 @@ SELECT given.id, (
     ) unsettled
 )
 FROM unnest(%s::bigint[]) AS given(id)
-WHERE (SELECT max(lag) FROM ({_LAGS}) AS shards(shard, lag)) >= %s
+WHERE (SELECT max(lag) FROM shards) >= %s
 """
 
 
@@ -102,12 +106,15 @@ def _retry_after(lag: int, most: int) -> int:
     return min(RETRY_SECONDS_MAX, max(1, lag // max(1, most)))
 
 
-def statements(trader_ids: Iterable[int]) -> tuple[tuple[str, Sequence[Any]], tuple[str, Sequence[Any]]]:
-    """Return the two statements that read what waits, for a caller who pipelines them: Note [A trader's own share]."""
+def statement(trader_ids: Sequence[int]) -> database.Statement:
+    """Return the statement that reads what waits, for a caller who pipelines it: Note [A trader's own share]."""
     most = settings.TRADER_LAG_MAX
-    return (_LAGS, ()), (_WAITING, (most, list(trader_ids), most))
+    return _WHAT_WAITS, (most, database.array(trader_ids), most)
 
 
-def from_rows(lags: Iterable[tuple[int, int]], waiting: Iterable[tuple[int, int]]) -> Pressure:
-    """Return what waits, from the rows of `statements`."""
-    return Pressure(dict(lags), dict(waiting))
+def from_rows(rows: Iterable[tuple[bool, int, int]]) -> Pressure:
+    """Return what waits, from the rows of `statement`."""
+    found = Pressure()
+    for is_trader, number, waiting in rows:
+        (found.waiting if is_trader else found.lags)[number] = waiting
+    return found
