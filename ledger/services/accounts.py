@@ -48,16 +48,19 @@ _OPEN_GROUPS: dict[Callable[[Any], Iterable[AccountKey]], set[Any]] = defaultdic
 """Groups of which _IDS has all accounts, by what says which they are: `open_groups`."""
 
 _FIND = "SELECT id, balance FROM ledger_find_accounts(%s::bigint[], %s::text[], %s::text[], %s::text[])"
-_BY_ID = "SELECT id, balance FROM ledger_account WHERE id = ANY(%s::bigint[])"
 _LOCK = "SELECT owner_id FROM ledger_gate WHERE owner_id = ANY(%s::bigint[]) ORDER BY owner_id FOR NO KEY UPDATE"
 _LOCK_FREE = f"{_LOCK} SKIP LOCKED"
 _RARE = (AccountCode.DEBT, AccountCode.WITHDRAW_HOLD)
 """User accounts that most traders lack: to look for each by name costs more than to ask which of them there are."""
 _RARE_CODES = database.array([str(code) for code in _RARE])
-_BY_OWNER = (
-    "SELECT owner_id, code, asset, sub, id, balance FROM ledger_account"
-    " WHERE owner_id = ANY(%s::bigint[]) AND code = ANY(%s::text[])"
-)
+_KNOWN_AND_RARE = """
+SELECT id, balance, NULL::bigint, NULL::text, NULL::text, NULL::text
+FROM ledger_account WHERE id = ANY(%s::bigint[])
+UNION ALL
+SELECT id, balance, owner_id, code, asset, sub
+FROM ledger_account WHERE owner_id = ANY(%s::bigint[]) AND code = ANY(%s::text[])
+"""
+"""Only those that are looked for by their owners are named in the rows."""
 _OPEN = "SELECT * FROM ledger_open_accounts(%s::bigint[], %s::text[], %s::text[], %s::text[])"
 
 
@@ -190,15 +193,19 @@ def balances_reading(keys: Iterable[AccountKey]) -> database.Reading[dict[Accoun
     rare: set[int] = set()
     if all(code in _RARE and owner_id is not None for owner_id, code, _, _ in others):
         rare, others = {key.owner_id for key in others if key.owner_id is not None}, []
-    by_id, by_owner, by_name = yield (
-        (_BY_ID, [database.array(list(known))]) if known else None,
-        (_BY_OWNER, [database.array(sorted(rare)), _RARE_CODES]) if rare else None,
+    rows, by_name = yield (
+        (_KNOWN_AND_RARE, [database.array(list(known)), database.array(sorted(rare)), _RARE_CODES])
+        if known or rare
+        else None,
         (_FIND, _columns(others)) if others else None,
     )
-    require(len(by_id) == len(known), "an account has vanished")
-    for account_id, balance in by_id:
-        found[known[account_id]] = balance
-    learnt = {AccountKey(*row[:4]): (row[4], row[5]) for row in by_owner}
+    learnt: dict[AccountKey, Sequence[Any]] = {}
+    for row in rows:
+        if row[2] is None:
+            found[known.pop(row[0])] = row[1]
+        else:
+            learnt[AccountKey(*row[2:])] = row[:2]
+    require(not known, "an account has vanished")
     learnt |= {key: row for key, row in zip(others, by_name, strict=True) if row[0] is not None}
     found.update((key, balance) for key, (_, balance) in learnt.items() if key in found)
     if learnt:

@@ -105,6 +105,22 @@ def test_accounts_that_most_traders_lack_are_asked_for_by_their_owners(customer,
     assert found == dict.fromkeys(lacking, Decimal(0))
 
 
+@pytest.mark.django_db(transaction=True)
+def test_accounts_that_are_known_and_those_that_are_rare_are_one_statement(customer, django_assert_num_queries) -> None:
+    alice = customer("alice", USDT=100)
+    available, held = AccountKey(alice.id, "1010", "USDT"), AccountKey(alice.id, "1030", "USDT")
+    accounts.ids([available, held])
+    accounts.forget_ids()
+    accounts.ids([available])
+
+    with django_assert_num_queries(1):
+        found = accounts.balances([available, held, AccountKey(alice.id, "2010", "USDT")])
+    with django_assert_num_queries(0):
+        accounts.ids([held])  # it was found, by its owner
+
+    assert list(found.values()) == [Decimal(100), Decimal(0), Decimal(0)]
+
+
 def test_opening_a_gate_again_keeps_its_sequence(customer) -> None:
     alice = customer("alice")
     Gate.objects.filter(pk=alice.id).update(event_sequence=7)
