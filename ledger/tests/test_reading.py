@@ -26,6 +26,20 @@ def test_a_statement_outlasts_the_limit_of_those_who_hold_locks() -> None:
             cursor.execute("RESET transaction_timeout")
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_may_read_whole_tables_and_an_order_s_statements_may_not() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")  # as the online roles have it
+        try:
+            with reading.patiently():
+                cursor.execute("SELECT current_setting('enable_seqscan')")
+                assert cursor.fetchone()[0] == "on"
+            cursor.execute("SELECT current_setting('enable_seqscan')")
+            assert cursor.fetchone()[0] == "off"
+        finally:
+            cursor.execute("RESET enable_seqscan")
+
+
 @pytest.mark.django_db
 def test_nothing_is_written_while_a_statement_is_read() -> None:
     with pytest.raises(InternalError), reading.patiently():
