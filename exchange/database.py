@@ -108,15 +108,18 @@ def array(values: Sequence[Any]) -> str:
     of JSON texts that took half of all the time that an order's admission and settlement need, measured.
 
     Raises:
-        TypeError: A value is of a type that the order's road has no use for, such as float.
+        TypeError: A value is of a type that the order's road has no use for, such as float, or a whole number that no
+            bigint holds.
     """
     kinds = set(map(type, values))
     if kinds == {str}:
         return _texts(values)
-    if kinds <= _PLAIN:
-        return "{" + ",".join(map(str, values)) + "}"
-    if kinds <= _PLAIN_OR_NULL and len(kinds) > 1:
-        return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+    if kinds <= _WHOLE_OR_NULL:  # in a third of the time of `str`
+        return "{" + orjson.dumps(values)[1:-1].decode() + "}"
+    if kinds <= _PLAIN_OR_NULL:
+        has_null = type(None) in kinds
+        texts = ["NULL" if value is None else str(value) for value in values] if has_null else map(str, values)
+        return "{" + ",".join(texts) + "}"
     if kinds == {bytes}:
         return '{"\\\\x' + '","\\\\x'.join(map(bytes.hex, values)) + '"}'
     if all(kind in _REPEATED or issubclass(kind, str) for kind in kinds):  # few different ones: each is written once
@@ -125,10 +128,11 @@ def array(values: Sequence[Any]) -> str:
     return "{" + ",".join([_item(value) for value in values]) + "}"
 
 
-_PLAIN = {int, Decimal}
-"""Written as they are."""
+_WHOLE_OR_NULL = {int, type(None)}
+"""Written by JSON as PostgreSQL reads them, in whatever case NULL is."""
 
-_PLAIN_OR_NULL = {*_PLAIN, type(None)}
+_PLAIN_OR_NULL = {*_WHOLE_OR_NULL, Decimal}
+"""Written as they are."""
 
 _REPEATED = {datetime, type(None), bool}
 """Of which a batch has the same ones again and again; not mixed with numbers, of which 0 and 1 equal flags."""

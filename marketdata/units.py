@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from exchange.kernel.errors import DomainError, InvariantViolationError, gettext_noop, require
-from exchange.kernel.money import EXACT, plain, round_down, to_quanta
+from exchange.kernel.money import EXACT, plain, plain_quanta, round_down, to_quanta
 from marketdata import states
 from matching_worker.protocol import TradingState
 
@@ -306,9 +306,12 @@ class InstrumentSpec:
 
     def wire_price(self, price: Decimal) -> int | str:
         """Write a price for the wire: a JSON integer of minor units, or a plain decimal string."""
-        if self.minor_unit_decimals is None:
-            return plain(price)
-        return to_quanta(price, self.minor_unit_decimals)
+        written = self._written_prices.get(price)
+        if written is None:
+            decimals = self.minor_unit_decimals
+            written = plain(price) if decimals is None else to_quanta(price, decimals)
+            _remember(self._written_prices, price, written)
+        return written
 
     def wire_average(self, price: Decimal) -> int | str:
         """Write a computed price, such as an average cost, cut toward zero to what the wire can show."""
@@ -318,7 +321,11 @@ class InstrumentSpec:
 
     def wire_qty(self, quantity: Decimal) -> int | str:
         """Write a quantity for the wire: a JSON integer where prices are in minor units, else a string."""
-        return plain(quantity) if self.minor_unit_decimals is None else to_quanta(quantity, 0)
+        written = self._written_quantities.get(quantity)
+        if written is None:
+            written = plain(quantity) if self.minor_unit_decimals is None else to_quanta(quantity, 0)
+            _remember(self._written_quantities, quantity, written)
+        return written
 
     def wire_ticks(self, ticks: int) -> int | str:
         """Write ticks for the wire as `wire_price` would, by integer arithmetic: the feed's fast path."""
@@ -332,6 +339,16 @@ class InstrumentSpec:
         """Write a sum of ticks times lots as an amount of quote: minor units as an integer, else a string."""
         scale, decimals = self._turnover_scale
         return _written(tick_lots * scale, decimals)
+
+    @cached_property
+    def _written_prices(self) -> dict[Decimal, int | str]:
+        """Return prices as the wire carries them: an order is written again whenever it changes."""
+        return {}
+
+    @cached_property
+    def _written_quantities(self) -> dict[Decimal, int | str]:
+        """Return quantities as the wire carries them."""
+        return {}
 
     @cached_property
     def _turnover_scale(self) -> tuple[int, int | None]:
@@ -394,7 +411,7 @@ def _steps(field: str, amount: Decimal, step: Decimal, steps_max: int) -> int | 
     return None if rest else int(steps)
 
 
-def _remember(known: dict[Any, Any], key: Decimal | int, value: Decimal | int) -> None:
+def _remember(known: dict[Any, Any], key: Decimal | int, value: Decimal | int | str) -> None:
     """Keep what was computed, at most REMEMBERED_MAX of a kind."""
     if len(known) >= REMEMBERED_MAX:
         known.clear()
@@ -420,13 +437,7 @@ def _integer_and_decimals(size: Decimal) -> tuple[int, int]:
 
 def _written(units: int, decimals: int | None) -> int | str:
     """Write units of 10^-decimals without trailing zeros; None passes the integer itself."""
-    if decimals is None:
-        return int(units)
-    if decimals == 0:
-        return str(int(units))
-    whole, rest = divmod(abs(int(units)), 10**decimals)
-    sign = "-" if units < 0 else ""
-    return f"{sign}{whole}.{rest:0{decimals}d}".rstrip("0").rstrip(".") if rest else f"{sign}{whole}"
+    return int(units) if decimals is None else plain_quanta(int(units), decimals)
 
 
 def _shown(amount: Decimal) -> str:

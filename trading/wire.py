@@ -31,8 +31,10 @@ def average_price(spec: InstrumentSpec, notional: Decimal, quantity: Decimal) ->
     if not quantity:
         return None
     size = EXACT.multiply(quantity, spec.contract_size)
-    step = EXACT.divide_int(EXACT.scaleb(notional, spec.quote_decimals), size)
-    return spec.wire_average(EXACT.scaleb(step, -spec.quote_decimals))
+    quanta = EXACT.divide_int(EXACT.scaleb(notional, spec.quote_decimals), size)
+    if spec.minor_unit_decimals is None:
+        return plain_quanta(int(quanta), spec.quote_decimals)
+    return spec.wire_average(EXACT.scaleb(quanta, -spec.quote_decimals))
 
 
 def order_fields(order: Order, spec: InstrumentSpec) -> dict[str, Any]:

@@ -82,6 +82,6 @@ def plain_quanta(quanta: int, decimals: int) -> str:
     """Write an integer number of quanta as `plain` writes its amount, without making that: (12340, 2) -> "123.4"."""
     if not quanta or not decimals:
         return str(quanta)
-    digits = f"{abs(quanta):0{decimals + 1}d}"
+    digits = str(abs(quanta)).zfill(decimals + 1)
     text = f"{digits[:-decimals]}.{digits[-decimals:]}".rstrip("0").rstrip(".")
     return f"-{text}" if quanta < 0 else text

@@ -45,6 +45,7 @@ def _back(kind: str, values: list[object]) -> list[object]:
         ("text", [None, None]),
         ("bigint", [0, -1, 2**53]),
         ("bigint", [1, None]),
+        ("bigint", [2**63 - 1, -(2**63), None]),
         ("numeric", [Decimal("0E-18"), Decimal("-1.50"), Decimal("1E+20"), Decimal(10) ** 19 + Decimal("1e-18")]),
         ("numeric", [Decimal("1.5"), None, 3]),
         ("boolean", [True, False, None]),
@@ -74,6 +75,8 @@ def test_moments_keep_their_microseconds_whatever_their_zone() -> None:
 def test_what_has_no_place_on_the_road_is_refused() -> None:
     with pytest.raises(TypeError):
         database.array([1.5])
+    with pytest.raises(TypeError):
+        database.array([2**64])
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00"))))

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from django.db import DatabaseError, connection
 
+from exchange import database
 from exchange.kernel.errors import DomainError, InvariantViolationError, gettext_noop, require
 from ledger.entries import AccountKey, EntryDraft, PostedEntry
 from ledger.services import accounts
@@ -99,32 +100,18 @@ def door_call(drafts: Sequence[EntryDraft], now: datetime) -> tuple[str, list[An
         numbers += [number] * count
         line_numbers += range(1, count + 1)
         lines += own
-    moments = {moment: moment.isoformat() for moment in {draft.effective_at for draft in drafts}}
     return _POST, [
         now,
-        _texts([draft.kind for draft in drafts]),
-        _texts([draft.key for draft in drafts]),
-        _plain(moments[draft.effective_at] for draft in drafts),
-        _texts([draft.trace for draft in drafts]),
-        _plain("NULL" if draft.reverses is None else str(draft.reverses) for draft in drafts),
-        _plain(map(str, numbers)),
-        _plain(map(str, line_numbers)),
-        _plain(map(str, accounts.ids_of([key for key, _ in lines]))),
-        _plain(map(str, [amount for _, amount in lines])),
+        database.array([draft.kind for draft in drafts]),
+        database.array([draft.key for draft in drafts]),
+        database.array([draft.effective_at for draft in drafts]),
+        database.array([draft.trace for draft in drafts]),
+        database.array([draft.reverses for draft in drafts]),
+        database.array(numbers),
+        database.array(line_numbers),
+        database.array(accounts.ids_of([key for key, _ in lines])),
+        database.array([amount for _, amount in lines]),
     ]
-
-
-def _plain(values: Iterable[str]) -> str:
-    """Write an array of what needs no quotes; the driver takes four times as long to write it item by item."""
-    return "{" + ",".join(values) + "}"
-
-
-def _texts(values: Sequence[str]) -> str:
-    """Write an array of texts."""
-    joined = '","'.join(values)
-    if "\\" in joined or joined.count('"') != 2 * (len(values) - 1):
-        joined = '","'.join(value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return '{"' + joined + '"}'
 
 
 def posted(drafts: Sequence[EntryDraft], rows: Iterable[tuple[int, str, bool]]) -> list[PostedEntry]:
