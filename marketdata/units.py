@@ -21,9 +21,6 @@ LOTS_MAX = 2**40
 """The largest order: 2^22 of them on one level still sum below 2^62."""
 PRODUCT_LIMIT = 2**62
 """Ticks times lots stay below this, so that int64 arithmetic cannot overflow."""
-WRITTEN_MAX = 1 << 16
-"""Numbers of ticks and lots whose texts are remembered, of all instruments together."""
-
 REMEMBERED_MAX = 2_000
 """Prices, and quantities, that an instrument remembers each way; then it begins anew, for markets move on."""
 RATE_DECIMALS = 8
@@ -438,12 +435,9 @@ def _integer_and_decimals(size: Decimal) -> tuple[int, int]:
     return to_quanta(size, decimals), decimals
 
 
-@functools.lru_cache(maxsize=WRITTEN_MAX)
+@functools.lru_cache(maxsize=1 << 16)  # the feed writes the top of each book ten times a second, and little is new
 def _written(units: int, decimals: int | None) -> int | str:
-    """Write units of 10^-decimals without trailing zeros; None passes the integer itself.
-
-    Remembered, because the feed writes the top of each book ten times a second, and little of that is new.
-    """
+    """Write units of 10^-decimals without trailing zeros; None passes the integer itself."""
     return int(units) if decimals is None else plain_quanta(int(units), decimals)
 
 
