@@ -61,15 +61,18 @@ def pipelined_transaction() -> Iterator[None]:
 class Answer:
     """A statement that was sent, and whose rows can be asked for: within its pipeline, or after it."""
 
-    __slots__ = ("_rows",)
+    __slots__ = ("_found", "_read")
 
-    def __init__(self, rows: Callable[[], list[tuple[Any, ...]]]) -> None:
-        self._rows = rows
+    def __init__(self, read: Callable[[], list[tuple[Any, ...]]]) -> None:
+        self._read = read
+        self._found: list[tuple[Any, ...]] | None = None
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Return the rows, waiting for them if they have not come."""
-        with connection.wrap_database_errors:
-            return self._rows()
+        if self._found is None:
+            with connection.wrap_database_errors:
+                self._found = self._read()
+        return self._found
 
 
 def send(sql: str, *params: Any) -> Answer:

@@ -68,6 +68,16 @@ def test_nothing_is_prepared_where_the_connection_prepares_nothing() -> None:
     assert _prepared("AS never") == 0
 
 
+def test_rows_can_be_asked_for_again() -> None:
+    by_cursor = database.send("SELECT %s::int", 1)
+    with database.pipelined_transaction():
+        sent = database.send("SELECT %s::int", 2)
+        first = sent.rows()
+
+    assert (first, sent.rows()) == ([(2,)], [(2,)])
+    assert (by_cursor.rows(), by_cursor.rows()) == ([(1,)], [(1,)])
+
+
 def test_cursors_and_statements_without_one_are_answered_in_order() -> None:
     with database.pipelined_transaction():
         before = database.send("SELECT %s::text", "first")
