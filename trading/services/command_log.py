@@ -8,8 +8,8 @@ Note [Gapless sequence]
 
 Note [Waking the worker]
     NOTIFY takes a lock of the whole database at commit, so writers send it only when the worker said that it sleeps
-    (`worker_sleep`). The worker sets the flag, looks at the log once more, and only then sleeps; what a race may still
-    miss, its next poll finds.
+    (`worker_sleep`). The worker sets the flag, looks at the log once more, and only then sleeps. A writer that began
+    before may still not have seen it; Note [Seldom by itself] in `matching_worker/receiving.py` says how it is found.
 """
 
 from collections.abc import Sequence
@@ -115,7 +115,6 @@ def listen(shard: int) -> None:
     database.execute(f"LISTEN commands_{shard:d}")
 
 
-def wait(seconds: float) -> None:
-    """Wait for a wake-up call on this connection, at most so long."""
-    for _ in connection.connection.notifies(timeout=seconds, stop_after=1):
-        pass
+def wait(seconds: float) -> bool:
+    """Wait for a wake-up call on this connection, at most so long; tell whether there was one."""
+    return len(list(connection.connection.notifies(timeout=seconds, stop_after=1))) > 0
