@@ -22,6 +22,9 @@ from exchange import database
 from exchange.kernel.errors import require
 from matching_worker import protocol
 
+APPEND = f"append_commands(%s::smallint, %s::bytea, {protocol.COMMAND_BYTES}, %s)"
+"""Takes the shard, the `encoded` commands and the time, and returns the first sequence given."""
+
 _READ = """
 SELECT sequence, payload, chain_hash FROM commands WHERE shard = %s AND sequence > %s ORDER BY sequence LIMIT %s
 """
@@ -64,13 +67,13 @@ def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:
 
 def append_statement(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> database.Statement:
     """Return the statement that appends commands, for a caller who makes it before its turn."""
-    return "SELECT append_commands(%s::smallint, %s::bytea[], %s)", (shard, encoded(rows), now)
+    return f"SELECT {APPEND}", (shard, encoded(rows), now)
 
 
-def encoded(rows: Sequence[CommandRow]) -> str:
-    """Return commands as the array of payloads that `append_commands` takes."""
+def encoded(rows: Sequence[CommandRow]) -> bytes:
+    """Return commands as APPEND takes them: the driver sends bytes as they are."""
     columns = dict(zip(CommandRow._fields, zip(*rows, strict=True), strict=True))
-    return database.array(protocol.payloads(protocol.encode(**columns)))
+    return protocol.joined_payloads(protocol.encode(**columns))
 
 
 def read(shard: int, after: int, limit: int) -> tuple[protocol.Rows, list[bytes]]:

@@ -53,11 +53,13 @@ _GIVEN = (
 _given = operator.attrgetter(*_GIVEN)
 _INSERT = f"""
 INSERT INTO orders ({", ".join(_GIVEN)}, created_at, updated_at)
-SELECT *, %s, %s FROM unnest(%s::bigint[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::text[],
-    %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
-    %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::boolean[],
-    %s::text[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::boolean[],
-    %s::boolean[], %s::smallint[], %s::text[], %s::numeric[], %s::numeric[])
+SELECT unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::smallint[]), unnest(%s::text[]), unnest(%s::text[]),
+    unnest(%s::text[]), unnest(%s::text[]), unnest(%s::numeric[]), unnest(%s::numeric[]), unnest(%s::numeric[]),
+    unnest(%s::numeric[]), unnest(%s::numeric[]), unnest(%s::text[]), unnest(%s::numeric[]), unnest(%s::text[]),
+    unnest(%s::text[]), unnest(%s::text[]), unnest(%s::text[]), unnest(%s::numeric[]), unnest(%s::numeric[]),
+    unnest(%s::boolean[]), unnest(%s::text[]), unnest(%s::timestamptz[]), unnest(%s::numeric[]),
+    unnest(%s::numeric[]), unnest(%s::numeric[]), unnest(%s::text[]), unnest(%s::boolean[]), unnest(%s::boolean[]),
+    unnest(%s::smallint[]), unnest(%s::text[]), unnest(%s::numeric[]), unnest(%s::numeric[]), %s, %s
 """
 _INSERT_KEYS = (
     "INSERT INTO order_keys (user_id, client_order_id, order_id, body_hash)"
@@ -354,7 +356,7 @@ def write(
         When the door was asked for, by `time.perf_counter`.
     """
     if decisions.placed:
-        database.execute(_INSERT, now, now, *database.columns(list(map(_given, decisions.placed)), len(_GIVEN)))
+        database.execute(_INSERT, *database.columns(list(map(_given, decisions.placed)), len(_GIVEN)), now, now)
     if decisions.keys:
         database.execute(_INSERT_KEYS, *database.columns(decisions.keys, 4))
     if decisions.cancels_requested:
