@@ -8,26 +8,24 @@ from matching_worker.protocol import EventKind, Rows, Side
 
 BIDS, ASKS = 0, 1
 
+# As plain integers: an array compared with a member of an enumeration asks that for attributes it has not.
+_SELL, _FILL = int(Side.SELL), int(EventKind.FILL)
+
 _TICKS_AND_SIDE_BITS = 42
 """Enough for `marketdata.units.TICKS_MAX`, and an instrument's id has room beside it in an integer of numpy."""
 
 
-def last_levels(events: Rows) -> list[tuple[int, int, int]]:
-    """Return side, price in ticks and lots that now stand there, for each price that events of one instrument touched.
+def last_levels_of_each(events: Rows) -> dict[int, list[tuple[int, int, int]]]:
+    """Return side, price in ticks and lots that now stand there, for each price that events touched, by instrument id.
 
     Args:
         events: (event_count,) EVENT_DTYPE, in order; of several for one price the last counts.
 
     Returns:
-        By price, each pair of price and side once; 0 lots where the level is gone.
+        Instruments in order, and of each by price; each pair of price and side once; 0 lots where the level is gone.
     """
-    return [level for levels in last_levels_of_each(events).values() for level in levels]
-
-
-def last_levels_of_each(events: Rows) -> dict[int, list[tuple[int, int, int]]]:
-    """Return `last_levels` of each instrument whose book events of several have changed, by instrument id, in order."""
     events = events[events["level_lots"] >= 0]
-    is_sell = (events["side"] == Side.SELL) != (events["kind"] == EventKind.FILL)  # a fill changes the maker's side
+    is_sell = (events["side"] == _SELL) != (events["kind"] == _FILL)  # a fill changes the maker's side
     keys = (events["instrument_id"].astype(np.int64) << _TICKS_AND_SIDE_BITS) + events["price_ticks"] * 2 + is_sell
     _, newest = np.unique(keys[::-1], return_index=True)
     rows = len(events) - 1 - newest

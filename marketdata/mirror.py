@@ -4,15 +4,14 @@ Prices are ticks, quantities lots. What a batch of events changed comes out as a
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import nlargest, nsmallest
-from itertools import pairwise
-from typing import Final, NamedTuple
-
-import numpy as np
+from itertools import groupby
+from operator import mul
+from typing import Any, Final, NamedTuple
 
 from marketdata.feed import DEPTH_LEVELS_MAX, INTERVALS, SIDES, Auction, Bar, merged, trade_text
-from marketdata.levels import BIDS, last_levels
+from marketdata.levels import BIDS, last_levels_of_each
 from marketdata.units import InstrumentSpec
 from matching_worker.protocol import CommandKind, EventKind, Rows, Side, TradingState
 
@@ -21,6 +20,12 @@ NS_PER_MINUTE: Final = 60_000_000_000
 MINUTE_S: Final = 60
 DAY_S: Final = 86_400
 
+
+# As plain integers: an array compared with a member of an enumeration asks that for attributes it has not.
+_FILL: Final = int(EventKind.FILL)
+_STATE_CHANGED: Final = int(EventKind.STATE_CHANGED)
+_AUCTION_PRICE: Final = int(EventKind.AUCTION_PRICE)
+_BUY: Final = int(Side.BUY)
 
 TOLD: Final = {
     int(CommandKind.MARK_PRICE): "mark_ticks",
@@ -56,6 +61,31 @@ class Step(NamedTuple):
     """Whether a command told another mark price, or a last price that is no trade of this book."""
 
 
+Fill = tuple[int, int, int, int, int, int]
+"""Trade number, price in ticks, lots, time in nanoseconds, trade id, the taker's side."""
+_FILL_COLUMNS: Final = ("trade_number", "price_ticks", "qty_lots", "timestamp_ns", "trade_id", "side")
+State = tuple[int, int, int, int]
+"""Kind, lots, price in ticks and lots left of an event that tells a state, or what an auction would do."""
+_STATE_COLUMNS: Final = ("kind", "qty_lots", "price_ticks", "left_lots")
+
+
+class Happened(NamedTuple):
+    """What one batch of events did to one instrument, still in the engine's numbers.
+
+    Attributes:
+        sequence: Of the last event; `timestamp_ns` its time.
+        levels: `levels.last_levels_of_each`.
+        fills: In order.
+        states: In order.
+    """
+
+    sequence: int
+    timestamp_ns: int
+    levels: Sequence[tuple[int, int, int]]
+    fills: Sequence[Fill]
+    states: Sequence[State]
+
+
 class Told(NamedTuple):
     """What commands told of one instrument, and events do not; 0 where they told nothing."""
 
@@ -77,6 +107,8 @@ class Book:
         self.mark_ticks = 0
         self.auction = Auction()
         self.day: deque[Bar] = deque()
+        self._ended: Bar | None = None
+        """All bars of the day but the last as one; None until it is asked for again."""
         self.bars: dict[str, Bar] = {}
 
     def load(self, bids: Rows, asks: Rows) -> None:
@@ -88,30 +120,26 @@ class Book:
     def remember(self, minutes: Iterable[Bar]) -> None:
         """Take over the candles of the last 24 hours, oldest first, so that live ones go on from there."""
         self.day.clear()
+        self._ended = None
         self.bars.clear()
         for bar in minutes:
             self._add_minute(bar)
 
-    def apply(self, events: Rows, told: "Told | None" = None) -> Step:
-        """Take in this instrument's events, in order.
-
-        Args:
-            events: (event_count,) EVENT_DTYPE, at least one, all of this instrument.
-            told: What commands among them told.
-        """
+    def apply(self, happened: Happened, told: "Told | None" = None) -> Step:
+        """Take in what events did, and what commands among them told."""
         mark_ticks, last_ticks, trade_number = told or Told()
-        previous, last = self.sequence, events[-1]
+        previous, auction = self.sequence, self.auction
         self.trade_number = max(self.trade_number, trade_number)
         has_new_last = last_ticks not in {0, self.last_ticks}
         self.last_ticks = last_ticks or self.last_ticks
-        self.timestamp_ms = int(last["timestamp_ns"]) // NS_PER_MS
-        changes = self._apply_levels(events)
-        kinds, auction = events["kind"], self.auction
-        fills = events[(kinds == EventKind.FILL) & (events["trade_number"] > self.trade_number)]
-        trades = self._apply_fills(fills) if len(fills) else []
+        self.timestamp_ms = happened.timestamp_ns // NS_PER_MS
+        changes = self._apply_levels(happened.levels)
+        known = self.trade_number
+        fills = [fill for fill in happened.fills if fill[0] > known]
+        trades = self._apply_fills(fills) if fills else []
         if changes:
-            self.sequence = int(last["sequence"])
-        self._apply_states(events[(kinds == EventKind.STATE_CHANGED) | (kinds == EventKind.AUCTION_PRICE)])
+            self.sequence = happened.sequence
+        self._apply_states(happened.states)
         has_new_mark = mark_ticks not in {0, self.mark_ticks} or has_new_last
         self.mark_ticks = mark_ticks or self.mark_ticks
         has_new_auction = self.auction != auction
@@ -134,39 +162,40 @@ class Book:
         start = self.timestamp_ms // 1000 - DAY_S
         while self.day and self.day[0].start_s < start:
             self.day.popleft()
-        return merged(self.day)
+            self._ended = None
+        if len(self.day) <= 1:
+            return self.day[0] if self.day else None
+        ended = self._ended = self._ended or merged(list(self.day)[:-1])
+        return ended and _joined(ended, self.day[-1], ended.start_s)
 
-    def _apply_levels(self, events: Rows) -> list[Change]:
+    def _apply_levels(self, levels: Iterable[tuple[int, int, int]]) -> list[Change]:
         """Set what stands at each price that events touched."""
         changes = []
-        for side, ticks, total in last_levels(events):
-            change = total - self.sides[side].get(ticks, 0)
+        for side, ticks, total in levels:
+            standing = self.sides[side]
+            change = total - standing.get(ticks, 0)
             if not change:
                 continue
             if total:
-                self.sides[side][ticks] = total
+                standing[ticks] = total
             else:
-                del self.sides[side][ticks]
+                del standing[ticks]
             changes.append(Change(side, ticks, change, total))
         return changes
 
-    def _apply_states(self, events: Rows) -> None:
+    def _apply_states(self, states: Iterable[State]) -> None:
         """Take the last state, and what was told of an auction in it: a new state begins without a price."""
-        changed = np.flatnonzero(events["kind"] == EventKind.STATE_CHANGED)
-        if len(changed):
-            self.auction = Auction(TradingState(int(events["qty_lots"][changed[-1]])))
-            events = events[changed[-1] + 1 :]
-        if len(events):
-            ticks, lots, surplus = (int(events[name][-1]) for name in ("price_ticks", "qty_lots", "left_lots"))
-            self.auction = Auction(self.auction.state, ticks, lots, surplus)
+        for kind, lots, ticks, surplus in states:
+            if kind == _STATE_CHANGED:
+                self.auction = Auction(TradingState(lots))
+            else:
+                self.auction = Auction(self.auction.state, ticks, lots, surplus)
 
-    def _apply_fills(self, fills: Rows) -> list[tuple[int, str]]:
+    def _apply_fills(self, fills: Sequence[Fill]) -> list[tuple[int, str]]:
         """Fold trades into the candles and write their messages."""
         for bar in _minutes(fills):
             self._add_minute(bar)
-        self.trade_number = int(fills["trade_number"][-1])
-        self.last_ticks = int(fills["price_ticks"][-1])
-        columns = ("trade_number", "price_ticks", "qty_lots", "timestamp_ns", "trade_id", "side")
+        self.trade_number, self.last_ticks, *_ = fills[-1]
         return [
             (
                 number,
@@ -176,13 +205,11 @@ class Book:
                     lots=lots,
                     timestamp_ms=timestamp_ns // NS_PER_MS,
                     trade_id=trade_id,
-                    side=SIDES[side - Side.BUY],
+                    side=SIDES[side - _BUY],
                     sequence=number,
                 ),
             )
-            for number, ticks, lots, timestamp_ns, trade_id, side in zip(
-                *(fills[column].tolist() for column in columns), strict=True
-            )
+            for number, ticks, lots, timestamp_ns, trade_id, side in fills
         ]
 
     def _add_minute(self, bar: Bar) -> None:
@@ -191,6 +218,7 @@ class Book:
             self.day[-1] = _joined(self.day[-1], bar, bar.start_s)
         else:
             self.day.append(bar)
+            self._ended = None
         for interval, seconds in INTERVALS.items():
             start = bar.start_s - bar.start_s % seconds
             current = self.bars.get(interval)
@@ -225,8 +253,8 @@ class Mirror:
         told: dict[int, Told] = {} if marks is None else _told(marks[marks["sequence"] > self.sequence])
         self.sequence = int(fresh["sequence"][-1])
         return [
-            self.books[instrument_id].apply(rows, told.get(instrument_id))
-            for instrument_id, rows in _by_instrument(fresh)
+            self.books[instrument_id].apply(happened, told.get(instrument_id))
+            for instrument_id, happened in _happened(fresh)
             if instrument_id in self.books
         ]
 
@@ -242,26 +270,54 @@ def _told(commands: Rows) -> dict[int, Told]:
     return found
 
 
-def _by_instrument(events: Rows) -> Iterator[tuple[int, Rows]]:
-    """Split events by instrument, keeping their order."""
-    for instrument_id in np.unique(events["instrument_id"]).tolist():
-        yield instrument_id, events[events["instrument_id"] == instrument_id]
+def _happened(events: Rows) -> Iterator[tuple[int, Happened]]:
+    """Return what events did to each instrument, by instrument id.
+
+    Whole columns are cut out once for all instruments: each has so few of a batch's events that arrays of its own cost
+    more than Python's loops over the events.
+    """
+    kinds = events["kind"]
+    levels = last_levels_of_each(events)
+    fills = _of_each(events[kinds == _FILL], _FILL_COLUMNS)
+    states = _of_each(events[(kinds == _STATE_CHANGED) | (kinds == _AUCTION_PRICE)], _STATE_COLUMNS)
+    moments = zip(events["sequence"].tolist(), events["timestamp_ns"].tolist(), strict=True)
+    last = dict(zip(events["instrument_id"].tolist(), moments, strict=True))
+    for instrument_id, (sequence, timestamp_ns) in sorted(last.items()):
+        yield (
+            instrument_id,
+            Happened(
+                sequence,
+                timestamp_ns,
+                levels.get(instrument_id, ()),
+                fills.get(instrument_id, ()),
+                states.get(instrument_id, ()),
+            ),
+        )
 
 
-def _minutes(fills: Rows) -> Iterator[Bar]:
+def _of_each(events: Rows, columns: Sequence[str]) -> dict[int, list[Any]]:
+    """Return columns of events as tuples, by instrument id, in order."""
+    found: dict[int, list[Any]] = {}
+    if not len(events):
+        return found
+    rows = zip(*(events[name].tolist() for name in columns), strict=True)
+    for instrument_id, row in zip(events["instrument_id"].tolist(), rows, strict=True):
+        found.setdefault(instrument_id, []).append(row)
+    return found
+
+
+def _minutes(fills: Sequence[Fill]) -> Iterator[Bar]:
     """Fold fills, in order, into one bar a minute."""
-    minute = fills["timestamp_ns"] // NS_PER_MINUTE
-    starts = [0, *(np.flatnonzero(np.diff(minute)) + 1).tolist(), len(fills)]
-    for first, end in pairwise(starts):
-        ticks, lots = fills["price_ticks"][first:end].tolist(), fills["qty_lots"][first:end].tolist()
+    for minute, those in groupby(fills, lambda fill: fill[3] // NS_PER_MINUTE):
+        _, ticks, lots, *_ = zip(*those, strict=True)
         yield Bar(
-            int(minute[first]) * MINUTE_S,
+            minute * MINUTE_S,
             ticks[0],
             max(ticks),
             min(ticks),
             ticks[-1],
             sum(lots),
-            sum(price * quantity for price, quantity in zip(ticks, lots, strict=True)),
+            sum(map(mul, ticks, lots)),
             len(ticks),
         )
 

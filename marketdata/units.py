@@ -435,6 +435,7 @@ def _integer_and_decimals(size: Decimal) -> tuple[int, int]:
     return to_quanta(size, decimals), decimals
 
 
+@functools.lru_cache(maxsize=1 << 16)  # the feed writes the top of each book ten times a second, and little is new
 def _written(units: int, decimals: int | None) -> int | str:
     """Write units of 10^-decimals without trailing zeros; None passes the integer itself."""
     return int(units) if decimals is None else plain_quanta(int(units), decimals)

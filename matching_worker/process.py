@@ -36,21 +36,21 @@ from matching_worker.health import HEALTHY, STARTING, HealthServer
 from matching_worker.match_loop import MatchLoop
 from matching_worker.outlet import Matched, Release
 from matching_worker.protocol import Rows
+from matching_worker.receiving import Receiver
 from matching_worker.ring import Ring
 from matching_worker.shard import READ_MAX, Batch, Shard, join
 from matching_worker.stages import Journal, StageThreads
 from matching_worker.standby import Follower, take_over
-from trading.services import command_log, expiry, lease, settlement
+from trading.services import expiry, lease, settlement
 
 logger = structlog.get_logger(__name__)
 
-WAKE_SECONDS = 0.02
-"""How long a sleeping worker waits for a NOTIFY before it looks at the log by itself."""
+LOOK_SECONDS = 0.02
+"""Between two looks at what another thread, or another process, is to do."""
 
 COMMANDS_JOINED_MAX = 4_000
 """Commands that are published, or settled, together, unless one call of the engine had more."""
 
-SLEEP_AFTER_EMPTY_READS = 3
 CLOCK_SECONDS = 1.0
 """How often it is looked whether an order's time is over."""
 
@@ -63,7 +63,7 @@ SILENT_SECONDS_MAX = 10.0
 
 WATCH_SECONDS = 0.5
 LEASE_LOOKS_MAX = 250
-"""How often, at WAKE_SECONDS, it is looked whether the lease is renewed in time; then the process ends."""
+"""How often, at LOOK_SECONDS, it is looked whether the lease is renewed in time; then the process ends."""
 
 HOST_CHARACTERS_MAX = 32
 """Of the owner's name, which must differ from that of any other process, also of one with this number elsewhere."""
@@ -243,7 +243,7 @@ class WorkerProcess:
                 return
             metrics.STANDBY_BEHIND.labels(self.number).set(follower.behind)
             if follower.follow() < READ_MAX:
-                time.sleep(WAKE_SECONDS)
+                time.sleep(LOOK_SECONDS)
 
     def _keep_lease(self, epoch: int) -> None:
         """Renew the lease from here on, on a thread of its own, and watch that it is."""
@@ -322,33 +322,17 @@ class WorkerProcess:
         for _ in range(LEASE_LOOKS_MAX):
             if time.monotonic() - self._leased_at <= lease.LEASE_SECONDS:
                 return
-            time.sleep(WAKE_SECONDS)
+            time.sleep(LOOK_SECONDS)
         raise InvariantViolationError(f"shard {self.number}: to renew the lease takes longer than it lasts")
 
     def _receive(self) -> None:
-        """Put the log's commands on the ring; sleep when there are none."""
-        command_log.listen(self.number)
-        empty_reads = 0
-        asleep = False
+        """Put the log's commands on the ring."""
+        receiver = Receiver(self.number)
         receive = self.ring.number(stages.RECEIVE)
         while not self._stopping.is_set():
-            started = time.perf_counter()
-            commands, chain_hashes = command_log.read(self.number, self.ring.sequence(receive), READ_MAX)
-            if not len(commands):
-                empty_reads += 1
-                if empty_reads == SLEEP_AFTER_EMPTY_READS and not asleep:
-                    command_log.set_asleep(self.number, asleep=True)
-                    metrics.MATCHING_THROUGHPUT.labels(self.number).set(0)
-                    asleep = True
-                elif asleep:
-                    command_log.wait(WAKE_SECONDS)
-                continue
-            metrics.STAGE_SECONDS.labels("read").observe(time.perf_counter() - started)
-            if asleep and empty_reads == 0:
-                command_log.set_asleep(self.number, asleep=False)
-                asleep = False
-            empty_reads = 0
-            self.ring.put(commands, chain_hashes)
+            commands, chain_hashes = receiver.next(self.ring.sequence(receive))
+            if len(commands):
+                self.ring.put(commands, chain_hashes)
 
     def _write_ahead(self, commands: Rows, chain_hash: bytes) -> None:
         """Append and sync what waits."""

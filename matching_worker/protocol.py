@@ -326,14 +326,19 @@ def encode(
     return commands
 
 
-def payloads(commands: Rows) -> list[bytes]:
-    """Cut commands into the payloads that the log stores, 128 bytes each, `sequence` zeroed.
+def joined_payloads(commands: Rows) -> bytes:
+    """Return the payloads that the log stores, COMMAND_BYTES each, `sequence` zeroed.
 
     The log's own column holds the sequence, which is not known before the row is appended.
     """
     stored = np.array(commands, COMMAND_DTYPE)
     stored["sequence"] = 0
-    whole = stored.tobytes()
+    return stored.tobytes()
+
+
+def payloads(commands: Rows) -> list[bytes]:
+    """Cut commands into the payloads that the log stores: `joined_payloads`."""
+    whole = joined_payloads(commands)
     return [whole[start : start + COMMAND_BYTES] for start in range(0, len(whole), COMMAND_BYTES)]
 
 

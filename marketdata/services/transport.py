@@ -2,10 +2,12 @@
 
 Note [Book in step with its deltas]
     A client reads the book once and then applies deltas; that only works if the hash moves exactly
-    with the stream. Each step is therefore one Lua call: compare the hash with where the writer
-    thinks it stands, change it, publish. A comparison that fails (Redis was emptied or restarted)
-    changes nothing and answers GAP; the writer then writes the whole book and marks a gap. A hash
-    of a later epoch answers FENCED: this process lost its lease and must not write any more.
+    with the stream. Each step is therefore made inside one Lua call: compare the hash with where
+    the writer thinks it stands, change it, publish. A comparison that fails (Redis was emptied or
+    restarted) changes nothing and answers GAP; the writer then writes the whole book and marks a
+    gap. A hash of a later epoch answers FENCED: this process lost its lease and must not write any
+    more. One call makes the steps of all books, each by itself, because the driver takes longer
+    for a command than Redis does.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,27 +27,42 @@ SOCKET_SECONDS: Final = 1.0
 _SERIALIZER = registry.get_serializer("msgpack")
 
 SCRIPT: Final = """
-local stored = redis.call('HMGET', KEYS[1], 'epoch', 'sequence')
-local mode = ARGV[1]
-if mode ~= 'START' and stored[1] and tonumber(stored[1]) > tonumber(ARGV[2]) then return 'FENCED' end
-if mode == 'STEP' and (stored[1] ~= ARGV[2] or stored[2] ~= ARGV[3]) then return 'GAP' end
-if mode ~= 'STEP' then redis.call('DEL', KEYS[1]) end
-local fields = tonumber(ARGV[6])
-local at = 7
-for _ = 1, fields do
-  if ARGV[at + 1] == '0' then redis.call('HDEL', KEYS[1], ARGV[at])
-  else redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1]) end
-  at = at + 2
+local outcomes = {}
+local at = 1
+for book = 1, #KEYS do
+  local key, mode, epoch, sequence = KEYS[book], ARGV[at], ARGV[at + 1], ARGV[at + 3]
+  local fields = tonumber(ARGV[at + 5])
+  local messages_at = at + 7 + 2 * fields
+  local ends = messages_at + 2 * tonumber(ARGV[at + 6])
+  local stored = redis.call('HMGET', key, 'epoch', 'sequence')
+  if mode ~= 'START' and stored[1] and tonumber(stored[1]) > tonumber(epoch) then outcomes[book] = 'FENCED'
+  elseif mode == 'STEP' and (stored[1] ~= epoch or stored[2] ~= ARGV[at + 2]) then outcomes[book] = 'GAP'
+  else
+    if mode ~= 'STEP' then redis.call('DEL', key) end
+    for field = at + 7, messages_at - 1, 2 do
+      if ARGV[field + 1] == '0' then redis.call('HDEL', key, ARGV[field])
+      else redis.call('HSET', key, ARGV[field], ARGV[field + 1]) end
+    end
+    if mode ~= 'STEP' or fields > 0 then
+      redis.call('HSET', key, 'epoch', epoch, 'sequence', sequence, 'timestamp', ARGV[at + 4])
+    end
+    for message = messages_at, ends - 1, 2 do redis.call('PUBLISH', ARGV[message], ARGV[message + 1]) end
+    outcomes[book] = 'OK'
+  end
+  at = ends
 end
-if mode ~= 'STEP' or fields > 0 then
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'sequence', ARGV[4], 'timestamp', ARGV[5])
-end
-while ARGV[at] do
-  redis.call('PUBLISH', ARGV[at], ARGV[at + 1])
-  at = at + 2
-end
-return 'OK'
+return outcomes
 """
+"""A step of each book of KEYS. ARGV, book after book: mode, epoch, expected sequence, sequence, timestamp, number of
+levels, number of messages; then field and lots of each level; then channel and bytes of each message."""
+
+LATEST_SCRIPT: Final = """
+for at = 1, #KEYS do
+  redis.call('SET', KEYS[at], ARGV[2 * at])
+  redis.call('PUBLISH', ARGV[2 * at - 1], ARGV[2 * at])
+end
+"""
+"""Under each of KEYS a message, sent to its channel too. ARGV: channel and bytes of each."""
 
 
 Pair = tuple[str, dict[str, Any]]
@@ -101,15 +118,18 @@ class Transport:
         )
 
     def commit(self, writes: Iterable[Write]) -> list[Outcome]:
-        """Send all writes in one round trip; each is atomic by itself.
+        """Send writes of different books in one command; what becomes of one says nothing of the others.
 
         Raises:
             redis.exceptions.RedisError, OSError: Redis is away; some writes may have happened.
         """
-        pipeline = self._redis.pipeline(transaction=False)
+        keys: list[str] = []
+        arguments: list[Any] = []
         for write in writes:
-            pipeline.eval(SCRIPT, 1, feed.book_key(write.symbol), *self._arguments(write))
-        return [Outcome(reply.decode()) for reply in pipeline.execute()]
+            keys.append(feed.book_key(write.symbol))
+            arguments += self._arguments(write)
+        replies: Any = self._redis.eval(SCRIPT, len(keys), *keys, *arguments)
+        return [Outcome(reply.decode()) for reply in replies]
 
     def send_latest(self, messages: Iterable[Pair]) -> None:
         """Publish conflated messages, and keep each as the first thing that a new subscriber gets.
@@ -117,12 +137,12 @@ class Transport:
         Raises:
             redis.exceptions.RedisError, OSError: Redis is away; the next message replaces these.
         """
-        pipeline = self._redis.pipeline(transaction=False)
+        keys: list[str] = []
+        arguments: list[str | bytes] = []
         for group, message in messages:
-            packed = pack(message)
-            pipeline.set(feed.latest_key(group), packed)
-            pipeline.publish(feed.layer_channel(self._prefix, group), packed)
-        pipeline.execute()
+            keys.append(feed.latest_key(group))
+            arguments += (feed.layer_channel(self._prefix, group), pack(message))
+        self._redis.eval(LATEST_SCRIPT, len(keys), *keys, *arguments)
 
     def close(self) -> None:
         """Close the connection."""
@@ -137,6 +157,7 @@ class Transport:
             write.sequence,
             write.timestamp_ms,
             len(write.levels),
+            len(write.messages),
         ]
         for side, ticks, lots in write.levels:
             arguments += (f"{feed.FIELD_PREFIXES[side]}{ticks}", lots)

@@ -8,8 +8,8 @@ Note [Gapless sequence]
 
 Note [Waking the worker]
     NOTIFY takes a lock of the whole database at commit, so writers send it only when the worker said that it sleeps
-    (`worker_sleep`). The worker sets the flag, looks at the log once more, and only then sleeps; what a race may still
-    miss, its next poll finds.
+    (`worker_sleep`). The worker sets the flag, looks at the log once more, and only then sleeps. A writer that began
+    before may still not have seen it; Note [Seldom by itself] in `matching_worker/receiving.py` says how it is found.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,9 @@ from django.db import connection
 from exchange import database
 from exchange.kernel.errors import require
 from matching_worker import protocol
+
+APPEND = f"append_commands(%s::smallint, %s::bytea, {protocol.COMMAND_BYTES}, %s)"
+"""Takes the shard, the `encoded` commands and the time, and returns the first sequence given."""
 
 _READ = """
 SELECT sequence, payload, chain_hash FROM commands WHERE shard = %s AND sequence > %s ORDER BY sequence LIMIT %s
@@ -58,13 +61,19 @@ def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:
     Args:
         rows: At least one, in the order in which they shall be matched.
     """
-    database.execute("SELECT append_commands(%s::smallint, %s::bytea[], %s)", shard, encoded(rows), now)
+    sql, params = append_statement(shard, rows, now=now)
+    database.execute(sql, *params)
 
 
-def encoded(rows: Sequence[CommandRow]) -> str:
-    """Return commands as the array of payloads that `append_commands` takes."""
+def append_statement(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> database.Statement:
+    """Return the statement that appends commands, for a caller who makes it before its turn."""
+    return f"SELECT {APPEND}", (shard, encoded(rows), now)
+
+
+def encoded(rows: Sequence[CommandRow]) -> bytes:
+    """Return commands as APPEND takes them: the driver sends bytes as they are."""
     columns = dict(zip(CommandRow._fields, zip(*rows, strict=True), strict=True))
-    return database.array(protocol.payloads(protocol.encode(**columns)))
+    return protocol.joined_payloads(protocol.encode(**columns))
 
 
 def read(shard: int, after: int, limit: int) -> tuple[protocol.Rows, list[bytes]]:
@@ -112,7 +121,6 @@ def listen(shard: int) -> None:
     database.execute(f"LISTEN commands_{shard:d}")
 
 
-def wait(seconds: float) -> None:
-    """Wait for a wake-up call on this connection, at most so long."""
-    for _ in connection.connection.notifies(timeout=seconds, stop_after=1):
-        pass
+def wait(seconds: float) -> bool:
+    """Wait for a wake-up call on this connection, at most so long; tell whether there was one."""
+    return len(list(connection.connection.notifies(timeout=seconds, stop_after=1))) > 0

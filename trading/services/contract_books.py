@@ -76,9 +76,9 @@ SELECT id, instrument_id, side, quantity, is_whole FROM asked ORDER BY id
 _INSERT_EVENTS = """
 INSERT INTO position_events (user_id, instrument_id, version, change, quantity, open_cost, margin, result, fee,
     leverage, trade_id, order_id, price, sequence, happened_at)
-SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::text[], %s::numeric[], %s::numeric[],
-    %s::numeric[], %s::numeric[], %s::numeric[], %s::smallint[], %s::bigint[], %s::bigint[], %s::numeric[],
-    %s::bigint[], %s::timestamptz[])
+SELECT unnest(%s::bigint[]), unnest(%s::smallint[]), unnest(%s::bigint[]), unnest(%s::text[]), unnest(%s::numeric[]),
+    unnest(%s::numeric[]), unnest(%s::numeric[]), unnest(%s::numeric[]), unnest(%s::numeric[]), unnest(%s::smallint[]),
+    unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::numeric[]), unnest(%s::bigint[]), unnest(%s::timestamptz[])
 """
 
 

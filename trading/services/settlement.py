@@ -63,12 +63,15 @@ UPDATE orders o SET quantity = g.quantity, filled_quantity = g.filled, filled_no
     updated_at = g.updated_at, filled_at = g.filled_at, cancelled_at = g.cancelled_at,
     triggered_at = g.triggered_at, price = g.price, worst_price = g.worst, amend_hold = g.amend_hold,
     amend_requested_at = g.amend_requested_at, amend_refusal = g.amend_refusal, stop_price = g.stop_price
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[],
-    %s::numeric[], %s::text[], %s::text[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],
-    %s::timestamptz[], %s::numeric[], %s::numeric[], %s::numeric[], %s::timestamptz[], %s::text[], %s::numeric[])
-    AS g(id, created_at, quantity, filled, notional, fee, accrued, hold, status, reason, sequence, updated_at,
-         filled_at, cancelled_at, triggered_at, price, worst, amend_hold, amend_requested_at,
-         amend_refusal, stop_price)
+FROM (
+    SELECT unnest(%s::bigint[]) AS id, unnest(%s::timestamptz[]) AS created_at, unnest(%s::numeric[]) AS quantity,
+        unnest(%s::numeric[]) AS filled, unnest(%s::numeric[]) AS notional, unnest(%s::numeric[]) AS fee,
+        unnest(%s::numeric[]) AS accrued, unnest(%s::numeric[]) AS hold, unnest(%s::text[]) AS status,
+        unnest(%s::text[]) AS reason, unnest(%s::bigint[]) AS sequence, unnest(%s::timestamptz[]) AS updated_at,
+        unnest(%s::timestamptz[]) AS filled_at, unnest(%s::timestamptz[]) AS cancelled_at,
+        unnest(%s::timestamptz[]) AS triggered_at, unnest(%s::numeric[]) AS price, unnest(%s::numeric[]) AS worst,
+        unnest(%s::numeric[]) AS amend_hold, unnest(%s::timestamptz[]) AS amend_requested_at,
+        unnest(%s::text[]) AS amend_refusal, unnest(%s::numeric[]) AS stop_price) g
 WHERE o.id = g.id AND o.created_at = g.created_at
 """
 
@@ -317,7 +320,8 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     contract_books.save_positions([position for position, _ in moved], now)
     folded.asked = _system_commands(contracts.outcome, now)
     told = settled.private_facts(outcome, changed, folded.owned, moved)
-    before = private_events.append(told, now=now)
+    numbering = private_events.append(told, now=now)
+    numbering.before()  # waits for all that is before the door, which is not the door's time
     door_at = time.perf_counter()
     for start in range(0, len(entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
         door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
@@ -328,7 +332,7 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
         settled.position_updated(position, fields, traces.get((position.user_id, position.spec.id), ""))
         for position, fields in moved
     ]
-    private_events.push_on_commit(told, before)
+    private_events.push_on_commit(told, numbering)
     return door_at
 
 

@@ -95,8 +95,8 @@ WHERE s.version = (SELECT b.before FROM unnest(%s::bigint[], %s::integer[]) AS b
                    WHERE b.order_id = s.order_id)
 RETURNING order_id
 """
-_ASK: Final = """
-WITH appended AS (SELECT append_commands(%s::smallint, %s::bytea[], %s) AS first)
+_ASK: Final = f"""
+WITH appended AS (SELECT {command_log.APPEND} AS first)
 UPDATE hold_sweeps s SET command_sequence = a.first + g.place
 FROM appended a, unnest(%s::bigint[], %s::bigint[]) AS g(order_id, place) WHERE s.order_id = g.order_id
 """

@@ -21,9 +21,10 @@ JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON h.user_id = g.u AND h.in
 _INSERT_TRADES = """
 INSERT INTO trades (id, instrument_id, symbol, number, buy_order_id, sell_order_id, buyer_id, seller_id, price,
     quantity, notional, buyer_fee, seller_fee, taker_side, shard, sequence, executed_at)
-SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-    %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[], %s::smallint[],
-    %s::bigint[], %s::timestamptz[])
+SELECT unnest(%s::bigint[]), unnest(%s::smallint[]), unnest(%s::text[]), unnest(%s::bigint[]), unnest(%s::bigint[]),
+    unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::numeric[]), unnest(%s::numeric[]),
+    unnest(%s::numeric[]), unnest(%s::numeric[]), unnest(%s::numeric[]), unnest(%s::text[]), unnest(%s::smallint[]),
+    unnest(%s::bigint[]), unnest(%s::timestamptz[])
 """
 _SAVE_STATES = """
 INSERT INTO instrument_state AS s (instrument_id, last_price, last_trade_id, traded_at, settled_mark)
