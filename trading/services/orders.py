@@ -27,6 +27,8 @@ from trading.wire import position_fields
 
 BATCH_MAX = 1000
 """Submissions in one transaction."""
+ALONE_MAX = 10
+"""Of so few, the statements at the door go out with those before it, which take no time to speak of."""
 
 ORDER_COLUMNS = [str(field.column) for field in Order._meta.concrete_fields]  # noqa: SLF001 -- Django's public way
 _SELECT_ORDERS = ", ".join(f"o.{column}" for column in ORDER_COLUMNS)
@@ -373,18 +375,33 @@ def write(
     reserved = _positions_updated(book, settled.traces(decisions.contract_orders))
     contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
-    before = private_events.append(decisions.private, now=now)
+    numbering = private_events.append(decisions.private, now=now)
+    private_events.push_on_commit(decisions.private, numbering)
+    at_the_door = _at_the_door(decisions, now)  # while the database is at work on what was sent
+    told = [*decisions.outbox, *reserved]
+    outbox_statement = outbox.statement(told, now) if told else None
+    if len(decisions.results) > ALONE_MAX:
+        numbering.before()  # waits for all that is before the door, which is not the door's time
     door_at = time.perf_counter()
-    if decisions.entries:
-        door, params = journal.door_call(decisions.entries, now)
-        database.execute(door, *params)
-    for shard, rows in sorted(decisions.commands.items()):
-        command_log.append(shard, rows, now=now)
+    for sql, params in at_the_door:
+        database.execute(sql, *params)
     if append is not None:
         append()
-    outbox.store([*decisions.outbox, *reserved], now)
-    private_events.push_on_commit(decisions.private, before)
+    if outbox_statement is not None:
+        sql, params = outbox_statement
+        database.execute(sql, *params)
     return door_at
+
+
+def _at_the_door(decisions: Decisions, now: datetime) -> list[database.Statement]:
+    """Return the statements that take the ledger's door and the streams' heads, made before anybody waits for those."""
+    statements: list[database.Statement] = []
+    if decisions.entries:
+        statements.append(journal.door_call(decisions.entries, now))
+    statements += [
+        command_log.append_statement(shard, rows, now=now) for shard, rows in sorted(decisions.commands.items())
+    ]
+    return statements
 
 
 def _positions_updated(book: AdmissionBook, traces: dict[tuple[int, int], str]) -> list[DomainEvent]:
