@@ -108,7 +108,9 @@ def submit(submissions: Sequence[Submission], *, now: datetime) -> list[Order | 
     return results or []
 
 
-def submit_groups(groups: Sequence[Group], *, now: datetime) -> list[list[Order | DomainError] | None]:
+def submit_groups(
+    groups: Sequence[Group], *, now: datetime, told: Callable[[pressure.Pressure], None] | None = None
+) -> list[list[Order | DomainError] | None]:
     """Decide those groups whose traders' gates are free, or are waited for, in one transaction (T1).
 
     Each accepted item is durable with the return; a refused one changed nothing and is its own result. Statements: a
@@ -124,6 +126,7 @@ def submit_groups(groups: Sequence[Group], *, now: datetime) -> list[list[Order 
 
     Args:
         groups: At most BATCH_MAX submissions, in the order in which they compete for the same funds.
+        told: Called with what waits for settlement, this batch's commands included.
 
     Returns:
         Each group's results, item by item; None for one that is put off.
@@ -139,6 +142,8 @@ def submit_groups(groups: Sequence[Group], *, now: datetime) -> list[list[Order 
             for group in compress(groups, decided):
                 for item in group.submissions:
                     admission.decide(item.owner_id, item.request)
+            if told is not None:
+                told(book.pressure)
             door_at = write(admission.decisions, book, now)
         metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
     results = iter(admission.decisions.results)
@@ -375,13 +380,13 @@ def write(
     reserved = _positions_updated(book, settled.traces(decisions.contract_orders))
     contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
-    numbering = private_events.append(decisions.private, now=now)
-    private_events.push_on_commit(decisions.private, numbering)
+    stored = private_events.append(decisions.private, now=now)
+    private_events.push_on_commit(stored)
     at_the_door = _at_the_door(decisions, now)  # while the database is at work on what was sent
     told = [*decisions.outbox, *reserved]
     outbox_statement = outbox.statement(told, now) if told else None
     if len(decisions.results) > ALONE_MAX:
-        numbering.before()  # waits for all that is before the door, which is not the door's time
+        stored.before()  # waits for all that is before the door, which is not the door's time
     door_at = time.perf_counter()
     for sql, params in at_the_door:
         database.execute(sql, *params)
