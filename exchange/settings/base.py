@@ -96,9 +96,9 @@ LOCK_TIMEOUT_MS = 1500
 """Shorter, so that waiting for a lock ends in an error that can be handled, before the connection is lost."""
 ONLINE_ROLES = {"exchange_web", "exchange_worker"}
 PREPARE_AFTER = 5
-"""How often a connection of theirs runs a statement before the database keeps its plan; in a pipeline it is kept from the
-first time on (`exchange.pipeline`). Without, each is planned anew: two fifths of the database's processor time
-for an order that comes alone, measured."""
+"""How often a connection of theirs runs a statement before the database keeps its plan; in a pipeline it is kept from
+the first time on (`exchange.pipeline`). Without, each is planned anew: two fifths of the database's processor time for
+an order that comes alone, measured."""
 
 
 def _connection_options(role: str) -> str:
