@@ -32,22 +32,23 @@ _WORDS = {channel: str(channel) for channel in PrivateChannel}
 """An enumeration writes its members slowly."""
 
 _APPEND = f"""
-WITH numbered AS (
-    UPDATE ledger_gate g SET event_sequence = g.event_sequence + c.facts
-    FROM (SELECT u, count(*) AS facts FROM unnest(%s::bigint[]) AS u GROUP BY u) c
-    WHERE g.owner_id = c.u
-    RETURNING g.owner_id, g.event_sequence - c.facts AS before
+WITH given AS (
+    SELECT unnest(%s::bigint[]) AS user_id, string_to_array(unnest(%s::text[]), ',') AS channels,
+           unnest({database.DOCUMENTS}) AS payloads
+), numbered AS (
+    UPDATE ledger_gate g SET event_sequence = g.event_sequence + cardinality(t.channels)
+    FROM given t
+    WHERE g.owner_id = t.user_id
+    RETURNING g.owner_id, g.event_sequence, t.channels, t.payloads
 ), stored AS (
-    INSERT INTO private_events (user_id, sequence, channel, payload, created_at)
-    SELECT g.u, b.before + row_number() OVER (PARTITION BY g.u ORDER BY g.n), g.channel, g.payload, %s
-    FROM unnest(%s::bigint[], %s::text[], {database.DOCUMENTS}) WITH ORDINALITY AS g(u, channel, payload, n)
-    JOIN numbered b ON b.owner_id = g.u
+    INSERT INTO private_messages (user_id, sequence, channels, payloads, created_at)
+    SELECT owner_id, event_sequence, channels, payloads, %s FROM numbered
 )
-SELECT owner_id, before FROM numbered
+SELECT owner_id, event_sequence - cardinality(channels) FROM numbered
 """
 
 _PRUNE = """
-DELETE FROM private_events p USING ledger_gate g
+DELETE FROM private_messages p USING ledger_gate g
 WHERE p.created_at < %s AND g.owner_id = p.user_id AND p.sequence < g.event_sequence
 """
 
@@ -58,16 +59,21 @@ def group(user_id: int) -> str:
 
 
 def append(facts: Sequence[PrivateFact], *, now: datetime) -> dict[int, int]:
-    """Store facts, numbered per trader in the order given. Statements: 1. The traders' gates must be held.
+    """Store facts, a message for each trader and numbered in the order given. Statements: 1. Gates must be held.
 
     Returns:
         For each trader, the sequence before the first of these facts.
     """
     if not facts:
         return {}
-    owners, channels, payloads = zip(*facts, strict=True)
-    arrays = database.array(owners), database.array([_WORDS[channel] for channel in channels])
-    [rows] = database.fetch((_APPEND, (arrays[0], now, *arrays, database.documents(payloads))))
+    messages: dict[int, tuple[list[str], list[dict[str, Any]]]] = {}
+    for user_id, channel, payload in facts:
+        channels, payloads = messages.setdefault(user_id, ([], []))
+        channels.append(_WORDS[channel])
+        payloads.append(payload)
+    told = database.array([",".join(channels) for channels, _ in messages.values()])
+    documents = database.documents(payloads for _, payloads in messages.values())
+    [rows] = database.fetch((_APPEND, (database.array(list(messages)), told, documents, now)))
     return dict(rows)
 
 
@@ -125,7 +131,7 @@ def _silence(opened: Any) -> None:
 
 
 def prune(before: datetime) -> int:
-    """Forget facts older than a moment, but each trader's last one, which keeps the numbering; return how many."""
+    """Forget messages older than a moment, but each trader's last, which keeps the numbering; return how many."""
     with connection.cursor() as cursor:
         cursor.execute(_PRUNE, [before])
         return int(cursor.rowcount)
