@@ -1,5 +1,6 @@
 """Runs the set-based statements of the order's road: server-side parameters, in pipelines."""
 
+import functools
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -11,6 +12,8 @@ import psycopg
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from psycopg import errors, pq
+
+from exchange import pipeline
 
 T = TypeVar("T")
 Statement = tuple[str, Sequence[Any]]
@@ -49,29 +52,71 @@ def pipelined_transaction() -> Iterator[None]:
             driver.autocommit = True  # as far as the driver knows: then it leaves BEGIN to us
         with driver.pipeline():
             if is_outermost:
-                driver.execute("BEGIN", prepare=False)
+                pipeline.send(driver, "BEGIN", (), prepare=False)
             yield
             if is_outermost and not connection.needs_rollback:
-                driver.execute("COMMIT", prepare=False)
+                pipeline.send(driver, "COMMIT", (), prepare=False)
+
+
+class Answer:
+    """A statement that was sent, and whose rows can be asked for: within its pipeline, or after it."""
+
+    __slots__ = ("_found", "_read")
+
+    def __init__(self, read: Callable[[], list[tuple[Any, ...]]]) -> None:
+        self._read = read
+        self._found: list[tuple[Any, ...]] | None = None
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Return the rows, waiting for them if they have not come."""
+        if self._found is None:
+            with connection.wrap_database_errors:
+                self._found = self._read()
+        return self._found
+
+
+def send(sql: str, *params: Any) -> Answer:
+    """Send a statement; within a pipeline nothing is waited for, and what is sent together goes out together.
+
+    Where every statement is recorded or a parameter is of a rare type it goes by a cursor: Note [Without cursors] in
+    `exchange.pipeline`.
+    """
+    current = connections[DEFAULT_DB_ALIAS]  # `connection` asks for it anew with each of its attributes
+    driver = current.connection
+    if driver is not None and driver._pipeline is not None and not current.queries_logged:  # noqa: SLF001
+        written = pipeline.written(params)
+        begun = driver.autocommit or driver.pgconn.transaction_status != pq.TransactionStatus.IDLE
+        if written is not None and begun and not current.needs_rollback:
+            if current.execute_wrappers:
+                return Answer(_watched(current, sql, params, written).rows)
+            with current.wrap_database_errors:
+                return Answer(pipeline.send(driver, sql, written).rows)
+    used = cursor()
+    used.execute(sql, params)
+    return Answer(used.cursor.fetchall)
+
+
+def _watched(current: Any, sql: str, params: Sequence[Any], written: Sequence[pipeline.Written]) -> pipeline.Sent:
+    """Send a statement through those who watch what is executed, as Django's cursors do."""
+
+    def sent(sql: str, *_: Any) -> pipeline.Sent:
+        with current.wrap_database_errors:
+            return pipeline.send(current.connection, sql, written)
+
+    for wrapper in reversed(current.execute_wrappers):
+        sent = functools.partial(wrapper, sent)
+    return sent(sql, params, False, {"connection": current, "cursor": None})
 
 
 def execute(sql: str, *params: Any) -> None:
     """Send a statement whose rows nobody needs."""
-    cursor().execute(sql, params)
+    send(sql, *params)
 
 
 def fetch(*statements: Statement) -> list[list[tuple[Any, ...]]]:
-    """Run statements in order, in one round trip inside a pipeline; return the rows of each.
-
-    Django's cursors make a function of its own for each call that reads rows; here one guard turns errors for all.
-    """
-    sent = []
-    for sql, params in statements:
-        current = cursor()
-        current.execute(sql, params)
-        sent.append(current.cursor)
-    with connection.wrap_database_errors:
-        return [raw.fetchall() for raw in sent]
+    """Run statements in order, in one round trip inside a pipeline; return the rows of each."""
+    sent = [send(sql, *params) for sql, params in statements]
+    return [answer.rows() for answer in sent]
 
 
 def fetch_those(*statements: Statement | None) -> list[list[tuple[Any, ...]]]:

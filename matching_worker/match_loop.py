@@ -41,10 +41,12 @@ from matching_worker.ring import (
     word,
     write_word,
 )
-from matching_worker.stages import MATCH
+from matching_worker.stages import MATCH, SELDOM_SECONDS
 
 COMMANDS_MAX: Final = 2_000
 """Commands in one call of the engine, at most."""
+
+NS_PER_SECOND: Final = 1_000_000_000
 
 # What `_follow` asks for; a negative number is minus the stages to wake.
 NOTHING: Final = 0
@@ -210,7 +212,8 @@ class MatchLoop:
         self._function = address_of(apply)
         self._turn[CALL_MAX] = self._commands_max
         self._follow()  # compiles it; there is nothing to match yet
-        self._turn[LOOKS] = looks
+        self._looks = looks
+        self._ended_ns = now_ns()
 
     def outlet(self) -> Outlet:
         """Make an outlet for a stage that follows, before the stages start."""
@@ -220,11 +223,17 @@ class MatchLoop:
         return outlet
 
     def __call__(self, first: int, last: int, /) -> int:
-        """Match what is there and what comes, until it is time to sleep."""
+        """Match what is there and what comes, until it is time to sleep.
+
+        How long that is: Note [Looking is for the busy] in `stages.py`.
+        """
+        is_busy = now_ns() - self._ended_ns < SELDOM_SECONDS * NS_PER_SECOND
+        self._turn[LOOKS] = self._looks if is_busy else 0
         while True:
             with self.held:
                 wanted = self._match()
             if wanted != ENGINE:
+                self._ended_ns = now_ns()
                 return self._ring.sequence(self._stage)
 
     def calls(self) -> Rows:

@@ -27,6 +27,7 @@ from matching_worker.snapshot import SnapshotHeader
 from matching_worker.snapshotter import Rules, Snapshotter
 from matching_worker.wal import SyncPolicy, Tail, Wal
 from trading.services import command_log, lease, settlement, suspense
+from trading.services.turnstile import Turnstile
 
 logger = structlog.get_logger(__name__)
 
@@ -153,6 +154,7 @@ class Shard:
             clock_ns=now_ns,
         )
         self._settle_events = SETTLE_EVENTS_FIRST
+        self._turnstile = Turnstile(number, lambda last: self.engine.sequence > last)
 
     def _chain_hash_at(self, sequence: int) -> bytes | None:
         """Return the log's chain hash at a command, once the WAL has it; runs on the thread that writes snapshots.
@@ -359,7 +361,7 @@ class Shard:
             is_last = attempt == SETTLE_ATTEMPTS_MAX
             started = time.perf_counter()
             try:
-                return settle(self.number, self.epoch, part.commands, part.events, now=now)
+                return settle(self.number, self.epoch, part.commands, part.events, now=now, turnstile=self._turnstile)
             except (OperationalError, InternalError) as error:
                 seconds = time.perf_counter() - started
                 if database.is_undone(error) and not is_last:

@@ -64,7 +64,7 @@ ORDERBOOK_DEPTH = Gauge(
 # --- Stages of the road --------------------------------------------------------------------------
 STAGE_SECONDS = Histogram(
     "exchange_stage_seconds",
-    "Time of one batch in a stage: admission (T1), read, wal, engine, publish, settlement (T2).",
+    "Time of one batch in a stage: turnstile (before T1), admission (T1), read, wal, engine, publish, settlement (T2).",
     ["stage"],
     buckets=STAGE_BUCKETS_S,
     registry=REGISTRY,

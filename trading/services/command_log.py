@@ -61,7 +61,13 @@ def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:
     Args:
         rows: At least one, in the order in which they shall be matched.
     """
-    database.execute(f"SELECT {APPEND}", shard, encoded(rows), now)
+    sql, params = append_statement(shard, rows, now=now)
+    database.execute(sql, *params)
+
+
+def append_statement(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> database.Statement:
+    """Return the statement that appends commands, for a caller who makes it before its turn."""
+    return f"SELECT {APPEND}", (shard, encoded(rows), now)
 
 
 def encoded(rows: Sequence[CommandRow]) -> bytes:

@@ -11,6 +11,11 @@ Note [One writer]
 
     A request whose trader's gate somebody else keeps does not hold up the others: it is put off (Note [Put off] in
     `trading.services.orders`), is the first of the next batch, and after PUT_OFF_MAX times waits for the gate.
+
+    While settlement is behind, the one with the turn first waits for its step (Note [Lockstep] in
+    `trading.services.turnstile`). Who was put off often is then written apart, in a small batch that waits for its
+    gates while the settlement ends that keeps them: so large a batch that waited there would make the next one wait.
+    Then a cancel waits for one settlement besides.
 """
 
 import threading
@@ -26,6 +31,7 @@ from exchange.kernel.errors import DomainError, require
 from trading.models import Order
 from trading.services import orders
 from trading.services.requests import CancelOrder, Group, PlaceOrder, ReduceOrder, Submission
+from trading.services.turnstile import Pace
 
 Result = Order | DomainError
 
@@ -36,6 +42,11 @@ ORDERS_MIN: Final = 50
 PUT_OFF_MAX: Final = 2
 """How often a ticket is put off before it waits for its traders' gates. By turns on busy processors, batches of up to
 500 waited for gates in 35% of all samples with 0, 18% with 1, 10% with 2 and 10% with 4."""
+LATE_MAX: Final = 6
+"""The same in step with settlement, which never has the gate of such a trader free; PUT_OFF_MAX when to wait for it is
+no more than the wait for the next step."""
+IN_STEP_MAX: Final = 500
+"""Orders in a batch in step: about as many as are settled beside it, so that it ends first."""
 
 
 class Ticket:
@@ -68,6 +79,7 @@ class Gatherer:
         self.orders_max = orders.BATCH_MAX
         self._list_lock = threading.Lock()
         self._turn = threading.Lock()
+        self._pace = Pace()
 
     def submit(self, submissions: Sequence[Submission], *, now: datetime) -> list[Result]:
         """Decide submissions as `orders.submit` does, in one transaction with whatever else waits.
@@ -99,10 +111,19 @@ class Gatherer:
 
         The caller has the turn.
         """
-        taken = self._taken()
+        is_kept = self._pace.is_kept
+        is_for_late = is_kept and self._keep_step()
+        if is_for_late:
+            taken, patience = self._taken(put_off_min=PUT_OFF_MAX), 0
+        elif is_kept:
+            taken, patience = self._taken(orders_max=IN_STEP_MAX), LATE_MAX
+        else:
+            taken, patience = self._taken(), PUT_OFF_MAX
         started = time.perf_counter()
-        _write(taken)
+        _write(taken, self._pace, patience=patience)
         done = [ticket for ticket in taken if ticket.is_done]
+        if not is_for_late:
+            self._pace.wrote(len(taken), len(taken) - len(done))
         self.learn(sum(len(ticket.submissions) for ticket in taken), time.perf_counter() - started)
         if len(done) < len(taken):
             with self._list_lock:
@@ -116,17 +137,37 @@ class Gatherer:
         elif seconds < SLOW_SECONDS / 2:
             self.orders_max = min(orders.BATCH_MAX, max(self.orders_max, 2 * count))
 
-    def _taken(self) -> list[Ticket]:
-        """Take what waits, as much as fits into one transaction; the caller has the turn, and its own ticket waits."""
+    def _keep_step(self) -> bool:
+        """Wait until the next settlement has its gates, or tell that those who were put off often have their turn."""
+        is_beside = self._pace.is_beside()
+        most = max(ticket.times_put_off for ticket in tuple(self.waiting))
+        if most >= (PUT_OFF_MAX if is_beside else LATE_MAX):
+            return True
+        self._pace.wait(beside=is_beside)
+        return False
+
+    def _taken(self, *, put_off_min: int = 0, orders_max: int | None = None) -> list[Ticket]:
+        """Take what waits, as much as fits into one transaction; the caller has the turn, and its own ticket waits.
+
+        Args:
+            put_off_min: Only tickets that were put off so often. Nobody is overtaken: of one trader's, none that came
+                earlier was put off less often.
+            orders_max: A limit besides what a transaction may take.
+        """
+        orders_max = min(self.orders_max, orders.BATCH_MAX, orders_max or orders.BATCH_MAX)
         with self._list_lock:
             self.waiting.sort(key=_place)
-            size = count = 0
+            size = 0
+            taken: list[Ticket] = []
             for ticket in self.waiting:
+                if ticket.times_put_off < put_off_min:
+                    continue
                 size += len(ticket.submissions)
-                if count and size > min(self.orders_max, orders.BATCH_MAX):
+                if taken and size > orders_max:
                     break
-                count += 1
-            taken, self.waiting = self.waiting[:count], self.waiting[count:]
+                taken.append(ticket)
+            chosen = set(map(id, taken))
+            self.waiting = [ticket for ticket in self.waiting if id(ticket) not in chosen]
         require(taken, "a ticket was taken and has no outcome")
         return taken
 
@@ -150,7 +191,7 @@ def _lend_connection() -> None:
         connection.close()
 
 
-def _write(batch: Sequence[Ticket], *, waits: bool = False) -> None:
+def _write(batch: Sequence[Ticket], pace: Pace, *, patience: int) -> None:
     """Write tickets in one transaction and hand each its results; those that are put off have none.
 
     A fault that undid the transaction is tried again ticket by ticket, so that it stays with the one that caused it: so
@@ -159,16 +200,17 @@ def _write(batch: Sequence[Ticket], *, waits: bool = False) -> None:
     `client_order_id` finds out.
 
     Args:
-        waits: For all gates.
+        pace: Is told what waits for settlement.
+        patience: How often a ticket is put off before it waits for its traders' gates.
     """
-    groups = [Group(ticket.submissions, waits or ticket.times_put_off >= PUT_OFF_MAX) for ticket in batch]
+    groups = [Group(ticket.submissions, ticket.times_put_off >= patience) for ticket in batch]
     try:
-        results = orders.submit_groups(groups, now=max(ticket.now for ticket in batch))
+        results = orders.submit_groups(groups, now=max(ticket.now for ticket in batch), told=pace.learn)
     except Exception as error:  # noqa: BLE001 -- raised again in the thread whose ticket it is
         is_unknown = isinstance(error, OperationalError | InterfaceError) and not database.is_undone(error)
         if len(batch) > 1 and not is_unknown:
             for ticket in batch:
-                _write([ticket], waits=True)
+                _write([ticket], pace, patience=0)
             return
         for ticket in batch:
             ticket.error = error

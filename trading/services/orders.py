@@ -27,6 +27,8 @@ from trading.wire import position_fields
 
 BATCH_MAX = 1000
 """Submissions in one transaction."""
+ALONE_MAX = 10
+"""Of so few, the statements at the door go out with those before it, which take no time to speak of."""
 
 ORDER_COLUMNS = [str(field.column) for field in Order._meta.concrete_fields]  # noqa: SLF001 -- Django's public way
 _SELECT_ORDERS = ", ".join(f"o.{column}" for column in ORDER_COLUMNS)
@@ -106,7 +108,9 @@ def submit(submissions: Sequence[Submission], *, now: datetime) -> list[Order | 
     return results or []
 
 
-def submit_groups(groups: Sequence[Group], *, now: datetime) -> list[list[Order | DomainError] | None]:
+def submit_groups(
+    groups: Sequence[Group], *, now: datetime, told: Callable[[pressure.Pressure], None] | None = None
+) -> list[list[Order | DomainError] | None]:
     """Decide those groups whose traders' gates are free, or are waited for, in one transaction (T1).
 
     Each accepted item is durable with the return; a refused one changed nothing and is its own result. Statements: a
@@ -122,6 +126,7 @@ def submit_groups(groups: Sequence[Group], *, now: datetime) -> list[list[Order 
 
     Args:
         groups: At most BATCH_MAX submissions, in the order in which they compete for the same funds.
+        told: Called with what waits for settlement, this batch's commands included.
 
     Returns:
         Each group's results, item by item; None for one that is put off.
@@ -137,6 +142,8 @@ def submit_groups(groups: Sequence[Group], *, now: datetime) -> list[list[Order 
             for group in compress(groups, decided):
                 for item in group.submissions:
                     admission.decide(item.owner_id, item.request)
+            if told is not None:
+                told(book.pressure)
             door_at = write(admission.decisions, book, now)
         metrics.DOOR_SECONDS.observe(time.perf_counter() - door_at)
     results = iter(admission.decisions.results)
@@ -373,18 +380,33 @@ def write(
     reserved = _positions_updated(book, settled.traces(decisions.contract_orders))
     contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
-    before = private_events.append(decisions.private, now=now)
+    numbering = private_events.append(decisions.private, now=now)
+    private_events.push_on_commit(decisions.private, numbering)
+    at_the_door = _at_the_door(decisions, now)  # while the database is at work on what was sent
+    told = [*decisions.outbox, *reserved]
+    outbox_statement = outbox.statement(told, now) if told else None
+    if len(decisions.results) > ALONE_MAX:
+        numbering.before()  # waits for all that is before the door, which is not the door's time
     door_at = time.perf_counter()
-    if decisions.entries:
-        door, params = journal.door_call(decisions.entries, now)
-        database.execute(door, *params)
-    for shard, rows in sorted(decisions.commands.items()):
-        command_log.append(shard, rows, now=now)
+    for sql, params in at_the_door:
+        database.execute(sql, *params)
     if append is not None:
         append()
-    outbox.store([*decisions.outbox, *reserved], now)
-    private_events.push_on_commit(decisions.private, before)
+    if outbox_statement is not None:
+        sql, params = outbox_statement
+        database.execute(sql, *params)
     return door_at
+
+
+def _at_the_door(decisions: Decisions, now: datetime) -> list[database.Statement]:
+    """Return the statements that take the ledger's door and the streams' heads, made before anybody waits for those."""
+    statements: list[database.Statement] = []
+    if decisions.entries:
+        statements.append(journal.door_call(decisions.entries, now))
+    statements += [
+        command_log.append_statement(shard, rows, now=now) for shard, rows in sorted(decisions.commands.items())
+    ]
+    return statements
 
 
 def _positions_updated(book: AdmissionBook, traces: dict[tuple[int, int], str]) -> list[DomainEvent]:

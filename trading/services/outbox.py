@@ -17,6 +17,12 @@ _STORE = f"SELECT store_outbox(%s::text[], %s::text[], %s::text[], {database.DOC
 def store(events: Sequence[DomainEvent], now: datetime) -> None:
     """Queue the statement that stores events. It takes the last lock of all, so nothing may follow but COMMIT."""
     if events:
-        kinds, keys, names, payloads = zip(*events, strict=True)
-        arrays = [database.array(column) for column in (kinds, keys, names)]
-        database.execute(_STORE, *arrays, database.documents(payloads), now)
+        sql, params = statement(events, now)
+        database.execute(sql, *params)
+
+
+def statement(events: Sequence[DomainEvent], now: datetime) -> database.Statement:
+    """Return the statement of `store` for some events, for a caller who makes it before its turn."""
+    kinds, keys, names, payloads = zip(*events, strict=True)
+    arrays = [database.array(column) for column in (kinds, keys, names)]
+    return _STORE, (*arrays, database.documents(payloads), now)

@@ -26,9 +26,10 @@ RETRY_SECONDS_MAX = 10
 
 _WHAT_WAITS = """
 WITH shards AS (
-    SELECT shard, s.sequence - c.sequence AS lag FROM command_stream s JOIN settlement_cursor c USING (shard)
+    SELECT shard, s.sequence - c.sequence AS lag, c.sequence AS settled
+    FROM command_stream s JOIN settlement_cursor c USING (shard)
 )
-SELECT false, shard, lag FROM shards
+SELECT false, shard, lag, settled FROM shards
 UNION ALL
 SELECT true, given.id, (
     SELECT count(*) FROM (
@@ -38,7 +39,7 @@ SELECT true, given.id, (
             WHERE c.sequence = s.sequence + 1
         ) LIMIT %s
     ) unsettled
-)
+), 0
 FROM unnest(%s::bigint[]) AS given(id)
 WHERE (SELECT max(lag) FROM shards) >= %s
 """
@@ -75,10 +76,12 @@ class Pressure:
     Attributes:
         lags: Commands in a shard's log that are not in the books.
         waiting: A trader's orders among them, up to the limit; empty while no trader can be at the limit.
+        settled: A shard's last command that is in the books.
     """
 
     lags: dict[int, int] = field(default_factory=dict)
     waiting: dict[int, int] = field(default_factory=dict)
+    settled: dict[int, int] = field(default_factory=dict)
 
     def require_room(self, trader_id: int, shard: int) -> None:
         """Refuse one more order of a trader.
@@ -112,9 +115,13 @@ def statement(trader_ids: Sequence[int]) -> database.Statement:
     return _WHAT_WAITS, (most, database.array(trader_ids), most)
 
 
-def from_rows(rows: Iterable[tuple[bool, int, int]]) -> Pressure:
+def from_rows(rows: Iterable[tuple[bool, int, int, int]]) -> Pressure:
     """Return what waits, from the rows of `statement`."""
     found = Pressure()
-    for is_trader, number, waiting in rows:
-        (found.waiting if is_trader else found.lags)[number] = waiting
+    for is_trader, number, waiting, settled in rows:
+        if is_trader:
+            found.waiting[number] = waiting
+        else:
+            found.lags[number] = waiting
+            found.settled[number] = settled
     return found

@@ -58,14 +58,21 @@ def group(user_id: int) -> str:
     return f"user.{user_id}"
 
 
-def append(facts: Sequence[PrivateFact], *, now: datetime) -> dict[int, int]:
-    """Store facts, a message for each trader and numbered in the order given. Statements: 1. Gates must be held.
+class Numbering:
+    """Where the numbers of stored facts begin; it comes with the transaction's other answers, or is waited for."""
 
-    Returns:
-        For each trader, the sequence before the first of these facts.
-    """
+    def __init__(self, answer: database.Answer | None = None) -> None:
+        self._answer = answer
+
+    def before(self) -> dict[int, int]:
+        """Return for each trader the sequence before the first of the facts."""
+        return {} if self._answer is None else dict(self._answer.rows())
+
+
+def append(facts: Sequence[PrivateFact], *, now: datetime) -> Numbering:
+    """Store facts, a message for each trader and numbered in the order given. Statements: 1. Gates must be held."""
     if not facts:
-        return {}
+        return Numbering()
     messages: dict[int, tuple[list[str], list[dict[str, Any]]]] = {}
     for user_id, channel, payload in facts:
         channels, payloads = messages.setdefault(user_id, ([], []))
@@ -73,20 +80,23 @@ def append(facts: Sequence[PrivateFact], *, now: datetime) -> dict[int, int]:
         payloads.append(payload)
     told = database.array([",".join(channels) for channels, _ in messages.values()])
     documents = database.documents(payloads for _, payloads in messages.values())
-    [rows] = database.fetch((_APPEND, (database.array(list(messages)), told, documents, now)))
-    return dict(rows)
+    return Numbering(database.send(_APPEND, database.array(list(messages)), told, documents, now))
 
 
-def push_on_commit(facts: Sequence[PrivateFact], before: dict[int, int]) -> None:
+def push_on_commit(facts: Sequence[PrivateFact], numbering: Numbering) -> None:
     """Send stored facts to their traders' connections once they are committed."""
-    if not facts:
-        return
+    if facts:
+        transaction.on_commit(lambda: _push(_numbered(facts, numbering.before())))
+
+
+def _numbered(facts: Sequence[PrivateFact], before: dict[int, int]) -> dict[int, list[dict[str, Any]]]:
+    """Return the events of each trader."""
     messages: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for user_id, channel, payload in facts:
         own = messages[user_id]
         sequence = before[user_id] + len(own) + 1
         own.append({"sequence": sequence, "channel": _WORDS[channel], "payload": payload})
-    transaction.on_commit(lambda: _push(messages))
+    return messages
 
 
 def _push(messages: dict[int, list[dict[str, Any]]]) -> None:

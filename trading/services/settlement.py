@@ -33,6 +33,7 @@ from trading.services.command_log import CommandRow
 from trading.services.contract_books import TakenOff
 from trading.services.orders import ORDER_COLUMNS
 from trading.services.outbox import DomainEvent
+from trading.services.turnstile import HOLD_RUN, Turnstile
 from trading.wire import position_fields
 
 CONTRACT_CODES = (
@@ -50,9 +51,9 @@ _UNHURRIED = (
     "SELECT set_config(name, '0', true)"
     " FROM unnest(ARRAY['transaction_timeout', 'idle_in_transaction_session_timeout']) AS name"
 )
-_ADVANCE = """
+_ADVANCE = f"""
 UPDATE settlement_cursor SET sequence = %s, state_hash = %s, settled_at = %s
-WHERE shard = %s AND epoch = %s AND sequence = %s RETURNING sequence
+WHERE shard = %s AND epoch = %s AND sequence = %s RETURNING sequence, {HOLD_RUN}
 """
 _CURSOR = "SELECT sequence FROM settlement_cursor WHERE shard = %s AND epoch = %s"
 _ORDERS = f"SELECT {', '.join(ORDER_COLUMNS)} FROM orders WHERE id = ANY(%s) ORDER BY id"
@@ -80,13 +81,16 @@ class FencedError(InvariantViolationError):
     """The cursor is not where this worker left it: another worker has the lease. This process must stop."""
 
 
-def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime) -> float:
+def settle(
+    shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime, turnstile: Turnstile | None = None
+) -> float:
     """Put a run of commands' events into the books, exactly once.
 
     Args:
         epoch: The caller's lease epoch.
         commands: (n,) COMMAND_DTYPE, dense in sequence, n >= 1.
         events: (m,) EVENT_DTYPE, all events of exactly these commands.
+        turnstile: Lets admission begin when this has its gates, and no sooner than the next has: Note [Lockstep].
 
     Returns:
         For how many seconds the ledger's door was kept.
@@ -98,9 +102,11 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
     with database.pipelined_transaction():
         if len(commands) == 1 and len(events) > LONG_EVENTS:
             unhurried()
-        folded = fold(shard, epoch, commands, events, now=now)
+        folded = fold(shard, epoch, commands, events, now=now, turnstile=turnstile)
         door_at = write(folded, folded.outcome.entries, shard=shard, now=now)
         finish(folded, now)
+        if turnstile is not None:
+            turnstile.close(int(commands[-1]["sequence"]), len(commands))
     door_seconds = time.perf_counter() - door_at
     metrics.DOOR_SECONDS.observe(door_seconds)
     return door_seconds
@@ -136,7 +142,9 @@ def unhurried() -> None:
     database.execute(_UNHURRIED)
 
 
-def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime) -> Folded:
+def fold(
+    shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime, turnstile: Turnstile | None = None
+) -> Folded:
     """Move the cursor, lock the traders' gates, load what the events touch, and fold them.
 
     Raises:
@@ -146,6 +154,8 @@ def fold(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime)
     all_events, events = events, resting.moving(commands, events)
     if traders := _traders(commands, events):
         accounts.lock(traders)
+    if turnstile is not None:
+        turnstile.open()
     pairs = _contract_pairs(events)
     positions, reserving, marks = contract_books.load(pairs) if pairs else ({}, [], {})
     shown = settled.last_orders(all_events)
@@ -320,7 +330,8 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     contract_books.save_positions([position for position, _ in moved], now)
     folded.asked = _system_commands(contracts.outcome, now)
     told = settled.private_facts(outcome, changed, folded.owned, moved)
-    before = private_events.append(told, now=now)
+    numbering = private_events.append(told, now=now)
+    numbering.before()  # waits for all that is before the door, which is not the door's time
     door_at = time.perf_counter()
     for start in range(0, len(entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
         door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
@@ -331,7 +342,7 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
         settled.position_updated(position, fields, traces.get((position.user_id, position.spec.id), ""))
         for position, fields in moved
     ]
-    private_events.push_on_commit(told, before)
+    private_events.push_on_commit(told, numbering)
     return door_at
 
 

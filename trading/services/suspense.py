@@ -47,6 +47,7 @@ from trading.fold import TradeFact
 from trading.models import PrivateChannel, SuspendedEntry, SuspendedState, Trade
 from trading.reconciliation import suspended
 from trading.services import private_events, settlement, trading_state, wallets
+from trading.services.turnstile import Turnstile
 from trading.wire import balance_fields
 
 logger = structlog.get_logger(__name__)
@@ -62,12 +63,15 @@ STOPS_TRADING: Final = {InstrumentStatus.TRADING, InstrumentStatus.PRE_OPEN, Ins
 """States that cancel-only takes the place of; the others let nobody trade as it is."""
 
 
-def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime) -> float:
+def settle(
+    shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetime, turnstile: Turnstile | None = None
+) -> float:
     """Put one command's events into the books as far as these let them, and the rest into suspense: Note [Suspense].
 
     Args:
         commands: (1,) COMMAND_DTYPE.
         events: (m,) EVENT_DTYPE, all events of exactly this command.
+        turnstile: Opened when this has its gates; the next settlement may be long in coming, so it stays open.
 
     Returns:
         For how many seconds the ledger's door was kept, at most.
@@ -79,7 +83,7 @@ def settle(shard: int, epoch: int, commands: Rows, events: Rows, *, now: datetim
     settlement.prepare(events)
     with transaction.atomic():
         settlement.unhurried()
-        folded = settlement.fold(shard, epoch, commands, events, now=now)
+        folded = settlement.fold(shard, epoch, commands, events, now=now, turnstile=turnstile)
         refused: list[tuple[EntryDraft, str]] = []
         door_at = time.perf_counter()
         posted = _post(folded.outcome.entries, refused, now)

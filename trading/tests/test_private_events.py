@@ -28,8 +28,8 @@ def test_facts_are_numbered_per_trader_in_the_order_given(customer) -> None:
         [(alice.id, FILLS, {"n": 3}), (bob.id, FILLS, {"n": 4}), (alice.id, ORDERS, {"n": 5})], now=utc_now()
     )
 
-    assert first == {alice.id: 0, bob.id: 0}
-    assert second == {alice.id: 1, bob.id: 1}
+    assert first.before() == {alice.id: 0, bob.id: 0}
+    assert second.before() == {alice.id: 1, bob.id: 1}
     rows = PrivateEvent.objects.filter(user_id=alice.id).order_by("sequence")
     assert [(row.sequence, row.channel, row.payload) for row in rows] == [
         (1, "orders", {"n": 1}),
@@ -114,8 +114,8 @@ def _publisher(watching: redis.Redis) -> str:
 
 def test_nothing_is_written_for_no_facts(django_assert_num_queries) -> None:
     with django_assert_num_queries(0):
-        assert private_events.append([], now=utc_now()) == {}
-        private_events.push_on_commit([], {})
+        assert private_events.append([], now=utc_now()).before() == {}
+        private_events.push_on_commit([], private_events.Numbering())
 
 
 def test_what_a_trader_is_told_at_once_is_one_message_which_may_be_read_from_its_middle(customer) -> None:
