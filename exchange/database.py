@@ -185,7 +185,12 @@ _REPEATED = {datetime, type(None), bool}
 
 def documents(values: Iterable[Any]) -> str:
     """Write values as JSON texts for DOCUMENTS: what JSON never has stands between them, so nothing is escaped."""
-    return _BETWEEN.encode().join(map(orjson.dumps, values)).decode()
+    return joined(map(orjson.dumps, values))
+
+
+def joined(texts: Iterable[bytes]) -> str:
+    """Write JSON texts for DOCUMENTS."""
+    return _BETWEEN.encode().join(texts).decode()
 
 
 DOCUMENTS = "string_to_array(%s, chr(31))"

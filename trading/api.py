@@ -143,10 +143,9 @@ class OrderBatchView(APIView):
     @extend_schema(operation_id="orders_place_batch", request=OrderBatchRequest, responses={200: OrderBatchResponse})
     def post(self, request: Request) -> ApiResponse:
         """Place up to 50 orders; each has its own result, and a refused one stops no other."""
-        batch = OrderBatchRequest(data=request.data)
-        batch.is_valid(raise_exception=True)
-        _count_received(batch.validated_data["orders"])
-        wanted = [_read_order(item) for item in batch.validated_data["orders"]]
+        orders = OrderBatchRequest.read(request.data)
+        _count_received(orders)
+        wanted = [_read_order(item) for item in orders]
         placed = iter(_place(customer_id(request), [item for item in wanted if isinstance(item, PlaceOrder)]))
         results = [next(placed) if isinstance(item, PlaceOrder) else item for item in wanted]
         return ApiResponse({"results": [_result(item) for item in results]})

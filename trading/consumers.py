@@ -228,23 +228,23 @@ class ExchangeFeed(PublicFeed):
                 if event["sequence"] > self.position + 1:
                     await self._catch_up()
                 elif event["sequence"] == self.position + 1:
-                    self._pass(event["sequence"], event["channel"], event["payload"])
+                    self._pass(event["sequence"], event["channel"], event["payload"].decode())
 
     async def _catch_up(self) -> None:
         """Pass on everything stored after our position; the caller holds the stream's lock."""
         while self.position is not None and self.user_id is not None:
             rows = await database_sync_to_async(private_stream.after)(self.user_id, self.position, PAGE)
-            for row in rows:
-                self._pass(*row)
+            for sequence, channel, payload in rows:
+                self._pass(sequence, channel, feed.dumps(payload))
             if len(rows) < PAGE:
                 return
             await self.drained()
 
-    def _pass(self, sequence: int, channel: str, payload: dict[str, Any]) -> None:
-        """Take one event, and send it if its channel was asked for."""
+    def _pass(self, sequence: int, channel: str, payload: str) -> None:
+        """Take one event, whose payload is JSON, and send it if its channel was asked for."""
         self.position = sequence
         if channel in self.subscriptions:
-            self.push(feed.dumps({"type": TYPES[channel], "sequence": sequence, "data": payload}))
+            self.push(f'{{"type":"{TYPES[channel]}","sequence":{sequence},"data":{payload}}}')
 
     async def _join(self, subscription: Subscription) -> None:
         """Join a channel; all private ones share the user's group."""

@@ -188,6 +188,23 @@ class OrderBatchRequest(StrictSerializer):
 
     orders = OrderRequestsField(min_length=1, max_length=BATCH_ORDERS_MAX, allow_empty=False)
 
+    @classmethod
+    def read(cls, data: Any) -> list[Any]:
+        """Return the orders of a batch as they were sent.
+
+        A list of allowed length and nothing else is what the form would return; it is made for what is not that.
+
+        Raises:
+            ValidationError: It is no batch.
+        """
+        if type(data) is dict and len(data) == 1:
+            orders = data.get("orders")
+            if type(orders) is list and 0 < len(orders) <= BATCH_ORDERS_MAX:
+                return orders
+        form = cls(data=data)
+        form.is_valid(raise_exception=True)
+        return list(form.validated_data["orders"])
+
 
 class AmendRequest(StrictSerializer):
     """A new price, a new total quantity, a new stop price, or several of them."""

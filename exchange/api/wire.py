@@ -62,7 +62,7 @@ def loads(body: bytes) -> Any:
         raise MalformedJsonError(reason=gettext(REASON_DEPTH)) from None
     except ValueError:  # broken syntax, or an integer of thousands of digits
         raise MalformedJsonError(reason=gettext(REASON_SYNTAX)) from None
-    _check_depth(value, depth=1)
+    _check_depth(value)
     if ESCAPE in text:
         _check_text(value)
     return value
@@ -79,13 +79,19 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _check_depth(value: Any, *, depth: int) -> None:
-    """Refuse nesting beyond any request of ours."""
-    if depth > DEPTH_MAX:
-        raise MalformedJsonError(reason=gettext(REASON_DEPTH))
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if isinstance(inner, dict | list):
-            _check_depth(inner, depth=depth + 1)
+def _check_depth(value: Any) -> None:
+    """Refuse nesting beyond any request of ours: one look at each level."""
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer if type(outer) is list else ())
+            if type(inner) is dict or type(inner) is list
+        ]
+        if not level:
+            return
+    raise MalformedJsonError(reason=gettext(REASON_DEPTH))
 
 
 def _check_text(value: Any) -> None:

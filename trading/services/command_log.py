@@ -55,6 +55,10 @@ class CommandRow(NamedTuple):
     trigger_source: int = 0
 
 
+_OF_EACH = frozenset({"kind", "instrument_id", "order_id"})
+"""Columns that are always given; of the others most are nothing but zeros, which are not worth turning into arrays."""
+
+
 def append(shard: int, rows: Sequence[CommandRow], *, now: datetime) -> None:
     """Queue the statement that appends commands to a shard's log; the caller commits at once.
 
@@ -72,7 +76,8 @@ def append_statement(shard: int, rows: Sequence[CommandRow], *, now: datetime) -
 
 def encoded(rows: Sequence[CommandRow]) -> bytes:
     """Return commands as APPEND takes them: the driver sends bytes as they are."""
-    columns = dict(zip(CommandRow._fields, zip(*rows, strict=True), strict=True))
+    named = zip(CommandRow._fields, zip(*rows, strict=True), strict=True)
+    columns = {name: column for name, column in named if name in _OF_EACH or any(column)}
     return protocol.joined_payloads(protocol.encode(**columns))
 
 

@@ -27,4 +27,4 @@ def push(notices: Sequence[tuple[int, dict[str, Any]]], *, now: datetime) -> Non
     if named:
         owned, _debts = wallets.read(named)
         facts += [(pair[0], PrivateChannel.BALANCES, balance_fields(pair[1], owned[pair])) for pair in named]
-    private_events.push_on_commit(facts, private_events.append(facts, now=now))
+    private_events.push_on_commit(private_events.append(facts, now=now))

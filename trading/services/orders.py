@@ -380,13 +380,13 @@ def write(
     reserved = _positions_updated(book, settled.traces(decisions.contract_orders))
     contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
-    numbering = private_events.append(decisions.private, now=now)
-    private_events.push_on_commit(decisions.private, numbering)
+    stored = private_events.append(decisions.private, now=now)
+    private_events.push_on_commit(stored)
     at_the_door = _at_the_door(decisions, now)  # while the database is at work on what was sent
     told = [*decisions.outbox, *reserved]
     outbox_statement = outbox.statement(told, now) if told else None
     if len(decisions.results) > ALONE_MAX:
-        numbering.before()  # waits for all that is before the door, which is not the door's time
+        stored.before()  # waits for all that is before the door, which is not the door's time
     door_at = time.perf_counter()
     for sql, params in at_the_door:
         database.execute(sql, *params)

@@ -217,12 +217,12 @@ class PositionDesk:
         if self.entries:
             balance = balance_fields(self.spec.quote, self.wallets[owner_id, self.spec.quote])
             told.append((owner_id, PrivateChannel.BALANCES, balance))
-        numbering = private_events.append(told, now=self.now)
+        stored = private_events.append(told, now=self.now)
         if self.entries:
             door, params = journal.door_call(self.entries, self.now)
             database.execute(door, *params)
         outbox.store(self.events, self.now)
-        private_events.push_on_commit(told, numbering)
+        private_events.push_on_commit(stored)
 
 
 def open_desk(owner_id: int, spec: InstrumentSpec, *, now: datetime, trace: str) -> PositionDesk:

@@ -330,8 +330,8 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     contract_books.save_positions([position for position, _ in moved], now)
     folded.asked = _system_commands(contracts.outcome, now)
     told = settled.private_facts(outcome, changed, folded.owned, moved)
-    numbering = private_events.append(told, now=now)
-    numbering.before()  # waits for all that is before the door, which is not the door's time
+    stored = private_events.append(told, now=now)
+    stored.before()  # waits for all that is before the door, which is not the door's time
     door_at = time.perf_counter()
     for start in range(0, len(entries), journal.ENTRIES_MAX):  # once, but for the sweep of a lifetime
         door, params = journal.door_call(entries[start : start + journal.ENTRIES_MAX], now)
@@ -342,7 +342,7 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
         settled.position_updated(position, fields, traces.get((position.user_id, position.spec.id), ""))
         for position, fields in moved
     ]
-    private_events.push_on_commit(told, numbering)
+    private_events.push_on_commit(stored)
     return door_at
 
 

@@ -295,7 +295,7 @@ def _repost(row: SuspendedEntry, now: datetime) -> None:
     journal.post(entries, now)
     changed = wallets.follow(entries, owned)
     facts = [(pair[0], PrivateChannel.BALANCES, balance_fields(pair[1], owned[pair])) for pair in changed]
-    private_events.push_on_commit(facts, private_events.append(facts, now=now))
+    private_events.push_on_commit(private_events.append(facts, now=now))
     row.state, row.posted_at = SuspendedState.POSTED, now
     row.save(update_fields=["state", "posted_at"])
     finance_log.record("suspense.repost", now=now, subject=row.key, detail={"refusal": row.refusal})

@@ -64,7 +64,7 @@ def test_every_message_of_a_session_is_as_the_document_says(make) -> None:
                 seen.add(conforms(await client.ask(**request)))
             while "snapshot" not in seen:  # what is published before it is in it, and no delta follows
                 seen.add(conforms(await client.next()))
-            event = {"sequence": 1, "channel": "orders", "payload": {"order_id": 1}}
+            event = {"sequence": 1, "channel": "orders", "payload": b'{"order_id":1}'}
             await get_channel_layer().group_send(group(user.pk), {"type": "private.events", "events": [event]})
             ids = {"instrument_id": spec.id}
             publisher.publish(

@@ -72,7 +72,7 @@ def store(user, *rows: tuple[int, str]) -> list[dict]:
             " VALUES (%s, %s, ARRAY[%s], json_build_array(json_build_object('n', %s::int)), %s)",
             [(user.pk, sequence, channel, sequence, utc_now()) for sequence, channel in rows],
         )
-    return [{"sequence": n, "channel": channel, "payload": {"n": n}} for n, channel in rows]
+    return [{"sequence": n, "channel": channel, "payload": b'{"n":%d}' % n} for n, channel in rows]
 
 
 async def happen(user, *rows: tuple[int, str], pushed: bool = True) -> None:
@@ -137,8 +137,8 @@ def test_a_lost_push_is_read_from_the_table_and_a_repeated_or_late_one_is_droppe
             await happen(alice, (1, "orders"))
             await happen(alice, (2, "orders"), (3, "orders"), pushed=False)
             await happen(alice, (4, "orders"))
-            await push(alice, [{"sequence": 2, "channel": "orders", "payload": {"n": 2}}])
-            await push(alice, [{"sequence": 4, "channel": "orders", "payload": {"n": 4}}])
+            await push(alice, [{"sequence": 2, "channel": "orders", "payload": b'{"n":2}'}])
+            await push(alice, [{"sequence": 4, "channel": "orders", "payload": b'{"n":4}'}])
             await happen(alice, (5, "orders"))
 
             assert await sequences(client, 5) == [1, 2, 3, 4, 5]

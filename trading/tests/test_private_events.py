@@ -55,7 +55,7 @@ def test_facts_reach_the_traders_connections_after_commit_and_not_before(
 
     facts = [(alice.id, ORDERS, {"order_id": 1}), (alice.id, FILLS, {"trade_id": 2})]
     with django_capture_on_commit_callbacks() as callbacks, transaction.atomic():
-        private_events.push_on_commit(facts, private_events.append(facts, now=utc_now()))
+        private_events.push_on_commit(private_events.append(facts, now=utc_now()))
     [callback] = callbacks
 
     async def push() -> None:
@@ -64,8 +64,8 @@ def test_facts_reach_the_traders_connections_after_commit_and_not_before(
     assert async_to_sync(received)() == {
         "type": "private.events",
         "events": [
-            {"sequence": 1, "channel": "orders", "payload": {"order_id": 1}},
-            {"sequence": 2, "channel": "fills", "payload": {"trade_id": 2}},
+            {"sequence": 1, "channel": "orders", "payload": b'{"order_id":1}'},
+            {"sequence": 2, "channel": "fills", "payload": b'{"trade_id":2}'},
         ],
     }
 
@@ -74,7 +74,7 @@ def test_an_absent_redis_is_logged_and_stops_nothing(customer, settings, caplog:
     settings.REDIS_URL = "unix:///nowhere/redis.sock?db=0"
     private_events._redis.cache_clear()
     try:
-        private_events._push({1: [{"sequence": 1, "channel": "orders", "payload": {}}]})
+        private_events._push({1: [{"sequence": 1, "channel": "orders", "payload": b"{}"}]})
     finally:
         private_events._redis.cache_clear()
 
@@ -104,7 +104,7 @@ def test_pushes_wait_for_no_reply_and_outlive_a_lost_connection(customer) -> Non
 
 def _one_event() -> dict[int, list[dict[str, object]]]:
     """Return what is pushed to one trader."""
-    return {7: [{"sequence": 1, "channel": "orders", "payload": {}}]}
+    return {7: [{"sequence": 1, "channel": "orders", "payload": b"{}"}]}
 
 
 def _publisher(watching: redis.Redis) -> str:
@@ -115,7 +115,7 @@ def _publisher(watching: redis.Redis) -> str:
 def test_nothing_is_written_for_no_facts(django_assert_num_queries) -> None:
     with django_assert_num_queries(0):
         assert private_events.append([], now=utc_now()).before() == {}
-        private_events.push_on_commit([], private_events.Numbering())
+        private_events.push_on_commit(private_events.Stored())
 
 
 def test_what_a_trader_is_told_at_once_is_one_message_which_may_be_read_from_its_middle(customer) -> None:

@@ -73,5 +73,12 @@ def test_a_trace_id_that_is_none_is_replaced(given: str | None) -> None:
         assert current_trace() == trace
 
 
+def test_a_trace_inside_another_ends_with_what_it_was_for() -> None:
+    with traced() as outer:
+        with traced() as inner:
+            assert current_trace() == inner != outer
+        assert current_trace() == outer
+
+
 def test_outside_any_request_each_trace_is_new() -> None:
     assert current_trace() != current_trace()

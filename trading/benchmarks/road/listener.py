@@ -6,6 +6,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+import orjson
 import redis
 from channels_redis.serializers import registry
 from django.conf import settings
@@ -36,7 +37,7 @@ class Listener:
             arrived = utc_now()
             for event in self._serializer.deserialize(message["data"])["events"]:
                 if event["channel"] == PrivateChannel.FILLS:
-                    sent = datetime.fromisoformat(event["payload"]["executed_at"])
+                    sent = datetime.fromisoformat(orjson.loads(event["payload"])["executed_at"])
                     self.pushed_ms.append((arrived - sent).total_seconds() * 1e3)
 
 

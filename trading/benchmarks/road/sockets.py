@@ -2,17 +2,30 @@
 
 import asyncio
 import contextlib
-import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import islice
 from typing import Any, Self
 
+import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
 from trading.benchmarks.road.flow import Flow
-from trading.benchmarks.road.web import CLIENTS, ORDERS_A_REQUEST, SINGLES_A_SECOND, Figures, body
+from trading.benchmarks.road.web import (
+    BATCHES_A_SECOND_MAX,
+    CLIENTS,
+    ORDERS_A_REQUEST,
+    SINGLES_A_SECOND,
+    Figures,
+    body,
+)
 
 ANSWER_SECONDS_MAX = 10.0
+
+
+def _text(message: dict[str, Any]) -> str:
+    """Write a message."""
+    return orjson.dumps(message).decode()
 
 
 class Entry:
@@ -33,8 +46,8 @@ class Entry:
             RuntimeError: The server does not take the token.
         """
         async with connect(f"{url.replace('http', 'ws', 1)}/ws") as socket:
-            await socket.send(json.dumps({"action": "auth", "token": token}))
-            if json.loads(await socket.recv())["type"] != "authenticated":
+            await socket.send(_text({"action": "auth", "token": token}))
+            if orjson.loads(await socket.recv())["type"] != "authenticated":
                 raise RuntimeError("the web server does not take the token")
             made = cls(socket)
             try:
@@ -51,13 +64,13 @@ class Entry:
         self._last_id += 1
         number = self._last_id
         self._waiting[number] = asyncio.get_running_loop().create_future()
-        await self._socket.send(json.dumps({"id": number, **message}))
+        await self._socket.send(_text({"id": number, **message}))
         return await asyncio.wait_for(self._waiting[number], ANSWER_SECONDS_MAX)
 
     async def _read(self) -> None:
         """Read answers."""
         async for text in self._socket:
-            answer = json.loads(text)
+            answer = orjson.loads(text)
             waiting = self._waiting.pop(answer.get("id"), None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(answer)
@@ -77,14 +90,22 @@ async def _ask(entry: Entry, found: Figures, since: float, **message: Any) -> di
     return answer
 
 
+def _batches(flow: Flow, owner: int) -> Iterator[list[dict[str, Any]]]:
+    """Draw batches of an owner's new orders, without end."""
+    while True:
+        yield [body(flow.place(owner).request) for _ in range(ORDERS_A_REQUEST)]  # type: ignore[arg-type]
+
+
 async def batches(url: str, flow: Flow, tokens: dict[int, str], seconds: float) -> Figures:
-    """Let connections send batches of 50, one after the other on each; they stop together."""
+    """Let connections send batches of 50, one after the other on each; they stop together. Most are drawn before."""
     found, owners = Figures(), list(tokens)[:CLIENTS]
+    drawn = {owner: _batches(flow, owner) for owner in owners}
+    waiting = {owner: list(islice(drawn[owner], int(seconds * BATCHES_A_SECOND_MAX / CLIENTS))) for owner in owners}
     started = time.monotonic()
 
     async def one(entry: Entry, owner: int) -> None:
         while time.monotonic() < started + seconds:
-            wanted = [body(flow.place(owner).request) for _ in range(ORDERS_A_REQUEST)]  # type: ignore[arg-type]
+            wanted = waiting[owner].pop() if waiting[owner] else next(drawn[owner])
             answer = await _ask(entry, found, time.monotonic(), action="place_batch", orders=wanted)
             codes = [result["code"] for result in answer["data"]["results"]] if answer else []
             found.accepted += codes.count(0)
@@ -104,7 +125,8 @@ async def singles(url: str, flow: Flow, tokens: dict[int, str], seconds: float) 
 
     async def one(entry: Entry, due: float, owner: int) -> None:
         wanted = body(flow.place(owner).request)  # type: ignore[arg-type]
-        found.accepted += await _ask(entry, found, due, action="place", **wanted) is not None
+        answer = await _ask(entry, found, due, action="place", **wanted)
+        found.accepted += answer is not None  # added when it is known: others are counted while this one waits
 
     async with contextlib.AsyncExitStack() as stack:
         entries = await _connected(stack, url, owners, tokens)
