@@ -8,6 +8,10 @@ import numpy as np
 
 from matching_worker.protocol import CommandKind, EventKind, OrderFlag, Reason, Rows
 
+# As plain integers: an array compared with a member of an enumeration asks that for attributes it has not.
+_RESTED, _PLACE = int(EventKind.RESTED), int(CommandKind.PLACE)
+_NO_REASON, _CLOSE_POSITION = int(Reason.NONE), int(OrderFlag.CLOSE_POSITION)
+
 
 def moving(commands: Rows, events: Rows) -> Rows:
     """Return the events without those of new orders that came to rest with all that was ordered, and no more happened.
@@ -19,17 +23,17 @@ def moving(commands: Rows, events: Rows) -> Rows:
         commands: (n,) COMMAND_DTYPE, dense in sequence.
         events: (m,) EVENT_DTYPE, all events of exactly these commands.
     """
-    rested = (events["kind"] == EventKind.RESTED) & (events["reason"] == Reason.NONE)
+    rested = (events["kind"] == _RESTED) & (events["reason"] == _NO_REASON)
     if not rested.any():
         return events
     others = events[~rested]
     concerned = np.concatenate([others["order_id"], others["maker_order_id"]])
     command = commands[events["sequence"] - commands["sequence"][0]]
     is_whole = (
-        (command["kind"] == CommandKind.PLACE)
+        (command["kind"] == _PLACE)
         & (command["order_id"] == events["order_id"])
         & (command["qty_lots"] == events["left_lots"])
-        & (command["flags"] & OrderFlag.CLOSE_POSITION == 0)
+        & (command["flags"] & _CLOSE_POSITION == 0)
     )
     kept: Rows = events[~(rested & is_whole & ~np.isin(events["order_id"], concerned))]
     return kept

@@ -11,7 +11,7 @@ from risk.models import SpotHolding
 from risk.services.checks import InsufficientFundsError
 from trading import audit
 from trading.models import Command, Order, Outbox, PrivateEvent, Trade
-from trading.services import orders
+from trading.services import orders, turnstile
 from trading.services.requests import ReduceOrder, Submission
 from trading.tests.road import fresh, limit, make_instrument, market, place, run_worker_once
 
@@ -105,6 +105,7 @@ def test_placing_and_settling_take_the_same_number_of_statements_whatever_the_ba
     customer, django_assert_max_num_queries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selectors, "SPEC_SECONDS", 3600)  # a slow machine must not read the instruments once more
+    monkeypatch.setattr(turnstile, "CLOSES_FROM", 1)  # a settlement of many commands has the statement that closes it
     make_instrument()
     alice, bob = customer("alice", USDT=1_000_000), customer("bob", BTC=100)
     counts = {}

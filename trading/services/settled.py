@@ -40,30 +40,27 @@ def trade_executed(trade: TradeFact) -> DomainEvent:
     )
 
 
-def last_orders(events: Rows) -> set[int]:
-    """Return the order that changed each order book last: `books_updated` wants their traces.
+def last_changes(events: Rows) -> dict[int, tuple[int, int, int]]:
+    """Return sequence, time and order of the event that changed each order book last, by instrument id.
 
     Args:
         events: (n,) EVENT_DTYPE, in order.
     """
-    return {order_id for _, _, order_id in _last_of_each(events).values()}
-
-
-def _last_of_each(events: Rows) -> dict[int, tuple[int, int, int]]:
-    """Return sequence, time and order of the event that changed each order book last, by instrument id."""
     changed = events[events["level_lots"] >= 0]
     columns = (changed[name].tolist() for name in ("sequence", "timestamp_ns", "order_id"))
     return dict(zip(changed["instrument_id"].tolist(), zip(*columns, strict=True), strict=True))
 
 
-def books_updated(events: Rows, traces: Mapping[int, str]) -> list[DomainEvent]:
+def books_updated(
+    events: Rows, last: Mapping[int, tuple[int, int, int]], traces: Mapping[int, str]
+) -> list[DomainEvent]:
     """Return a domain event for each order book that events have changed: what now stands at prices they touched.
 
     Args:
         events: (n,) EVENT_DTYPE, in order.
-        traces: Of the `last_orders`.
+        last: Their `last_changes`.
+        traces: Of the orders there.
     """
-    last = _last_of_each(events)
     told = []
     for instrument_id, levels in last_levels_of_each(events).items():
         spec = instruments.instrument_by_id(instrument_id)

@@ -158,9 +158,11 @@ def fold(
         turnstile.open()
     pairs = _contract_pairs(events)
     positions, reserving, marks = contract_books.load(pairs) if pairs else ({}, [], {})
-    shown = settled.last_orders(all_events)
-    orders, holdings, traces = _load(events, reserving, with_parts=bool(pairs), shown=shown)
-    owned, debts = wallets.read(_wallets(orders.values(), events))
+    last = settled.last_changes(all_events)
+    shown = {order_id for _, _, order_id in last.values()}
+    filled = _filled(events)
+    orders, holdings, traces = _load(events, filled, reserving, with_parts=bool(pairs), shown=shown)
+    owned, debts = wallets.read(_wallets(orders.values(), filled))
     folding = SettlementFold(
         orders,
         holdings,
@@ -171,12 +173,11 @@ def fold(
         marks=marks,
         shard=shard,
     )
-    return Folded(folding, folding.apply(commands, events), owned, told=settled.books_updated(all_events, traces))
+    return Folded(folding, folding.apply(commands, events), owned, told=settled.books_updated(all_events, last, traces))
 
 
-def _wallets(orders: Iterable[OrderState], events: Rows) -> set[tuple[int, str]]:
-    """Return the wallets that these events may move: those of the holds, and both of a spot market's after a fill."""
-    filled = _filled(events)
+def _wallets(orders: Iterable[OrderState], filled: Collection[int]) -> set[tuple[int, str]]:
+    """Return the wallets that events may move: those of the holds, and both of a spot market's after a fill."""
     return {
         (order.user_id, asset)
         for order in orders
@@ -213,9 +214,9 @@ def _traders(commands: Rows, events: Rows) -> list[int]:
     Args:
         events: Those that move something: `resting.moving`.
     """
-    asking = commands["trader_id"][np.isin(commands["sequence"], events["sequence"])]
-    found = np.unique(np.concatenate([events["trader_id"], events["maker_trader_id"], asking]))
-    return [int(trader) for trader in found if trader]
+    asking = commands["trader_id"][events["sequence"] - commands["sequence"][0]]
+    found = {*events["trader_id"].tolist(), *events["maker_trader_id"].tolist(), *asking.tolist()}
+    return sorted(found - {0})
 
 
 def _advance(shard: int, epoch: int, commands: Rows, events: Rows, now: datetime) -> None:
@@ -227,11 +228,12 @@ def _advance(shard: int, epoch: int, commands: Rows, events: Rows, now: datetime
 
 
 def _load(
-    events: Rows, reserving: Sequence[int], *, with_parts: bool, shown: Collection[int]
+    events: Rows, filled: Collection[int], reserving: Sequence[int], *, with_parts: bool, shown: Collection[int]
 ) -> tuple[dict[int, OrderState], dict[tuple[int, int], HoldingState], dict[int, str]]:
     """Read the orders and holdings that these events touch.
 
     Args:
+        filled: Orders that trade.
         reserving: Orders that the events may rob of what they have reserved.
         with_parts: Whether contracts are concerned.
         shown: Orders of which only the trace is needed.
@@ -250,7 +252,7 @@ def _load(
     spec_of = functools.cache(instruments.instrument_by_id)
     found = [Order.from_db(None, ORDER_COLUMNS, row) for row in rows]
     orders = {row.id: order_state.of_row(row, spec_of(row.instrument_id), parts.get(row.id)) for row in found}
-    parties = [orders[one] for one in _filled(events) if one in orders]
+    parties = [orders[one] for one in filled if one in orders]
     holdings = trade_books.load_holdings((one.user_id, one.spec.id) for one in parties if not one.spec.is_contract)
     return orders, holdings, dict(traces)
 
