@@ -123,12 +123,16 @@ CHECKS: dict[str, str] = {
         SELECT 'shard ' || c.shard || ' settled to ' || c.sequence || ', log ends at ' || s.sequence
         FROM settlement_cursor c JOIN command_stream s USING (shard) WHERE c.sequence > s.sequence""",
     "private events have no gap": """
-        SELECT 'user ' || g.owner_id || ': ' || count(p.sequence) || ' events to ' || max(p.sequence) || ', gate at '
+        SELECT 'user ' || g.owner_id || ': ' || sum(p.facts) || ' events to ' || max(p.sequence) || ', gate at '
                || g.event_sequence
-        FROM ledger_gate g LEFT JOIN private_events p ON p.user_id = g.owner_id
+        FROM ledger_gate g JOIN (
+            SELECT user_id, sequence, cardinality(channels) AS facts,
+                   json_array_length(payloads::json) AS payloads,
+                   lag(sequence) OVER (PARTITION BY user_id ORDER BY sequence) AS previous FROM private_messages
+        ) p ON p.user_id = g.owner_id
         GROUP BY g.owner_id, g.event_sequence
-        HAVING count(p.sequence) > 0
-           AND (max(p.sequence) <> g.event_sequence OR max(p.sequence) - min(p.sequence) + 1 <> count(p.sequence))""",
+        HAVING max(p.sequence) <> g.event_sequence
+            OR bool_or(p.sequence - p.facts <> p.previous OR p.facts <> p.payloads)""",
 }
 
 _COUNTS = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM trades), (SELECT count(*) FROM commands)"

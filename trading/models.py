@@ -306,7 +306,10 @@ class PrivateChannel(models.TextChoices):
 
 
 class PrivateEvent(models.Model):
-    """What one trader's WebSocket was, or will be, told: dense per user, so that a client may resume."""
+    """What one trader's WebSocket was, or will be, told: dense per user, so that a client may resume.
+
+    Read from a view of `private_messages`, of which each row is what one transaction told a trader.
+    """
 
     pk = models.CompositePrimaryKey("user_id", "sequence")
     user_id = models.BigIntegerField()

@@ -2,9 +2,20 @@
 
 from typing import Any, NamedTuple
 
+import orjson
 from django.db import connection
 
-from trading.models import PrivateEvent
+_BOUNDS = """
+SELECT coalesce(min(sequence - cardinality(channels)) + 1, 0), coalesce(max(sequence), 0) FROM private_messages
+WHERE user_id = %s
+"""
+_AFTER = """
+SELECT m.sequence - cardinality(m.channels) + f.place, m.channels[f.place], f.payload::text
+FROM private_messages m CROSS JOIN LATERAL json_array_elements(m.payloads::json) WITH ORDINALITY AS f(payload, place)
+WHERE m.user_id = %s AND m.sequence > %s AND m.sequence - cardinality(m.channels) + f.place > %s
+ORDER BY m.sequence, f.place LIMIT %s
+"""
+"""As the view `private_events`, which knows no bounds of a message's facts and would read all that the user has."""
 
 
 class Bounds(NamedTuple):
@@ -17,14 +28,12 @@ class Bounds(NamedTuple):
 def bounds(user_id: int) -> Bounds:
     """Return where a user's stream begins and ends, with one statement."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT coalesce(min(sequence), 0), coalesce(max(sequence), 0) FROM private_events WHERE user_id = %s",
-            [user_id],
-        )
+        cursor.execute(_BOUNDS, [user_id])
         return Bounds(*cursor.fetchone())
 
 
 def after(user_id: int, sequence: int, limit: int) -> list[tuple[int, str, dict[str, Any]]]:
     """Return a user's next events after a sequence: (sequence, channel, payload)."""
-    rows = PrivateEvent.objects.filter(user_id=user_id, sequence__gt=sequence).order_by("sequence")
-    return list(rows.values_list("sequence", "channel", "payload")[:limit])
+    with connection.cursor() as cursor:
+        cursor.execute(_AFTER, [user_id, sequence, sequence, limit])
+        return [(number, channel, orjson.loads(payload)) for number, channel, payload in cursor]

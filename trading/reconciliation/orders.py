@@ -38,26 +38,29 @@ WHERE w.balance <> h.total + coalesce(s.total, 0)
 _TOLD_LATELY: Final = """
 WITH touched AS MATERIALIZED (
     SELECT user_id, min(first) AS first FROM (
-        SELECT user_id, sequence AS first FROM private_events WHERE created_at >= %(since)s
+        SELECT user_id, sequence AS first FROM private_messages WHERE created_at >= %(since)s
         UNION ALL SELECT user_id, 0 FROM unnest(%(again)s::bigint[]) AS user_id) t
     GROUP BY user_id
-), told AS (
-    SELECT t.user_id, min(p.sequence) AS first, max(p.sequence) AS last, count(p.sequence) AS events
-    FROM touched t LEFT JOIN private_events p ON p.user_id = t.user_id AND p.sequence >= t.first GROUP BY t.user_id
+), message AS (
+    SELECT p.* FROM touched t JOIN private_messages p ON p.user_id = t.user_id AND p.sequence >= t.first
 )
 """
-_TOLD: Final = """
-WITH told AS (
-    SELECT user_id, min(sequence) AS first, max(sequence) AS last, count(*) AS events FROM private_events GROUP BY 1
+_TOLD: Final = "WITH message AS (SELECT * FROM private_messages)"
+_DENSE: Final = """, told AS (
+    SELECT user_id, min(sequence - facts) + 1 AS first, max(sequence) AS last, sum(facts) AS events,
+           coalesce(bool_or(sequence - facts <> previous), false) AS has_gap
+    FROM (
+        SELECT user_id, sequence, cardinality(channels) AS facts,
+               lag(sequence) OVER (PARTITION BY user_id ORDER BY sequence) AS previous FROM message
+    ) m
+    GROUP BY user_id
 )
-"""
-_DENSE: Final = """
 SELECT 'user ' || t.user_id, t.user_id, NULL::text, NULL::numeric,
        CASE WHEN t.last IS DISTINCT FROM g.event_sequence THEN 'end' ELSE 'gap' END,
        json_build_object('user', t.user_id, 'events', t.events, 'first', t.first, 'last', t.last,
                          'gate', g.event_sequence)
 FROM told t LEFT JOIN ledger_gate g ON g.owner_id = t.user_id
-WHERE t.events > 0 AND (t.last IS DISTINCT FROM g.event_sequence OR t.last - t.first + 1 <> t.events)
+WHERE t.last IS DISTINCT FROM g.event_sequence OR t.has_gap
 """
 _OUTBOX: Final = """, told AS MATERIALIZED (
     SELECT aggregateid FROM outbox WHERE id >= %(oldest)s AND type = 'TradeExecuted'

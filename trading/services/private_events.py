@@ -34,22 +34,23 @@ _WORDS = {channel: str(channel) for channel in PrivateChannel}
 """An enumeration writes its members slowly."""
 
 _APPEND = f"""
-WITH numbered AS (
-    UPDATE ledger_gate g SET event_sequence = g.event_sequence + c.facts
-    FROM (SELECT u, count(*) AS facts FROM unnest(%s::bigint[]) AS u GROUP BY u) c
-    WHERE g.owner_id = c.u
-    RETURNING g.owner_id, g.event_sequence - c.facts AS before
+WITH given AS (
+    SELECT unnest(%s::bigint[]) AS user_id, string_to_array(unnest(%s::text[]), ',') AS channels,
+           unnest({database.DOCUMENTS}) AS payloads
+), numbered AS (
+    UPDATE ledger_gate g SET event_sequence = g.event_sequence + cardinality(t.channels)
+    FROM given t
+    WHERE g.owner_id = t.user_id
+    RETURNING g.owner_id, g.event_sequence, t.channels, t.payloads
 ), stored AS (
-    INSERT INTO private_events (user_id, sequence, channel, payload, created_at)
-    SELECT g.u, b.before + row_number() OVER (PARTITION BY g.u ORDER BY g.n), g.channel, g.payload, %s
-    FROM unnest(%s::bigint[], %s::text[], {database.DOCUMENTS}) WITH ORDINALITY AS g(u, channel, payload, n)
-    JOIN numbered b ON b.owner_id = g.u
+    INSERT INTO private_messages (user_id, sequence, channels, payloads, created_at)
+    SELECT owner_id, event_sequence, channels, payloads, %s FROM numbered
 )
-SELECT owner_id, before FROM numbered
+SELECT owner_id, event_sequence - cardinality(channels) FROM numbered
 """
 
 _PRUNE = """
-DELETE FROM private_events p USING ledger_gate g
+DELETE FROM private_messages p USING ledger_gate g
 WHERE p.created_at < %s AND g.owner_id = p.user_id AND p.sequence < g.event_sequence
 """
 
@@ -91,13 +92,18 @@ class Stored:
 
 
 def append(facts: Sequence[PrivateFact], *, now: datetime) -> Stored:
-    """Store facts, numbered per trader in the order given. Statements: 1. The traders' gates must be held."""
+    """Store facts, a message for each trader and numbered in the order given. Statements: 1. Gates must be held."""
     if not facts:
         return Stored()
-    owners, channels, payloads = zip(*facts, strict=True)
-    arrays = database.array(owners), database.array([_WORDS[channel] for channel in channels])
-    texts = list(map(orjson.dumps, payloads))
-    return Stored(facts, texts, database.send(_APPEND, arrays[0], now, *arrays, database.joined(texts)))
+    texts = [orjson.dumps(payload) for _, _, payload in facts]
+    messages: dict[int, tuple[list[str], list[bytes]]] = {}
+    for (user_id, channel, _), text in zip(facts, texts, strict=True):
+        channels, payloads = messages.setdefault(user_id, ([], []))
+        channels.append(_WORDS[channel])
+        payloads.append(text)
+    told = database.array([",".join(channels) for channels, _ in messages.values()])
+    payload_lists = database.joined([b"[" + b",".join(payloads) + b"]" for _, payloads in messages.values()])
+    return Stored(facts, texts, database.send(_APPEND, database.array(list(messages)), told, payload_lists, now))
 
 
 def push_on_commit(stored: Stored) -> None:
@@ -158,7 +164,7 @@ def _silence(opened: Any) -> None:
 
 
 def prune(before: datetime) -> int:
-    """Forget facts older than a moment, but each trader's last one, which keeps the numbering; return how many."""
+    """Forget messages older than a moment, but each trader's last, which keeps the numbering; return how many."""
     with connection.cursor() as cursor:
         cursor.execute(_PRUNE, [before])
         return int(cursor.rowcount)

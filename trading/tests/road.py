@@ -21,7 +21,7 @@ from trading.services import orders
 from trading.services.requests import PlaceOrder
 
 ROAD_TABLES = (
-    "commands, orders, order_keys, trades, klines_1m, outbox, private_events,"
+    "commands, orders, order_keys, trades, klines_1m, outbox, private_messages,"
     " command_stream, settlement_cursor, worker_lease, worker_sleep"
 )
 

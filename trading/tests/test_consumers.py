@@ -68,8 +68,8 @@ def store(user, *rows: tuple[int, str]) -> list[dict]:
     """Store events (sequence, channel) of a user, as settlement does; return what is pushed for them."""
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO private_events (user_id, sequence, channel, payload, created_at)"
-            " VALUES (%s, %s, %s, jsonb_build_object('n', %s::int), %s)",
+            "INSERT INTO private_messages (user_id, sequence, channels, payloads, created_at)"
+            " VALUES (%s, %s, ARRAY[%s], json_build_array(json_build_object('n', %s::int)), %s)",
             [(user.pk, sequence, channel, sequence, utc_now()) for sequence, channel in rows],
         )
     return [{"sequence": n, "channel": channel, "payload": b'{"n":%d}' % n} for n, channel in rows]

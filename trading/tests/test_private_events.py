@@ -11,6 +11,7 @@ from exchange import database
 from exchange.kernel.clock import utc_now
 from ledger.models import Gate
 from marketdata import feed
+from trading import private_stream
 from trading.models import PrivateChannel, PrivateEvent
 from trading.services import private_events
 
@@ -117,10 +118,30 @@ def test_nothing_is_written_for_no_facts(django_assert_num_queries) -> None:
         private_events.push_on_commit(private_events.Stored())
 
 
-def test_the_database_refuses_an_event_that_is_not_json() -> None:
-    with pytest.raises(IntegrityError, match="private_events_payload_is_json"):
+def test_what_a_trader_is_told_at_once_is_one_message_which_may_be_read_from_its_middle(customer) -> None:
+    alice = customer("alice")
+
+    private_events.append([(alice.id, ORDERS, {"n": 1}), (alice.id, FILLS, {"n": 2})], now=utc_now())
+    private_events.append([(alice.id, FILLS, {"n": 3}), (alice.id, ORDERS, {"n": 4})], now=utc_now())
+
+    [rows] = database.fetch(("SELECT sequence, channels FROM private_messages ORDER BY sequence", ()))
+    assert rows == [(2, ["orders", "fills"]), (4, ["fills", "orders"])]
+    assert private_stream.bounds(alice.id) == (1, 4)
+    assert private_stream.after(alice.id, 1, 2) == [(2, "fills", {"n": 2}), (3, "fills", {"n": 3})]
+    assert private_stream.after(alice.id, 3, 2) == [(4, "orders", {"n": 4})]
+
+
+@pytest.mark.parametrize(
+    ("channels", "payloads", "refused_by"),
+    [
+        (["orders"], "no JSON", "private_messages_payloads_are_json"),
+        (["orders"], "{}", "private_messages_payloads_are_json"),
+        (["gossip"], "[{}]", "private_messages_known_channels"),
+        ([], "[]", "private_messages_known_channels"),
+    ],
+)
+def test_the_database_refuses_messages_that_cannot_be_read(channels, payloads, refused_by) -> None:
+    with pytest.raises(IntegrityError, match=refused_by):
         database.execute(
-            "INSERT INTO private_events VALUES (%s, 1000, 'orders', 'no JSON', %s)",
-            1,
-            utc_now(),
+            "INSERT INTO private_messages VALUES (1, 1000, %s::text[], %s, %s)", channels, payloads, utc_now()
         )

@@ -207,8 +207,8 @@ CASES = {
     ),
     "a trader who was not told something": Case(
         "private.events",
-        "UPDATE private_events SET sequence = 1000 WHERE user_id = {alice} AND sequence = 3",
-        "UPDATE private_events SET sequence = 3 WHERE user_id = {alice} AND sequence = 1000",
+        "UPDATE private_messages SET channels = channels || '{{fills}}' WHERE user_id = {alice} AND sequence > 2",
+        "UPDATE private_messages SET channels = trim_array(channels, 1) WHERE user_id = {alice} AND sequence > 2",
         "user {alice}",
     ),
     "a trade that others were not told": Case(
@@ -287,7 +287,7 @@ def test_every_check_of_the_road_is_damaged_by_a_case() -> None:
 
 
 OF_BOUNDED_SIZE = (
-    "private_events",  # read by ranges of 128 pages, of which this test does not fill one
+    "private_messages",  # read by ranges of 128 pages, of which this test does not fill one
     "marketdata_instrument",  # instruments and assets are read again after a second
     "ledger_asset",
 )
@@ -302,7 +302,7 @@ def test_a_look_reads_as_many_rows_after_a_long_history_as_after_a_short_one(cus
         for _ in range(history):
             trade(alice.id, bob.id)
         damage(  # let it be long ago
-            "UPDATE private_events SET created_at = created_at - interval '1 day'",
+            "UPDATE private_messages SET created_at = created_at - interval '1 day'",
             "UPDATE outbox SET created_at = created_at - interval '1 day'",
         )
         look_once(memory)
