@@ -29,7 +29,7 @@ WARM_SHARE, CAPACITY_SHARE, WEB_SHARE = 1 / 6, 1 / 4, 1 / 6
 """Seconds of the other phases, as shares of the steady one's."""
 WARM_SECONDS_MIN: Final = 3.0
 LISTENED_SHARE: Final = 1 / 50
-WEB_USERS: Final = 20
+WEB_USERS: Final = 200
 HTTP_BATCHES: Final = "HTTP, batches of 50"
 SETTLED_SECONDS_MAX: Final = 300.0
 POLL_SECONDS: Final = 0.1
@@ -245,9 +245,13 @@ class Road:
 
     def _workload(self) -> str:
         """Return what was sent, in words."""
+        from trading.benchmarks.road import web
+
         return (
             f"{self._options.users:,} users drawn at random, {len(self._made.spots)} spot markets and"
             f" {len(self._made.contracts)} perpetual contracts on one shard; half new limit orders, a third cancels,"
             f" a sixth market orders and limits that take. Limits of price, value and orders a day are on. PostgreSQL"
             f" (fsync on), Redis, one matching worker, one sender, one listener to {LISTENED_SHARE:.0%} of the users."
+            f" HTTP: batches by {web.CLIENTS} clients at once, for {min(WEB_USERS, self._options.users)} users by turns; WebSocket: by as many"
+            f" connections, one user each."
         )

@@ -24,7 +24,7 @@ from trading.benchmarks.road.flow import Flow
 from trading.services.requests import PlaceOrder
 
 ORDERS_A_REQUEST: Final = 50
-CLIENTS: Final = 4
+CLIENTS: Final = 8
 SINGLES_A_SECOND: Final = 50
 BATCHES_A_SECOND_MAX: Final = 60
 """So many are drawn before a phase; should it need more, they are drawn while it runs."""
