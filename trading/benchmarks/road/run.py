@@ -252,6 +252,6 @@ class Road:
             f" {len(self._made.contracts)} perpetual contracts on one shard; half new limit orders, a third cancels,"
             f" a sixth market orders and limits that take. Limits of price, value and orders a day are on. PostgreSQL"
             f" (fsync on), Redis, one matching worker, one sender, one listener to {LISTENED_SHARE:.0%} of the users."
-            f" HTTP: batches by {web.CLIENTS} clients at once, for {min(WEB_USERS, self._options.users)} users by turns; WebSocket: by as many"
-            f" connections, one user each."
+            f" HTTP: batches by {web.CLIENTS} clients at once, for {min(WEB_USERS, self._options.users)} users in turn;"
+            f" WebSocket: by as many connections, one user each."
         )
