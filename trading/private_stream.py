@@ -6,9 +6,12 @@ import orjson
 from django.db import connection
 
 _BOUNDS = """
-SELECT coalesce(min(sequence - cardinality(channels)) + 1, 0), coalesce(max(sequence), 0) FROM private_messages
-WHERE user_id = %s
+SELECT
+    coalesce((SELECT sequence - cardinality(channels) + 1 FROM private_messages WHERE user_id = %s
+              ORDER BY sequence LIMIT 1), 0),
+    coalesce((SELECT max(sequence) FROM private_messages WHERE user_id = %s), 0)
 """
+"""A look at either end of the key: the least of a sum would have to be found among all that the user has."""
 _AFTER = """
 SELECT m.sequence - cardinality(m.channels) + f.place, m.channels[f.place], f.payload::text
 FROM private_messages m CROSS JOIN LATERAL json_array_elements(m.payloads::json) WITH ORDINALITY AS f(payload, place)
@@ -28,7 +31,7 @@ class Bounds(NamedTuple):
 def bounds(user_id: int) -> Bounds:
     """Return where a user's stream begins and ends, with one statement."""
     with connection.cursor() as cursor:
-        cursor.execute(_BOUNDS, [user_id])
+        cursor.execute(_BOUNDS, [user_id, user_id])
         return Bounds(*cursor.fetchone())
 
 

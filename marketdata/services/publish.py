@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -30,6 +30,8 @@ EVENTS_QUEUED_MAX: Final = 200_000
 """Events waiting for the thread (26 MB); beyond it the caller folds them into the mirror itself."""
 RETRY_SECONDS: Final = 0.25
 WRITES_PER_TRIP_MAX: Final = 200
+LEVELS_PER_TRIP_MAX: Final = 20_000
+"""A trip is one command to Redis, which has nothing else done meanwhile: whole books go by few at a time."""
 
 
 class Publisher:
@@ -236,8 +238,8 @@ class Publisher:
                 return
             writes = self._writes(steps)
         try:
-            for first in range(0, len(writes), WRITES_PER_TRIP_MAX):
-                self._commit(writes[first : first + WRITES_PER_TRIP_MAX])
+            for trip in _trips(writes):
+                self._commit(trip)
             self._send_conflated()
         except (redis.exceptions.RedisError, OSError) as error:
             self.failures += 1
@@ -302,3 +304,17 @@ class Publisher:
                 for stream in sent:
                     stream.owe_conflated()
             raise
+
+
+def _trips(writes: Iterable[tuple[Stream, Write]]) -> Iterator[list[tuple[Stream, Write]]]:
+    """Cut writes into trips, each within both limits unless one write alone is beyond them."""
+    trip: list[tuple[Stream, Write]] = []
+    levels = 0
+    for each in writes:
+        levels += len(each[1].levels)
+        if trip and (len(trip) == WRITES_PER_TRIP_MAX or levels > LEVELS_PER_TRIP_MAX):
+            yield trip
+            trip, levels = [], len(each[1].levels)
+        trip.append(each)
+    if trip:
+        yield trip

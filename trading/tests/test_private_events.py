@@ -1,5 +1,8 @@
 """Private events: stored with the change, dense per trader, pushed only after commit."""
 
+import json
+import re
+
 import pytest
 import redis
 from asgiref.sync import async_to_sync
@@ -129,6 +132,20 @@ def test_what_a_trader_is_told_at_once_is_one_message_which_may_be_read_from_its
     assert private_stream.bounds(alice.id) == (1, 4)
     assert private_stream.after(alice.id, 1, 2) == [(2, "fills", {"n": 2}), (3, "fills", {"n": 3})]
     assert private_stream.after(alice.id, 3, 2) == [(4, "orders", {"n": 4})]
+
+
+def test_the_bounds_of_a_stream_are_found_at_its_ends(customer) -> None:
+    alice = customer("alice")
+    for n in range(50):
+        private_events.append([(alice.id, ORDERS, {"n": n})], now=utc_now())
+
+    database.execute("SET LOCAL enable_seqscan = off")  # as for the online roles
+    [[(plan,)]] = database.fetch(
+        (f"EXPLAIN (ANALYZE, FORMAT JSON) {private_stream._BOUNDS}".replace("%s", str(alice.id)), ())
+    )
+
+    assert private_stream.bounds(alice.id) == (1, 50)
+    assert max(map(float, re.findall(r'"Actual Rows": ([\d.]+)', json.dumps(plan)))) == 1
 
 
 @pytest.mark.parametrize(
