@@ -25,7 +25,7 @@ from rich.table import Table
 from ledger.benchmarks import scratch
 
 SHARED_BUFFERS: Final = "1GB"
-"""What a server for such books would be given at the least; the embedded one's 256 MB are made for a laptop."""
+"""What a server for such books would be given at the least, and what the embedded one has."""
 WARM_UP: Final = 5
 MOMENTS: Final = 20
 PAGES: Final = 10
