@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import contextmanager
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,7 +185,7 @@ def test_the_book_starts_from_the_engines_levels_and_sequence() -> None:
 def test_whole_books_go_to_redis_a_few_at_a_time(monkeypatch) -> None:
     monkeypatch.setattr(publish, "WRITES_PER_TRIP_MAX", 3)
     monkeypatch.setattr(publish, "LEVELS_PER_TRIP_MAX", 10)
-    writes = [
+    writes: list[Any] = [
         (None, transport.Write(transport.Mode.STEP, "BTCUSDT", 0, 1, 0, [(0, 1, 1)] * levels, [], 0))
         for levels in (4, 4, 4, 30, 1, 1, 1, 1)
     ]
