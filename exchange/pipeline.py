@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import adapt, errors, pq
@@ -26,6 +25,7 @@ from psycopg._preparing import Prepare
 SENT_AT_ONCE_BYTES: Final = 4096
 """So much is not kept for what follows: the database shall work on it meanwhile."""
 
+_READER: Final = "_exchange_reader"
 _GOOD = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 _TEXT, _BINARY = pq.Format.TEXT, pq.Format.BINARY
 _SMALL, _MIDDLE, _BIG = 1 << 15, 1 << 31, 1 << 63
@@ -74,11 +74,13 @@ def _query(sql: str, types: tuple[int, ...]) -> _Query:
 
 
 def written(params: Sequence[Any]) -> list[Written] | None:
-    """Write parameters; None when one is of a type that only a cursor can write, or a time without its zone."""
+    """Write parameters; None when a cursor must write, or refuse, one: of another type, a time without zone, NUL."""
     found = []
     for value in params:
         write = _WRITERS.get(type(value))
         if write is None or (type(value) is datetime and value.tzinfo is None):
+            return None
+        if type(value) is str and "\0" in value:  # libpq would send what stands before it
             return None
         found.append(write(value))
     return found
@@ -102,9 +104,10 @@ class Sent:
                 if pipeline.command_queue:
                     connection.wait(pipeline._communicate_gen())  # noqa: SLF001 -- as above
                 connection.wait(pipeline._fetch_gen(flush=True))  # noqa: SLF001 -- as above
-        reader = _readers.get(connection)
-        if reader is None:
-            reader = _readers[connection] = adapt.Transformer(connection)
+        reader = getattr(connection, _READER, None)
+        if reader is None:  # it knows its connection: kept anywhere else, it would keep that for ever
+            reader = adapt.Transformer(connection)
+            setattr(connection, _READER, reader)
         reader.set_pgresult(self._result)
         return reader.load_rows(0, self._result.ntuples, tuple)
 
@@ -120,9 +123,6 @@ class Sent:
     def _set_results(self, results: "Sequence[pq.abc.PGresult]") -> None:
         """Keep the result."""
         [self._result] = results
-
-
-_readers: "WeakKeyDictionary[psycopg.Connection[Any], Any]" = WeakKeyDictionary()
 
 
 def send(connection: "psycopg.Connection[Any]", sql: str, params: Sequence[Written], *, prepare: bool = True) -> Sent:

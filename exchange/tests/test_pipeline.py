@@ -1,5 +1,7 @@
 """Statements that go without a cursor: prepared once, answered as a cursor is, and in order with those of cursors."""
 
+import gc
+import weakref
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -122,3 +124,15 @@ def test_who_watches_statements_sees_these_too() -> None:
 def test_a_moment_without_its_zone_is_left_to_a_cursor() -> None:
     assert pipeline.written([datetime(2026, 1, 2)]) is None  # noqa: DTZ001 -- that is the point
     assert pipeline.written([["a list"]]) is None
+    assert pipeline.written(["cut\0here"]) is None
+
+
+def test_a_connection_is_not_kept_by_what_read_its_rows() -> None:
+    with psycopg.connect(**connection.get_connection_params()) as other, other.pipeline():
+        sent = pipeline.send(other, "SELECT %s::int", [(b"1", 23, psycopg.pq.Format.TEXT)])
+        assert sent.rows() == [(1,)]
+    kept = weakref.ref(other)
+    del other, sent
+    gc.collect()
+
+    assert kept() is None
