@@ -122,9 +122,9 @@ class Gatherer:
         started = time.perf_counter()
         _write(taken, self._pace, patience=patience)
         done = [ticket for ticket in taken if ticket.is_done]
-        if not is_for_late:
+        if not is_for_late:  # those waited for others: what they took says nothing of their number
             self._pace.wrote(len(taken), len(taken) - len(done))
-        self.learn(sum(len(ticket.submissions) for ticket in taken), time.perf_counter() - started)
+            self.learn(sum(len(ticket.submissions) for ticket in taken), time.perf_counter() - started)
         if len(done) < len(taken):
             with self._list_lock:
                 self.waiting[:0] = [ticket for ticket in taken if not ticket.is_done]
