@@ -159,6 +159,7 @@ class WorkerProcess:
         garbage.search_rarely()
         sys.setswitchinterval(stages.SWITCH_SECONDS)
         self._tell_takeover()
+        self.shard.keep_step()
         try:
             working.start()
             stages.pin(stages.RECEIVE, self._cores)

@@ -154,7 +154,7 @@ class Shard:
             clock_ns=now_ns,
         )
         self._settle_events = SETTLE_EVENTS_FIRST
-        self._turnstile = Turnstile(number, lambda last: self.engine.sequence > last)
+        self._turnstile: Turnstile | None = None
 
     def _chain_hash_at(self, sequence: int) -> bytes | None:
         """Return the log's chain hash at a command, once the WAL has it; runs on the thread that writes snapshots.
@@ -169,6 +169,13 @@ class Shard:
             return command_log.chain_hash(self.number, sequence)
         finally:
             connection.close()
+
+    def keep_step(self) -> None:
+        """Let admission keep step with what one thread settles from now on: its connection has the locks.
+
+        Recovery settles without it, on a connection that outlives it and would keep what it closed.
+        """
+        self._turnstile = Turnstile(self.number, lambda last: self.engine.sequence > last)
 
     # --- recovery -----------------------------------------------------------------------------------------
     def recover(self, *, now: datetime) -> int:

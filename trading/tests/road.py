@@ -48,6 +48,7 @@ def worker(folder: Path, number: int = 0) -> Iterator[Shard]:
     """Run a shard's worker in this thread, as a process would: lease, WAL, recovery; stopped cleanly at the end."""
     shard = Shard(number, wal_dir=folder, owner="test")
     shard.recover(now=utc_now())
+    shard.keep_step()
     yield shard
     shard.close()
 

@@ -18,6 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from exchange import database
 from exchange.kernel.clock import utc_now
 from exchange.observability import metrics
+from matching_worker.shard import Shard
 from trading import audit
 from trading.models import Order
 from trading.services import orders, settlement, turnstile
@@ -221,12 +222,33 @@ def test_when_all_is_settled_nobody_waits_at_a_closed_turnstile(traders: list[in
 
     with worker(tmp_path) as shard:
         assert shard.step(now=utc_now()) == 1
+        assert shard._turnstile is not None
         assert shard._turnstile._is_closed
         assert gatherer._pace.is_kept
         [order] = _in_thread(_submit, gatherer, traders[1])
 
     assert isinstance(order, Order)
     assert gatherer._pace._given_up == (-1, -1)
+
+
+@pytest.mark.usefixtures("_soon_behind")
+def test_recovery_closes_nothing_for_its_connection_is_not_the_one_that_settles_later(
+    traders: list[int], tmp_path: Path
+) -> None:
+    Gatherer().submit(_ticket(*traders).submissions, now=utc_now())
+    with worker(tmp_path) as killed:  # before it settled what is in its WAL
+        got = killed.read()
+        assert got is not None
+        killed.journal(*got)
+        killed.match(got[0])
+
+    shard = Shard(0, wal_dir=tmp_path, owner="test")
+    shard.recover(now=utc_now())
+
+    assert shard.settled == len(traders)
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s"
+    assert database.fetch((locks, (turnstile.TURNSTILE_SPACE,))) == [[(0,)]]
+    shard.close()
 
 
 def _in_thread(work: Callable[..., Any], *args: Any) -> Any:
