@@ -65,7 +65,7 @@ def test_a_sweep_that_dies_before_it_commits_has_done_nothing(alice, waiting, mo
         raise ConnectionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "store", die)
+        patch.setattr(outbox, "statement", die)
         with pytest.raises(ConnectionError):
             sweep()
 
