@@ -4,7 +4,6 @@ import threading
 import time
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pytest
@@ -180,19 +179,6 @@ def test_the_book_starts_from_the_engines_levels_and_sequence() -> None:
     assert (dict(after.bids), dict(after.asks), after.sequence) == (*flow.sides, 320)
     assert [level.ticks for level in after.bids] == sorted(flow.sides[0], reverse=True)
     assert [level.ticks for level in after.asks] == sorted(flow.sides[1])
-
-
-def test_whole_books_go_to_redis_a_few_at_a_time(monkeypatch) -> None:
-    monkeypatch.setattr(publish, "WRITES_PER_TRIP_MAX", 3)
-    monkeypatch.setattr(publish, "LEVELS_PER_TRIP_MAX", 10)
-    writes: list[Any] = [
-        (None, transport.Write(transport.Mode.STEP, "BTCUSDT", 0, 1, 0, [(0, 1, 1)] * levels, [], 0))
-        for levels in (4, 4, 4, 30, 1, 1, 1, 1)
-    ]
-
-    trips = [[len(write.levels) for _, write in trip] for trip in publish._trips(writes)]
-
-    assert trips == [[4, 4], [4], [30], [1, 1, 1], [1]]
 
 
 def test_an_emptied_redis_is_rewritten_from_the_mirror_and_marked_as_a_gap() -> None:
