@@ -11,7 +11,7 @@ import ipaddress
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 import structlog
@@ -21,7 +21,6 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from exchange.api.errors import TooManyRequestsError
-from exchange.api.scripts import Script
 
 logger = structlog.get_logger("exchange.api")
 
@@ -87,9 +86,9 @@ def _client() -> redis.Redis:
 
 
 @functools.cache
-def _take() -> Script:
+def _take() -> Any:
     """Return the script that counts a request, or says when the next one may come."""
-    return Script(_client(), _TAKE)
+    return _client().register_script(_TAKE)
 
 
 def _key(limit: Limit, caller: str) -> str:
@@ -109,7 +108,9 @@ def take(limit: Limit, caller: str, told: list[Standing] | None = None) -> None:
         TooManyRequestsError: The caller has used up the window; `retry_after` says when to return.
     """
     try:
-        wait_us, remaining, reset_us = _take()(_key(limit, caller), limit.count, limit.seconds * 1_000_000)
+        wait_us, remaining, reset_us = _take()(
+            keys=[_key(limit, caller)], args=[limit.count, limit.seconds * 1_000_000]
+        )
     except AWAY:
         logger.warning("rate_limit_unavailable", scope=limit.scope)
         return

@@ -10,7 +10,6 @@ from django.conf import LazySettings
 
 from exchange.api import throttling
 from exchange.api.errors import TooManyRequestsError
-from exchange.api.scripts import Script
 from exchange.api.tests.fixtures import Api
 from exchange.api.throttling import Limit, give_back, site_of, take
 
@@ -80,7 +79,7 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 def test_without_redis_requests_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = redis.Redis(unix_socket_path="/nonexistent/redis.sock")
     monkeypatch.setattr(throttling, "_client", lambda: nowhere)
-    monkeypatch.setattr(throttling, "_take", lambda: Script(nowhere, "return '1'"))
+    monkeypatch.setattr(throttling, "_take", lambda: nowhere.register_script("return '1'"))
     limit = _limit(1)
 
     for _ in range(3):
