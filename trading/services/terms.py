@@ -30,7 +30,6 @@ ICEBERG_PARTS_MAX = 1000
 
 
 @functools.cache
-@functools.cache
 def time_unsaid(order_type: OrderType | str) -> str:
     """Return the time in force of an order that names none.
 
@@ -40,6 +39,7 @@ def time_unsaid(order_type: OrderType | str) -> str:
     return str(times_allowed(OrderType(order_type))[0])
 
 
+@functools.cache
 def times_allowed(order_type: str) -> tuple[TimeInForce, ...]:
     """Return the times in force that go with a type; the first is what an order has that names none.
 
