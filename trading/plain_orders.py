@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -20,7 +20,6 @@ from exchange.api.serializers import is_amount
 from exchange.kernel.money import plain
 from exchange.observability.tracing import current_trace
 from marketdata import selectors as instruments
-from marketdata.units import InstrumentSpec
 from trading.fields import CLIENT_ORDER_ID_PATTERN, SYMBOL_LENGTH_MAX
 from trading.models import OrderType, SelfTradePrevention, Side, TimeInForce, TriggerBy
 from trading.services import terms
@@ -31,20 +30,6 @@ UNSAID = {"trigger_by": "last", "reduce_only": False, "close_position": False}
 
 _SYMBOL = re.compile(rf"[A-Za-z0-9._:/-]{{1,{SYMBOL_LENGTH_MAX}}}")
 _CLIENT_ORDER_ID = re.compile(CLIENT_ORDER_ID_PATTERN[1:-1])
-
-
-class Numbers(NamedTuple):
-    """Texts that were numbers of an instrument, and what they say: markets say the same few again and again."""
-
-    spec: InstrumentSpec
-    prices: dict[str, Decimal]
-    quantities: dict[str, Decimal]
-
-
-NUMBERS_MAX = 2_000
-"""Prices, and quantities, of an instrument that are remembered."""
-_numbers: dict[int, Numbers] = {}
-"""By the instrument's id."""
 
 
 def _matches(pattern: re.Pattern[str]) -> Callable[[Any], bool]:
@@ -83,6 +68,8 @@ _PLAIN: dict[str, Callable[[Any], bool]] = {
 }
 """By word, whether a value is in its plain form. Words that are not here are left to the serializer."""
 
+_NEEDED = ("symbol", "side", "type")
+
 
 def read(data: Any) -> PlaceOrder | None:
     """Return a plain order as the services take it; None for any other, right or wrong: Note [Plain orders].
@@ -96,7 +83,7 @@ def read(data: Any) -> PlaceOrder | None:
         is_plain = _PLAIN.get(name)
         if is_plain is None or not is_plain(value):
             return None
-    if not ("symbol" in data and "side" in data and "type" in data):
+    if not all(name in data for name in _NEEDED):
         return None
     if not ("quantity" in data or "quote_quantity" in data or data.get("close_position") is True):
         return None
@@ -110,42 +97,20 @@ def with_numbers(attrs: Mapping[str, Any]) -> dict[str, Any]:
         DomainError: There is no such instrument, or a number is not in its form or range.
     """
     spec = instruments.instrument(attrs["symbol"])
-    known = _read_before(spec)
-    values = {"time_in_force": terms.time_unsaid(attrs["type"]), **attrs}
+    values = {"time_in_force": str(terms.times_allowed(attrs["type"])[0]), **attrs}
     for name in ("quantity", "display_quantity"):
         if name in attrs:
-            values[name] = _number(known.quantities, attrs[name], spec.parse_qty, spec.qty_to_lots)
+            values[name] = spec.parse_qty(attrs[name])
+            spec.qty_to_lots(values[name])
     if "quote_quantity" in attrs:
         values["quote_quantity"] = spec.parse_quote(attrs["quote_quantity"])
     if "callback_rate" in attrs:
         values["callback_rate"] = Decimal(attrs["callback_rate"])
     for name in ("price", "stop_price", "activation_price"):
         if name in attrs:
-            values[name] = _number(known.prices, attrs[name], spec.parse_price, spec.price_to_ticks)
+            values[name] = spec.parse_price(attrs[name])
+            spec.price_to_ticks(values[name])
     return values
-
-
-def _read_before(spec: InstrumentSpec) -> Numbers:
-    """Return the numbers of an instrument as it is now: one that has changed is another object."""
-    found = _numbers.get(spec.id)
-    if found is None or found.spec is not spec:
-        found = _numbers[spec.id] = Numbers(spec, {}, {})
-    return found
-
-
-def _number(
-    known: dict[str, Decimal], value: Any, parse: Callable[[Any], Decimal], check: Callable[[Decimal], int]
-) -> Decimal:
-    """Read a number that the instrument takes; one of those that it took before is only looked up."""
-    found = known.get(value) if type(value) is str else None
-    if found is None:
-        found = parse(value)
-        check(found)
-        if type(value) is str:
-            if len(known) >= NUMBERS_MAX:
-                known.clear()
-            known[value] = found
-    return found
 
 
 def order(validated: Mapping[str, Any]) -> PlaceOrder:

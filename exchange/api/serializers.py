@@ -13,26 +13,13 @@ DECIMALS_MAX = 18
 AMOUNT_PATTERN = rf"^[0-9]{{1,{INTEGER_DIGITS_MAX}}}(\.[0-9]{{1,{DECIMALS_MAX}}})?$"
 _AMOUNT = re.compile(AMOUNT_PATTERN[1:-1])
 MINOR_UNITS_MAX = 10**18
-AMOUNTS_MAX = 10_000
-_amounts: set[str] = set()
-"""Texts that were found to be amounts, at most AMOUNTS_MAX: markets say the same few again and again."""
 
 
 def is_amount(data: Any) -> bool:
     """Tell whether `AmountField` takes this, and takes it as it is."""
     if type(data) is str:
-        return data in _amounts or _is_amount_text(data)
+        return _AMOUNT.fullmatch(data) is not None and bool(Decimal(data))
     return type(data) is int and 0 < data <= MINOR_UNITS_MAX
-
-
-def _is_amount_text(text: str) -> bool:
-    """Tell it of a text, and remember one that is."""
-    if _AMOUNT.fullmatch(text) is None or not Decimal(text):
-        return False
-    if len(_amounts) >= AMOUNTS_MAX:
-        _amounts.clear()
-    _amounts.add(text)
-    return True
 
 
 DECIMAL_STRING = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}

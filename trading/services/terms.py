@@ -30,16 +30,6 @@ ICEBERG_PARTS_MAX = 1000
 
 
 @functools.cache
-def time_unsaid(order_type: OrderType | str) -> str:
-    """Return the time in force of an order that names none.
-
-    Args:
-        order_type: One that there is; every order of a batch asks.
-    """
-    return str(times_allowed(OrderType(order_type))[0])
-
-
-@functools.cache
 def times_allowed(order_type: str) -> tuple[TimeInForce, ...]:
     """Return the times in force that go with a type; the first is what an order has that names none.
 

@@ -1,7 +1,5 @@
 """The short way to an order takes what the serializer takes, with the same outcome, and nothing else."""
 
-from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
@@ -10,11 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rest_framework.serializers import ValidationError
 
-from exchange.api.serializers import is_amount
 from exchange.kernel.errors import DomainError
-from marketdata import selectors as instruments
 from marketdata.tests import factories
-from marketdata.units import NumberFormatError, PriceOffTickError, QuantityOffLotError
 from trading import plain_orders
 from trading.models import OrderType, SelfTradePrevention, Side, TimeInForce, TriggerBy
 from trading.serializers import BATCH_ORDERS_MAX, OrderBatchRequest, OrderRequest
@@ -140,39 +135,3 @@ def test_a_batch_is_read_as_its_form_reads_it(data) -> None:
         with pytest.raises(ValidationError) as refused:
             OrderBatchRequest.read(data)
         assert refused.value.detail == form.errors
-
-
-def test_an_amount_is_one_each_time_it_is_asked_and_no_other_text_becomes_one() -> None:
-    for _ in range(2):
-        assert all(map(is_amount, ["1", "0.10", "12345678901234567890.000000000000000001"]))
-        assert not any(map(is_amount, ["0", "0.0", "1e3", "-1", "", " 1", "1" * 21, True, 1.0, None, [], {}]))
-
-
-@pytest.mark.parametrize(
-    ("words", "refusal"),
-    [
-        ({}, None),
-        ({"price": "100.0000001"}, PriceOffTickError),
-        ({"quantity": "0.0000000001"}, QuantityOffLotError),
-        ({"price": 100}, NumberFormatError),
-        ({"quantity": 1}, NumberFormatError),
-    ],
-)
-def test_a_number_read_before_is_read_the_same_and_a_refused_one_is_refused_each_time(words, refusal) -> None:
-    data = {"symbol": "BTCUSDT", "side": "buy", "type": "limit", "quantity": "1.00", "price": "100.00", **words}
-    for _ in range(2):
-        if refusal is None:
-            read = plain_orders.with_numbers(data)
-            assert (str(read["quantity"]), str(read["price"])) == ("1.00", "100.00")
-        else:
-            with pytest.raises(refusal):
-                plain_orders.with_numbers(data)
-
-
-def test_an_instrument_that_has_changed_reads_its_numbers_anew() -> None:
-    data = {"symbol": "BTCUSDT", "side": "buy", "type": "limit", "quantity": "1", "price": "100.01"}
-    assert plain_orders.with_numbers(data)["price"] == Decimal("100.01")
-    coarse = replace(instruments.instrument("BTCUSDT"), tick_size=Decimal(1))
-
-    with patch.object(instruments, "instrument", return_value=coarse), pytest.raises(PriceOffTickError):
-        plain_orders.with_numbers(data)
