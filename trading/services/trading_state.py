@@ -66,9 +66,7 @@ def change_within(
     return [before[spec.id] for spec in specs]
 
 
-def _commands(
-    spec: InstrumentSpec, was: InstrumentStatus, status: InstrumentStatus, now: datetime
-) -> list[CommandRow]:
+def _commands(spec: InstrumentSpec, was: InstrumentStatus, status: InstrumentStatus, now: datetime) -> list[CommandRow]:
     """Return what the engine is told; a call that ends in trading or in the close is uncrossed.
 
     Note [Reopening]
