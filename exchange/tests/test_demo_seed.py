@@ -173,7 +173,7 @@ def test_the_demos_contract_is_open_marked_and_known_to_the_engine_as_one() -> N
     assert instruments.states([spec.id])[spec.id].mark_price == Decimal(65_000)
     rows = Command.objects.order_by("sequence").values_list("sequence", "payload")
     read = protocol.decode([row[0] for row in rows], [bytes(row[1]) for row in rows])
-    assert [int(kind) for kind in read["kind"]] == [CommandKind.SET_STATE, CommandKind.MARK_PRICE]
+    assert [int(kind) for kind in read["kind"]] == [CommandKind.SET_STATE, CommandKind.UNCROSS, CommandKind.MARK_PRICE]
     assert int(read["flags"][0]) == OrderFlag.CONTRACT
 
 
@@ -191,11 +191,12 @@ def test_the_maintenance_margin_of_the_demos_contract_has_no_step_between_its_br
 
 def test_marks_are_published_when_they_move() -> None:
     seed.seed(now=utc_now())
+    seeded = Command.objects.count()
     run_demo_makers.publish_marks([("BTC-PERP", Decimal(65_000))])
     run_demo_makers.publish_marks([("BTC-PERP", Decimal("65000.1"))])
     run_demo_makers.publish_marks([])
 
-    assert Command.objects.count() == 3
+    assert Command.objects.count() == seeded + 1
     spec = instruments.instrument("BTC-PERP")
     assert instruments.states([spec.id])[spec.id].mark_price == Decimal("65000.1")
 

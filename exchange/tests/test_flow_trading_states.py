@@ -88,6 +88,26 @@ def test_an_auction_trades_everything_at_the_price_of_the_largest_volume(traders
     assert alice.balances("USDT")["available"] == 100_000 - spent
 
 
+@pytest.mark.parametrize("still", ["HALTED", "CANCEL_ONLY"])
+def test_what_was_halted_in_an_auction_opens_though_its_book_is_crossed(traders, still) -> None:
+    alice, bob = traders
+    _state(InstrumentStatus.AUCTION)
+    [buy] = place(alice.id, limit("BTCUSDT", "buy", "0.0100", "50200"))
+    [sell] = place(bob.id, limit("BTCUSDT", "sell", "0.0100", "50000"))
+    _state(InstrumentStatus(still))
+    run_worker_once()
+    assert Trade.objects.count() == 0
+
+    _state(InstrumentStatus.TRADING)
+    run_worker_once()
+    [taker] = place(alice.id, limit("BTCUSDT", "buy", "0.0100", "50100"))
+    place(bob.id, limit("BTCUSDT", "sell", "0.0100", "50100"))
+    run_worker_once()
+
+    assert {fresh(order).status for order in (buy, sell, taker)} == {"filled"}
+    assert Trade.objects.count() == 2
+
+
 def test_the_state_it_is_in_already_changes_nothing(traders, django_assert_max_num_queries) -> None:
     with django_assert_max_num_queries(5):  # the savepoint, the row, and instruments with brackets if not cached
         assert _state(InstrumentStatus.TRADING) == InstrumentStatus.TRADING

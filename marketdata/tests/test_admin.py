@@ -52,9 +52,10 @@ def test_a_contract_is_made_with_its_brackets_and_the_engine_learns_that_it_is_o
     assert response.status_code == 302
     made = Instrument.objects.get()
     assert (made.contract_size, made.brackets.count(), made.status) == (Decimal("0.01"), 2, "TRADING")
-    [command] = Command.objects.all()
-    read = protocol.decode([command.sequence], [bytes(command.payload)])[0]
-    assert (int(read["kind"]), int(read["flags"])) == (CommandKind.SET_STATE, OrderFlag.CONTRACT)
+    rows = Command.objects.order_by("sequence")
+    read = protocol.decode([row.sequence for row in rows], [bytes(row.payload) for row in rows])
+    assert read["kind"].tolist() == [CommandKind.SET_STATE, CommandKind.UNCROSS]
+    assert read["flags"].tolist() == 2 * [OrderFlag.CONTRACT]
 
 
 @pytest.mark.parametrize(

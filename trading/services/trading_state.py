@@ -60,17 +60,34 @@ def change_within(
         was = before[spec.id] = InstrumentStatus(found)
         if was != status and was in only_from:
             database.execute(_SET, status.value, spec.id)
-            rows.setdefault(shard, []).append(_command(spec, was, status, now))
+            rows.setdefault(shard, []).extend(_commands(spec, was, status, now))
     for shard, commands in sorted(rows.items()):
         command_log.append(shard, commands, now=now)
     return [before[spec.id] for spec in specs]
 
 
-def _command(spec: InstrumentSpec, was: InstrumentStatus, status: InstrumentStatus, now: datetime) -> CommandRow:
-    """Return what the engine is told; a call that ends in trading or in the close is uncrossed."""
-    uncrosses = was in CALLS and status in {InstrumentStatus.TRADING, InstrumentStatus.CLOSED}
+def _commands(spec: InstrumentSpec, was: InstrumentStatus, status: InstrumentStatus, now: datetime) -> list[CommandRow]:
+    """Return what the engine is told; a call that ends in trading or in the close is uncrossed.
+
+    Note [Reopening]
+        An instrument that is halted during a call keeps a book whose buys may reach its sells, and the engine refuses
+        to let such a book trade continuously: the table would say TRADING and the engine would not. Whatever stood
+        still is therefore opened by a call of no duration, which trades what crosses at one price, and nothing else.
+    """
+    if was in CALLS and status in {InstrumentStatus.TRADING, InstrumentStatus.CLOSED}:
+        return [_command(spec, CommandKind.UNCROSS, status, now)]
+    if status == InstrumentStatus.TRADING:
+        return [
+            _command(spec, CommandKind.SET_STATE, InstrumentStatus.AUCTION, now),
+            _command(spec, CommandKind.UNCROSS, status, now),
+        ]
+    return [_command(spec, CommandKind.SET_STATE, status, now)]
+
+
+def _command(spec: InstrumentSpec, kind: CommandKind, status: InstrumentStatus, now: datetime) -> CommandRow:
+    """Return a command that brings an instrument into a state."""
     return CommandRow(
-        kind=CommandKind.UNCROSS if uncrosses else CommandKind.SET_STATE,
+        kind=kind,
         instrument_id=spec.id,
         order_id=0,
         trader_id=0,
