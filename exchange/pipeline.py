@@ -144,12 +144,12 @@ def send(connection: "psycopg.Connection[Any]", sql: str, params: Sequence[Writt
             connection.wait(pipeline._communicate_gen())  # noqa: SLF001
         how, name = prepared.get(query, prepare if connection.prepare_threshold is not None else False)  # type: ignore[arg-type]
         if how is Prepare.NO:
-            driver.send_query_params(query.query, values, query.types, formats, _BINARY)
+            driver.send_query_params(query.query, values, query.types, formats, _TEXT)
         else:
             if how is Prepare.SHOULD:
                 driver.send_prepare(name, query.query, query.types)
                 waiting.append(None)
-            driver.send_query_prepared(name, values, formats, _BINARY)
+            driver.send_query_prepared(name, values, formats, _TEXT)
         key = prepared.maybe_add_to_cache(query, how, name)  # type: ignore[arg-type]
         waiting.append((sent, None if key is None else (key, how, name)))
         if sum([len(value) for value in values if value is not None]) >= SENT_AT_ONCE_BYTES:
