@@ -15,7 +15,7 @@ from exchange.kernel.money import from_quanta, to_quanta
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from trading.order_parts import Part, PartKind, PartState
-from trading.order_state import OrderState
+from trading.order_state import OrderParts, OrderState
 from trading.position_state import PositionEvent, PositionState, StoredPosition
 
 Pair = tuple[int, int]
@@ -187,7 +187,7 @@ def take_off_increases(owners: Collection[int], now: datetime) -> list[TakenOff]
     return taken
 
 
-def save_parts(orders: Iterable[OrderState], now: datetime) -> None:
+def save_parts(orders: Iterable[OrderState | OrderParts], now: datetime) -> None:
     """Store the parts of orders that have moved, each from the version that was read."""
     rows = []
     for order in orders:
