@@ -22,9 +22,9 @@ class AccountKey(NamedTuple):
     sub: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EntryDraft:
-    """An entry to be posted.
+    """An entry to be posted. Nobody changes one; to forbid it would make each, and every order has some, dearer.
 
     Args:
         kind: An `EventKind`.

@@ -331,7 +331,7 @@ class _Place(NamedTuple):
     first_term: str
     other_terms: tuple[tuple[int, str], ...]
     meets_debt: bool
-    """Whether what its owner owes is concerned: Note [Debt first]."""
+    """Whether what its owner owes is concerned: Note [Debt first]. What is taken from available repays nothing."""
 
 
 def _parse(line: Line) -> _Place:
@@ -342,7 +342,8 @@ def _parse(line: Line) -> _Place:
     (_, first), *others = _TERM.findall(line.amount)
     terms = tuple((CR if sign == "-" else DR, name) for sign, name in others)
     part_name = part[0] if part else PARTS.get(code, "")
-    return _Place(role, code, asset, part_name, line.side, line.amount, first, terms, code in Debts.MET_BY)
+    meets_debt = code in Debts.MET_BY and not (code == AccountCode.AVAILABLE and line.side == CR)
+    return _Place(role, code, asset, part_name, line.side, line.amount, first, terms, meets_debt)
 
 
 _PARSED: dict[EventKind, tuple[_Place, ...]] = {
@@ -384,19 +385,19 @@ def draft(
         for name, amount in amounts.items():
             require(amount >= 0, f"{kind} {key}: {name} is {amount}")
     lines: list[tuple[AccountKey, Decimal]] = []
-    for place in _PARSED[kind]:
-        amount = amounts[place.first_term]
-        for sign, name in place.other_terms:
+    for role, code, asset, part_name, side, written, first_term, other_terms, meets_debt in _PARSED[kind]:
+        amount = amounts[first_term]
+        for sign, name in other_terms:
             amount = (EXACT.add if sign == DR else EXACT.subtract)(amount, amounts[name])
             if amount < 0:
-                raise InvariantViolationError(f"{kind} {key}: {place.amount} is {amount}")
+                raise InvariantViolationError(f"{kind} {key}: {written} is {amount}")
         if amount:
-            owner_id = None if place.role == PLATFORM else roles[place.role]
-            part = parts.get(place.part, "") if place.part else ""
-            signed = amount if place.side == DR else amount.copy_negate()  # a minus sign would round to 28 digits
-            line = AccountKey(owner_id, place.code, assets[place.asset], part), signed
-            if debts is not None and place.meets_debt:
-                lines += debts.first(*line)
+            owner_id = None if role == PLATFORM else roles[role]
+            part = parts.get(part_name, "") if part_name else ""
+            account = AccountKey(owner_id, code, assets[asset], part)
+            signed = amount if side == DR else amount.copy_negate()  # a minus sign would round to 28 digits
+            if meets_debt and debts is not None:
+                lines += debts.first(account, signed)
             else:
-                lines.append(line)
+                lines.append((account, signed))
     return EntryDraft(kind, key, effective_at, trace, lines)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, NamedTuple
@@ -123,6 +123,11 @@ _cached: list[Specs] = []
 def instruments() -> list[InstrumentSpec]:
     """Return every instrument, by symbol."""
     return [spec for _, spec in sorted(_specs().by_symbol.items())]
+
+
+def by_symbol() -> Mapping[str, InstrumentSpec]:
+    """Return every instrument under its symbol."""
+    return _specs().by_symbol
 
 
 def is_known(symbol: str) -> bool:

@@ -15,6 +15,7 @@ Note [Bankruptcy price]
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from exchange.kernel.money import ceil_div
 from marketdata.units import RATE_SCALE, Bracket
@@ -38,19 +39,45 @@ def opening_margin(*, is_buy: bool, price_ticks: int, mark_ticks: int, lots: int
     return initial_margin(price_ticks * lots * unit, leverage) + loss
 
 
-def opening_hold(
+class Opening(NamedTuple):
+    """What an order must hold to open lots: Note [What an opening order holds]."""
+
+    margin: int
+    loss: int
+    fee: int
+
+
+def opening(
     *, is_buy: bool, worst_ticks: int, mark_ticks: int, lots: int, unit: int, leverage: int, rate: int, accrued: int = 0
-) -> int:
-    """Return what an order must hold to open so many lots: Note [What an opening order holds].
+) -> Opening:
+    """Return what an order must hold to open so many lots, part by part.
 
     Args:
         rate: The higher of the order's two fee rates.
         accrued: The exact fee of what the order has traded, quanta x RATE_SCALE: Note [Running fee] in `spot_hold.py`.
     """
-    margin = opening_margin(
-        is_buy=is_buy, price_ticks=worst_ticks, mark_ticks=mark_ticks, lots=lots, unit=unit, leverage=leverage
+    notional = worst_ticks * lots * unit
+    loss = open_loss(is_buy=is_buy, price_ticks=worst_ticks, mark_ticks=mark_ticks, lots=lots, unit=unit)
+    fee = fee_total(rate * notional + accrued) - fee_total(accrued)
+    return Opening(initial_margin(notional, leverage), loss, fee)
+
+
+def opening_hold(
+    *, is_buy: bool, worst_ticks: int, mark_ticks: int, lots: int, unit: int, leverage: int, rate: int, accrued: int = 0
+) -> int:
+    """Return the sum of what `opening` returns."""
+    return sum(
+        opening(
+            is_buy=is_buy,
+            worst_ticks=worst_ticks,
+            mark_ticks=mark_ticks,
+            lots=lots,
+            unit=unit,
+            leverage=leverage,
+            rate=rate,
+            accrued=accrued,
+        )
     )
-    return margin + fee_total(rate * worst_ticks * lots * unit + accrued) - fee_total(accrued)
 
 
 def bracket_of(notional: int, brackets: Sequence[Bracket]) -> Bracket:

@@ -17,13 +17,12 @@ Note [Budget]
     division below, rounded down, is exact: one quantum more would not fit. It is then cut to whole ticks times lots.
 """
 
-from exchange.kernel.money import ceil_div
 from marketdata.units import RATE_SCALE
 
 
 def fee_total(accrued: int) -> int:
     """Return what has been charged in total once `accrued` (quanta x RATE_SCALE) has accrued; rounded up."""
-    return ceil_div(accrued, RATE_SCALE)
+    return -(-accrued // RATE_SCALE)
 
 
 def budget_lots(given: int, rate: int, unit_quanta: int) -> int:

@@ -11,6 +11,9 @@ from trading.models import Intent
 from trading.order_state import OrderState
 from trading.position_state import PositionState
 
+_INCREASE, _REDUCE, _REVERSE = map(str, (Intent.INCREASE, Intent.REDUCE, Intent.REVERSE))
+"""An enumeration writes its members slowly."""
+
 
 class Sizing(NamedTuple):
     """How a contract order is split, and what it costs to place. Lots, ticks, and quanta of the quote asset.
@@ -19,10 +22,9 @@ class Sizing(NamedTuple):
         worst_ticks: The worst price at which it may trade: the order's own, or the bankruptcy price before it.
         reduce_funds: What closing at the worst price would lose beyond the margin it releases.
         increase_margin: The initial margin of the part that opens, at the worst price; the open loss is apart.
-        fee: The taker fee of the whole order at the worst price.
     """
 
-    intent: Intent
+    intent: str
     reduce_lots: int
     increase_lots: int
     worst_ticks: int
@@ -30,7 +32,6 @@ class Sizing(NamedTuple):
     increase_funds: int
     increase_margin: int
     open_loss: int
-    fee: int
     is_clamped: bool
 
     @property
@@ -57,41 +58,37 @@ def size(
 
     Args:
         rate: The higher of the order's two fee rates.
-        available: What the trader may hold now, in quanta.
+        available: What the trader may hold now, in quanta; of interest only where the order closes.
     """
     reduce = min(lots, position.reducible(is_buy=is_buy))
     increase = lots - reduce
-    unit = spec.unit_quanta
 
-    def opening(worst: int) -> int:
-        if not increase:
-            return 0
-        return contract_margin.opening_hold(
+    def opening(worst: int) -> contract_margin.Opening:
+        return contract_margin.opening(
             is_buy=is_buy,
             worst_ticks=worst,
             mark_ticks=mark_ticks,
             lots=increase,
-            unit=unit,
+            unit=spec.unit_quanta,
             leverage=position.leverage,
             rate=rate,
         )
 
     shortfall = closing_shortfall(position, lots=reduce, worst_ticks=worst_ticks, rate=rate) if reduce else 0
-    clamped = bool(shortfall) and opening(worst_ticks) + shortfall > available
+    opens = opening(worst_ticks)
+    clamped = bool(shortfall) and sum(opens) + shortfall > available
     if clamped:
         worst_ticks, shortfall = closing_bound(position, rate), 0
+        opens = opening(worst_ticks)
     return Sizing(
-        intent=Intent.REVERSE if reduce and increase else Intent.REDUCE if reduce else Intent.INCREASE,
-        reduce_lots=reduce,
-        increase_lots=increase,
-        worst_ticks=worst_ticks,
+        _REVERSE if reduce and increase else _REDUCE if reduce else _INCREASE,
+        reduce,
+        increase,
+        worst_ticks,
         reduce_funds=shortfall,
-        increase_funds=opening(worst_ticks),
-        increase_margin=contract_margin.initial_margin(worst_ticks * increase * unit, position.leverage),
-        open_loss=contract_margin.open_loss(
-            is_buy=is_buy, price_ticks=worst_ticks, mark_ticks=mark_ticks, lots=increase, unit=unit
-        ),
-        fee=fee_total(rate * worst_ticks * lots * unit),
+        increase_funds=sum(opens),
+        increase_margin=opens.margin,
+        open_loss=opens.loss,
         is_clamped=clamped,
     )
 

@@ -25,13 +25,14 @@ class MadeAtOnce(models.Model):
         return cls._filled(dict(zip(field_names, values, strict=True)), db=db, adding=False)
 
     @classmethod
-    def new(cls, **values: Any) -> Self:
-        """Make an instance that is not stored yet, as calling the class does.
+    def common(cls, **values: Any) -> dict[str, Any]:
+        """Return what many new instances have in common, for `like`: these values, and the others' defaults."""
+        return _defaults(cls) | values
 
-        Args:
-            values: By field; what is not named has its default.
-        """
-        return cls._filled(_defaults(cls) | values, db=None, adding=True)
+    @classmethod
+    def like(cls, common: dict[str, Any]) -> Self:
+        """Make an instance that is not stored yet, with what it has in common with others; the caller sets the rest."""
+        return cls._filled(common.copy(), db=None, adding=True)
 
     @classmethod
     def _filled(cls, values: dict[str, Any], *, db: str | None, adding: bool) -> Self:

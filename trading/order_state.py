@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from exchange.kernel.money import from_quanta, to_quanta
 from marketdata.units import RATE_DECIMALS, InstrumentSpec, rate_units
@@ -93,6 +94,17 @@ class OrderState:
             return self.spec.base_quanta(lots)
         worst = self.spec.notional_quanta(worst_ticks, lots)
         return buy_hold(worst, self.rate, accrued=self.fee_accrued)
+
+
+class OrderParts(NamedTuple):
+    """The parts of a contract order that has just been placed, and of its `OrderState` what storing them asks for."""
+
+    id: int
+    user_id: int
+    spec: InstrumentSpec
+    trace: str
+    increase: Part
+    reduce: Part
 
 
 def of_row(row: Order, spec: InstrumentSpec, parts: Mapping[PartKind, Part] | None = None) -> OrderState:

@@ -126,7 +126,7 @@ NETWORK_OPTIONS = {
 """A network that has been cut is an error after six seconds, not after the hours that systems allow; sockets of one
 machine know none of it. Source: PostgreSQL 18, 34.1.2, parameter key words; seconds, the last one milliseconds."""
 
-DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL)}
+DATABASES: dict[str, Any] = {"default": dj_database_url.parse(DATABASE_URL, engine="exchange.postgresql")}
 DATABASES["default"]["OPTIONS"] = {
     **NETWORK_OPTIONS,
     **DATABASES["default"].get("OPTIONS", {}),

@@ -1,15 +1,19 @@
 """Pre-trade checks: what an order may cost, and whether it may be placed at all. Reads nothing; writes nothing."""
 
+import functools
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import NamedTuple
 
 from exchange.kernel.errors import DomainError, gettext_noop
-from exchange.kernel.money import EXACT, from_quanta, plain
-from marketdata.units import InstrumentSpec, rate_units
+from exchange.kernel.money import EXACT, MONEY_DECIMALS, ceil_div, from_quanta, plain, to_quanta
+from marketdata.units import RATE_DECIMALS, InstrumentSpec, rate_units
 from risk.spot_hold import buy_hold
 
 TAKES_ORDERS = {"TRADING", "PRE_OPEN", "AUCTION"}
 """States in which orders are taken; in the last two they rest, and those that cannot are rejected by the engine."""
+
+BAND_DECIMALS = MONEY_DECIMALS + RATE_DECIMALS
+"""A price times a rate has no more."""
 
 
 class InstrumentNotTradingError(DomainError):
@@ -77,9 +81,27 @@ class OrderTerms(NamedTuple):
 
 def band(spec: InstrumentSpec, last_price: Decimal | None) -> tuple[Decimal, Decimal]:
     """Return the lowest and highest price allowed; exactly the band's rate passes (api.md, limits)."""
-    reference = last_price or spec.reference_price
-    width = EXACT.multiply(reference, spec.band_rate)
-    return reference - width, reference + width
+    return _around(last_price or spec.reference_price, spec.band_rate)
+
+
+def _around(reference: Decimal, rate: Decimal) -> tuple[Decimal, Decimal]:
+    """Return the prices so far below and above another."""
+    width = EXACT.multiply(reference, rate)
+    return EXACT.subtract(reference, width), EXACT.add(reference, width)
+
+
+@functools.lru_cache(maxsize=1000)
+def _band_ticks(reference: Decimal, rate: Decimal, tick_size: Decimal) -> tuple[int, int]:
+    """Return the first and last tick of a band: most orders of a batch are around the same few prices."""
+    low, high = (to_quanta(price, BAND_DECIMALS) for price in _around(reference, rate))
+    tick = to_quanta(tick_size, BAND_DECIMALS)
+    return ceil_div(low, tick), high // tick
+
+
+@functools.lru_cache(maxsize=1000)
+def _least_steps(min_notional: Decimal, step_worth: Decimal) -> int:
+    """Return the smallest order's value, in ticks times lots."""
+    return ceil_div(to_quanta(min_notional, MONEY_DECIMALS), to_quanta(step_worth, MONEY_DECIMALS))
 
 
 def is_trading(spec: InstrumentSpec) -> bool:
@@ -145,15 +167,16 @@ def order_terms(
     if limit_ticks is None:
         worst_ticks = market_worst_ticks(spec, side, last_price)
         valued_at = last_price or spec.reference_price
-        notional = EXACT.multiply(valued_at, spec.lots_to_qty(lots))
+        notional = EXACT.multiply(EXACT.multiply(valued_at, spec.lots_to_qty(lots)), spec.contract_size)
+        is_small = notional < spec.min_notional
     else:
         worst_ticks = limit_ticks
-        price = spec.ticks_to_price(limit_ticks)
-        low, high = band(spec, last_price)
-        if not low <= price <= high:
+        lowest, highest = _band_ticks(last_price or spec.reference_price, spec.band_rate, spec.tick_size)
+        if not lowest <= limit_ticks <= highest:
+            low, high = band(spec, last_price)
             raise PriceOutsideBandError(low=plain(low), high=plain(high))
-        notional = EXACT.multiply(price, spec.lots_to_qty(lots))
-    if EXACT.multiply(notional, spec.contract_size) < spec.min_notional and not is_closing:
+        is_small = limit_ticks * lots < _least_steps(spec.min_notional, spec.step_worth)
+    if is_small and not is_closing:
         raise BelowMinimumNotionalError(minimum=plain(spec.min_notional), asset=spec.quote)
     fee_rate = spec.fee_rate_max
     worst_notional = spec.notional_quanta(worst_ticks, lots)

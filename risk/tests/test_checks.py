@@ -58,6 +58,29 @@ def test_the_band_follows_the_last_trade() -> None:
     assert _terms(price="36000", last="30000").worst_ticks == 3_600_000
 
 
+@pytest.mark.parametrize(("tick", "lowest", "highest"), [("0.07", 572, 857), ("0.05", 800, 1200)])
+def test_a_band_that_ends_between_two_ticks_ends_at_the_last_one_inside(tick: str, lowest: int, highest: int) -> None:
+    odd = replace(SPEC, tick_size=Decimal(tick), min_notional=Decimal(0))
+    passed = []
+    for ticks in range(500, 1300):
+        try:
+            checks.order_terms(odd, side="sell", lots=1, limit_ticks=ticks, last_price=Decimal(50))
+        except checks.PriceOutsideBandError:
+            continue
+        passed.append(ticks)
+
+    assert passed == list(range(lowest, highest + 1))
+
+
+@pytest.mark.parametrize(("size", "least"), [("1", 15), ("0.1", 143)])
+def test_a_least_value_between_two_steps_is_refused_below_the_next(size: str, least: int) -> None:
+    odd = replace(SPEC, lot_size=Decimal("0.007"), min_notional=Decimal(1), contract_size=Decimal(size))
+    checks.order_terms(odd, side="buy", lots=least, limit_ticks=1000, last_price=Decimal(10))
+
+    with pytest.raises(checks.BelowMinimumNotionalError):
+        checks.order_terms(odd, side="buy", lots=least - 1, limit_ticks=1000, last_price=Decimal(10))
+
+
 def test_a_buy_holds_its_notional_and_the_higher_fee_a_sell_its_quantity() -> None:
     buy, sell = _terms(), _terms("sell")
 

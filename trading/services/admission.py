@@ -18,7 +18,7 @@ from marketdata.units import InstrumentSpec
 from risk.services import checks
 from trading import errors
 from trading.contract_terms import Sizing
-from trading.models import Order, OrderStatus, TriggerBy
+from trading.models import WAITING_TYPES, Order, OrderStatus, TriggerBy
 from trading.services import terms
 from trading.services.changes import Changes
 from trading.services.desk import AdmissionBook
@@ -39,6 +39,7 @@ class Admission(Changes):
     def __init__(self, book: AdmissionBook, now: datetime) -> None:
         super().__init__(book, now)
         self._traces: list[str] = []
+        self._common: dict[int, dict[str, Any]] = {}
 
     def decide(self, owner_id: int, request: OrderRequest) -> None:
         """Decide one submission and record its result."""
@@ -68,7 +69,7 @@ class Admission(Changes):
             self.freeze(order, hold, key=f"order:{order.id}:freeze")
         if sizing is not None:
             self.open_parts(order, spec, sizing)
-        if limits.needs_review(spec.quote, self.costs(order, spec)):
+        if limits.review_limits and limits.needs_review(spec.quote, self.costs(order, spec)):
             order.status = OrderStatus.PENDING_REVIEW
         else:
             self.queue_place(order, spec)
@@ -119,12 +120,12 @@ class Admission(Changes):
             lots=lots,
             is_closing=request.reduce_only or request.close_position,
             limit_ticks=None if request.price is None else spec.price_to_ticks(request.price),
-            stop_ticks=self._stop_ticks(spec, request),
+            stop_ticks=self._stop_ticks(spec, request) if request.type in WAITING_TYPES else None,
             last_price=last_price,
         )
 
     def _stop_ticks(self, spec: InstrumentSpec, request: PlaceOrder) -> int | None:
-        """Return the price at which the order wakes, for a trailing stop the worst at which it may; None for others.
+        """Return the price at which an order that waits wakes, for a trailing stop the worst at which it may.
 
         Raises:
             MarkPriceUnknownError: The order would watch a price that there has never been.
@@ -156,41 +157,50 @@ class Admission(Changes):
 
     def _new_order(self, owner_id: int, request: PlaceOrder, spec: InstrumentSpec, worth: checks.OrderTerms) -> Order:
         """Build the row of an accepted order, before its hold is taken."""
-        return Order.new(
-            id=request.order_id if request.order_id is not None else self.book.free_ids.pop(),
-            user_id=owner_id,
+        common = self._common.get(spec.id)
+        if common is None:
+            common = self._common[spec.id] = self._in_common(spec)
+        order = Order.like(common)
+        order.id = request.order_id if request.order_id is not None else self.book.free_ids.pop()
+        order.user_id = owner_id
+        order.side = request.side
+        order.type = request.type
+        order.time_in_force = request.time_in_force
+        order.price = request.price
+        order.stop_price = request.stop_price
+        order.trigger_by = terms.trigger_by(request)
+        order.display_quantity = request.display_quantity
+        order.callback_rate = request.callback_rate
+        order.activation_price = request.activation_price
+        order.post_only = request.post_only
+        order.self_trade_prevention = request.self_trade_prevention
+        order.expires_at = terms.expires_at(request, now=self.now)
+        order.worst_price = spec.ticks_to_price(worth.worst_ticks)
+        order.quantity = request.quantity
+        order.quote_quantity = request.quote_quantity
+        order.reduce_only = request.reduce_only
+        order.close_position = request.close_position
+        order.hold_asset = worth.hold_asset
+        order.client_order_id = request.client_order_id
+        order.trace = request.trace or self._new_trace()
+        return order
+
+    def _in_common(self, spec: InstrumentSpec) -> dict[str, Any]:
+        """Return what all new orders of the batch in an instrument have in common."""
+        nothing = Decimal(0)
+        return Order.common(
             instrument_id=spec.id,
             symbol=spec.symbol,
-            side=request.side,
-            type=request.type,
-            time_in_force=request.time_in_force,
-            price=request.price,
-            stop_price=request.stop_price,
-            trigger_by=terms.trigger_by(request),
-            display_quantity=request.display_quantity,
-            callback_rate=request.callback_rate,
-            activation_price=request.activation_price,
-            post_only=request.post_only,
-            self_trade_prevention=request.self_trade_prevention,
-            expires_at=terms.expires_at(request, now=self.now),
-            worst_price=spec.ticks_to_price(worth.worst_ticks),
-            quantity=request.quantity,
-            quote_quantity=request.quote_quantity,
-            filled_quantity=Decimal(0),
-            filled_notional=Decimal(0),
-            fee=Decimal(0),
-            fee_accrued=Decimal(0),
+            filled_quantity=nothing,
+            filled_notional=nothing,
+            fee=nothing,
+            fee_accrued=nothing,
             maker_fee_rate=spec.maker_fee_rate,
             taker_fee_rate=spec.taker_fee_rate,
-            reduce_only=request.reduce_only,
-            close_position=request.close_position,
-            hold_asset=spec.quote if spec.is_contract else worth.hold_asset,
-            hold_remaining=Decimal(0),
-            amend_hold=Decimal(0),
-            status=OrderStatus.NEW,
+            hold_remaining=nothing,
+            amend_hold=nothing,
+            status=str(OrderStatus.NEW),
             reason="",
-            client_order_id=request.client_order_id,
-            trace=request.trace or self._new_trace(),
             sequence=0,
             created_at=self.now,
             updated_at=self.now,

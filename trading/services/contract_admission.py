@@ -9,11 +9,11 @@ from decimal import Decimal
 from exchange.kernel.money import from_quanta, plain, to_quanta
 from marketdata.units import InstrumentSpec
 from risk import contract_margin
-from trading import contract_terms, errors, order_state
+from trading import contract_terms, errors
 from trading.contract_fold import new_parts
 from trading.contract_terms import Sizing
 from trading.models import LIMIT_TYPES, Intent, Order, Side
-from trading.order_parts import PartKind
+from trading.order_state import OrderParts
 from trading.position_state import PositionState
 from trading.services.desk import Desk
 from trading.services.requests import OfPosition, PlaceOrder
@@ -34,6 +34,9 @@ class ContractAdmission(Desk):
         is_buy = request.side == "buy"
         if request.reduce_only or request.close_position:
             return self._size_reducing(position, request, worst_ticks)
+        available = 0
+        if position.lots:  # else nothing can be closed, and nobody asks
+            available = to_quanta(self.book.wallets[owner_id, spec.quote]["available"], spec.quote_decimals)
         sizing = contract_terms.size(
             position,
             spec,
@@ -42,7 +45,7 @@ class ContractAdmission(Desk):
             worst_ticks=worst_ticks,
             mark_ticks=self.mark_ticks(spec),
             rate=spec.fee_rate_max,
-            available=to_quanta(self.book.wallets[owner_id, spec.quote]["available"], spec.quote_decimals),
+            available=available,
         )
         if sizing.increase_lots:
             self.require_free_of_debt(owner_id, spec)
@@ -96,8 +99,7 @@ class ContractAdmission(Desk):
             reduce_funds=sizing.reduce_funds,
             increase_funds=sizing.increase_funds,
         )
-        parts = {PartKind.INCREASE: increase, PartKind.REDUCE: reduce}
-        self.decisions.contract_orders.append(order_state.of_row(order, spec, parts))
+        self.decisions.contract_orders.append(OrderParts(order.id, order.user_id, spec, order.trace, increase, reduce))
         if sizing.reduce_lots:
             position = self.book.positions[order.user_id, spec.id]
             position.reserved += sizing.reduce_lots
@@ -118,7 +120,7 @@ class ContractAdmission(Desk):
         worst = bound if clamped else worst_ticks
         lots = closable if request.quantity is None else min(closable, spec.qty_to_lots(request.quantity))
         return Sizing(
-            intent=Intent.REDUCE,
+            intent=str(Intent.REDUCE),
             reduce_lots=lots,
             increase_lots=0,
             worst_ticks=worst,
@@ -126,7 +128,6 @@ class ContractAdmission(Desk):
             increase_funds=0,
             increase_margin=0,
             open_loss=0,
-            fee=0,
             is_clamped=clamped,
         )
 

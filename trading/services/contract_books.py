@@ -15,7 +15,7 @@ from exchange.kernel.money import from_quanta, to_quanta
 from marketdata import selectors as instruments
 from marketdata.units import InstrumentSpec
 from trading.order_parts import Part, PartKind, PartState
-from trading.order_state import OrderState
+from trading.order_state import OrderParts, OrderState
 from trading.position_state import PositionEvent, PositionState, StoredPosition
 
 Pair = tuple[int, int]
@@ -26,10 +26,9 @@ Parts = dict[int, dict[PartKind, Part]]
 _POSITIONS = """
 SELECT p.user_id, p.instrument_id, p.quantity, p.open_cost, p.margin, p.margin_missing, p.reserved, p.realised_pnl,
        p.leverage, p.version, p.is_locked
-FROM positions p JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON p.user_id = g.u AND p.instrument_id = g.i
+FROM unnest(%s::bigint[], %s::smallint[]) AS g(u, i)
+CROSS JOIN LATERAL (SELECT * FROM positions WHERE user_id = g.u AND instrument_id = g.i OFFSET 0) p
 """
-# Traders' live parts are looked up pair by pair, whatever the planner believes of their number: OFFSET keeps it from
-# reading everybody's live parts and picking these.
 _RESERVING = """
 SELECT p.order_id FROM unnest(%s::bigint[], %s::smallint[]) AS g(u, i)
 CROSS JOIN LATERAL (
@@ -188,7 +187,7 @@ def take_off_increases(owners: Collection[int], now: datetime) -> list[TakenOff]
     return taken
 
 
-def save_parts(orders: Iterable[OrderState], now: datetime) -> None:
+def save_parts(orders: Iterable[OrderState | OrderParts], now: datetime) -> None:
     """Store the parts of orders that have moved, each from the version that was read."""
     rows = []
     for order in orders:

@@ -30,7 +30,7 @@ from trading.models import (
     TriggerBy,
 )
 from trading.order_parts import Part, PartKind
-from trading.order_state import OrderState
+from trading.order_state import OrderParts, OrderState
 from trading.position_state import PositionState
 from trading.services import wallets
 from trading.services.command_log import CommandRow
@@ -93,7 +93,7 @@ class Decisions:
     cancels_requested: list[Order] = field(default_factory=list)
     amends_requested: list[Order] = field(default_factory=list)
     released: list[Order] = field(default_factory=list)
-    contract_orders: list[OrderState] = field(default_factory=list)
+    contract_orders: list[OrderState | OrderParts] = field(default_factory=list)
     """Contract orders whose parts have begun or ended."""
     private: list[tuple[int, PrivateChannel, dict[str, object]]] = field(default_factory=list)
     outbox: list[tuple[str, str, str, dict[str, object]]] = field(default_factory=list)
@@ -182,12 +182,7 @@ class Desk:
             kind=protocol.CommandKind.PLACE,
             price_ticks=spec.price_to_ticks(order.worst_price),
             qty_lots=0 if order.quantity is None else spec.qty_to_lots(order.quantity),
-            quote_lots=order_state.budget(order, spec),
-            display_lots=0 if order.display_quantity is None else spec.qty_to_lots(order.display_quantity),
-            expires_ns=0 if order.expires_at is None else to_ns(order.expires_at),
-            flags=_flags(order),
-            stp=SELF_TRADE[order.self_trade_prevention],
-            **(_trigger(order, spec) if order.type in WAITING_TYPES else {}),
+            **_terms(order, spec),
         )
 
     def queue(
@@ -196,13 +191,15 @@ class Desk:
         order: Order,
         *,
         kind: protocol.CommandKind,
-        **numbers: int,
+        price_ticks: int = 0,
+        qty_lots: int = 0,
+        **terms: int,
     ) -> None:
         """Add a command about an order to its shard's part of the batch."""
         self.book.pressure.add(order.user_id, spec.shard)
         self.decisions.commands.setdefault(spec.shard, []).append(
             CommandRow(
-                int(kind),
+                kind.value,
                 spec.id,
                 order.id,
                 order.user_id,
@@ -210,7 +207,9 @@ class Desk:
                 SIDES[order.side],
                 TYPES[order.type],
                 TIMES_IN_FORCE[order.time_in_force],
-                **numbers,
+                price_ticks,
+                qty_lots,
+                **terms,
             )
         )
 
@@ -228,6 +227,24 @@ class Desk:
         """Tell the owner's screen what the wallet holds now."""
         fields = balance_fields(asset, self.book.wallets[owner_id, asset])
         self.decisions.private.append((owner_id, PrivateChannel.BALANCES, fields))
+
+
+def _terms(order: Order, spec: InstrumentSpec) -> dict[str, int]:
+    """Return what the engine shall mind about an order besides price and quantity: of most orders, nothing."""
+    terms = {}
+    if order.quote_quantity is not None:
+        terms["quote_lots"] = order_state.budget(order, spec)
+    if order.display_quantity is not None:
+        terms["display_lots"] = spec.qty_to_lots(order.display_quantity)
+    if order.expires_at is not None:
+        terms["expires_ns"] = to_ns(order.expires_at)
+    if order.post_only or order.reduce_only or order.close_position:
+        terms["flags"] = _flags(order)
+    if stp := SELF_TRADE[order.self_trade_prevention]:
+        terms["stp"] = stp
+    if order.type in WAITING_TYPES:
+        terms |= _trigger(order, spec)
+    return terms
 
 
 def _trigger(order: Order, spec: InstrumentSpec) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import operator
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import compress, islice
 from typing import Any
@@ -16,6 +17,7 @@ from marketdata.selectors import MarketState
 from marketdata.units import InstrumentSpec
 from risk.services import limits
 from trading.models import Order, OrderStatus
+from trading.order_state import OrderParts, OrderState
 from trading.position_state import PositionState
 from trading.services import command_log, contract_books, outbox, pressure, private_events, settled, wallets
 from trading.services.admission import Admission
@@ -35,9 +37,9 @@ _SELECT_ORDERS = ", ".join(f"o.{column}" for column in ORDER_COLUMNS)
 
 _KEYS = f"""
 SELECT k.user_id, k.client_order_id, k.body_hash, {_SELECT_ORDERS}
-FROM unnest(%s::bigint[], %s::text[]) AS given(u, client_order_id)
-JOIN order_keys k ON k.user_id = given.u AND k.client_order_id = given.client_order_id
-JOIN orders o ON o.id = k.order_id
+FROM unnest(%s::bigint[], %s::text[]) AS g(u, key)
+CROSS JOIN LATERAL (SELECT * FROM order_keys WHERE user_id = g.u AND client_order_id = g.key OFFSET 0) k
+CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = k.order_id OFFSET 0) o
 """
 _BY_ID = f"SELECT {_SELECT_ORDERS} FROM orders o WHERE o.id = ANY(%s)"
 _IDS = "SELECT nextval('orders_id_seq') FROM generate_series(1, %s)"
@@ -69,14 +71,14 @@ _CANCEL_REQUESTED = "UPDATE orders SET cancel_requested_at = %s WHERE id = ANY(%
 _AMEND_REQUESTED = """
 UPDATE orders o SET amend_requested_at = %s, amend_refusal = '', hold_remaining = g.hold, amend_hold = g.amend_hold
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[]) AS g(id, created_at, hold, amend_hold)
-WHERE o.id = g.id AND o.created_at = g.created_at
+WHERE o.id = g.id AND o.created_at = g.created_at AND o.id = ANY(%s::bigint[])
 """
 _RELEASED = """
 UPDATE orders o SET hold_remaining = 0, amend_hold = 0, status = g.status, reason = g.reason,
     cancelled_at = g.cancelled_at, cancel_requested_at = g.cancel_requested_at, updated_at = %s
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
     AS g(id, created_at, status, reason, cancelled_at, cancel_requested_at)
-WHERE o.id = g.id AND o.created_at = g.created_at
+WHERE o.id = g.id AND o.created_at = g.created_at AND o.id = ANY(%s::bigint[])
 """
 
 
@@ -131,12 +133,13 @@ def submit_groups(
     Returns:
         Each group's results, item by item; None for one that is put off.
     """
-    submissions = [item for group in groups for item in group.submissions]
-    _prepare(submissions)
+    needs = _needs(item for group in groups for item in group.submissions)
+    # Opened before the transaction: that is rare, and cached for ever.
+    accounts.open_groups(needs.pairs, wallets.of_orders)
     with metrics.STAGE_SECONDS.labels("admission").time():
         with database.pipelined_transaction():
             waiting_for = {item.owner_id for group in groups if group.waits for item in group.submissions}
-            book = _load(submissions, waiting_for=waiting_for)
+            book = _read(needs, waiting_for=waiting_for)
             admission = Admission(book, now)
             decided = whose_turn_it_is(groups, book.traders)
             for group in compress(groups, decided):
@@ -153,57 +156,60 @@ def submit_groups(
     ]
 
 
-def _known_specs(submissions: Iterable[Submission]) -> dict[str, InstrumentSpec]:
-    """Return the instruments that the batch names and that exist; unknown ones are refused item by item."""
-    symbols = {item.request.symbol for item in submissions if isinstance(item.request, PlaceOrder)}
-    known = {spec.symbol: spec for spec in instruments.instruments()}
-    return {symbol: known[symbol] for symbol in symbols if symbol in known}
+@dataclass(slots=True)
+class _Needs:
+    """What deciding a batch asks for.
+
+    Attributes:
+        owners: Whose gates.
+        keyed: Owners and their own ids of new orders, which may be there already.
+        order_ids: Orders that there are.
+        moving: Of these, those whose funds may move here. Those of an order that waits for review always may; to cancel
+            or reduce one in the book is the engine's business, and asks for no wallet, position or part.
+        fresh: How many ids of orders.
+        pairs: Owners and assets: their wallets.
+        specs: The instruments of new orders that exist; unknown ones are refused item by item.
+        contracts: Owners and contracts: their positions.
+    """
+
+    owners: set[int] = field(default_factory=set)
+    keyed: list[tuple[int, str]] = field(default_factory=list)
+    order_ids: list[int] = field(default_factory=list)
+    moving: set[int] = field(default_factory=set)
+    fresh: int = 0
+    pairs: set[tuple[int, str]] = field(default_factory=set)
+    specs: dict[str, InstrumentSpec] = field(default_factory=dict)
+    contracts: set[tuple[int, int]] = field(default_factory=set)
 
 
-def _hold_asset(spec: InstrumentSpec, request: PlaceOrder) -> str:
-    """Return the asset that an order's hold is in."""
-    return spec.quote if request.side == "buy" or spec.is_contract else spec.base
-
-
-def _placing(
-    submissions: Iterable[Submission], specs: dict[str, InstrumentSpec]
-) -> list[tuple[int, InstrumentSpec, PlaceOrder]]:
-    """Return the new orders in instruments that exist, and whose they are."""
-    return [
-        (item.owner_id, specs[item.request.symbol], item.request)
-        for item in submissions
-        if isinstance(item.request, PlaceOrder) and item.request.symbol in specs
-    ]
-
-
-def _prepare(submissions: Sequence[Submission]) -> None:
-    """Open accounts that the batch may need before its transaction: opening is rare, and cached for ever."""
-    placing = _placing(submissions, _known_specs(submissions))
-    pairs = {(owner, _hold_asset(spec, request)) for owner, spec, request in placing}
-    accounts.open_groups(pairs, wallets.of_orders)
+def _needs(submissions: Iterable[Submission]) -> _Needs:
+    """Return what deciding these asks for."""
+    needs, known = _Needs(), instruments.by_symbol()
+    for submission in submissions:
+        owner, request = submission.owner_id, submission.request
+        needs.owners.add(owner)
+        if not isinstance(request, PlaceOrder):
+            needs.order_ids.append(request.order_id)
+            if isinstance(request, AmendOrder):
+                needs.moving.add(request.order_id)
+            continue
+        if request.client_order_id is not None:
+            needs.keyed.append((owner, request.client_order_id))
+        if request.order_id is None:
+            needs.fresh += 1
+        spec = known.get(request.symbol)
+        if spec is not None:
+            needs.specs[spec.symbol] = spec
+            is_in_quote = request.side == "buy" or spec.is_contract
+            needs.pairs.add((owner, spec.quote if is_in_quote else spec.base))
+            if spec.is_contract:
+                needs.contracts.add((owner, spec.id))
+    return needs
 
 
 def look(owner_id: int, request: PlaceOrder) -> AdmissionBook:
     """Read what a decision about one order needs, without a lock: for those who only look."""
-    return _load([Submission(owner_id, request)], waiting_for=None)
-
-
-def _load(submissions: Sequence[Submission], *, waiting_for: Collection[int] | None) -> AdmissionBook:
-    """Lock the gates, then read what the decisions need: `_read`."""
-    new = [(item.owner_id, item.request) for item in submissions if isinstance(item.request, PlaceOrder)]
-    specs = _known_specs(submissions)
-    placing = _placing(submissions, specs)
-    return _read(
-        sorted({item.owner_id for item in submissions}),
-        keyed=[(owner, request.client_order_id) for owner, request in new if request.client_order_id is not None],
-        order_ids=[item.request.order_id for item in submissions if not isinstance(item.request, PlaceOrder)],
-        moving={item.request.order_id for item in submissions if isinstance(item.request, AmendOrder)},
-        fresh=sum(request.order_id is None for _, request in new),
-        pairs={(owner, _hold_asset(spec, request)) for owner, spec, request in placing},
-        specs=specs,
-        contracts={(owner, spec.id) for owner, spec, _ in placing if spec.is_contract},
-        waiting_for=waiting_for,
-    )
+    return _read(_needs([Submission(owner_id, request)]), waiting_for=None)
 
 
 def load_orders(owners: Sequence[int], order_ids: Sequence[int], *, locks: bool = True) -> AdmissionBook:
@@ -212,49 +218,30 @@ def load_orders(owners: Sequence[int], order_ids: Sequence[int], *, locks: bool 
     Args:
         locks: False for those who only look.
     """
-    return _read(
-        owners,
-        keyed=[],
-        order_ids=order_ids,
-        moving=set(order_ids),
-        fresh=0,
-        pairs=set(),
-        specs={},
-        contracts=set(),
-        waiting_for=owners if locks else None,
-    )
+    needs = _Needs(owners=set(owners), order_ids=list(order_ids), moving=set(order_ids))
+    return _read(needs, waiting_for=owners if locks else None)
 
 
-def _read(
-    owners: Sequence[int],
-    *,
-    keyed: Sequence[tuple[int, str]],
-    order_ids: Sequence[int],
-    moving: set[int],
-    fresh: int,
-    pairs: set[tuple[int, str]],
-    specs: dict[str, InstrumentSpec],
-    contracts: set[tuple[int, int]],
-    waiting_for: Collection[int] | None,
-) -> AdmissionBook:
+def _read(needs: _Needs, *, waiting_for: Collection[int] | None) -> AdmissionBook:
     """Lock gates and read everything for a batch: in one round trip, or in two when it is about orders that there are.
 
     Args:
-        moving: Of the orders, those whose funds may move here. Those of an order that waits for review always may; to
-            cancel or reduce one in the book is the engine's business, and asks for no wallet, position or part.
         waiting_for: Traders whose gates are waited for; of the others those are locked that are free. None: no gate is.
     """
+    owners, specs, order_ids = sorted(needs.owners), needs.specs, needs.order_ids
     spec_ids = {spec.id for spec in specs.values()}
 
     def readings() -> list[database.Reading[Any]]:
         first = _rows(
-            (_KEYS, database.columns(keyed, 2)) if keyed else None,
+            (_KEYS, database.columns(needs.keyed, 2)) if needs.keyed else None,
             (_BY_ID, (database.array(order_ids),)) if order_ids else None,
-            (_IDS, (fresh,)) if fresh else None,
+            (_IDS, (needs.fresh,)) if needs.fresh else None,
             limits.load_statement(owners),
             pressure.statement(owners),
         )
-        return [first] if order_ids else [first, wallets.reading(pairs), _markets(spec_ids, contracts, ())]
+        if order_ids:
+            return [first]
+        return [first, wallets.reading(needs.pairs), _markets(spec_ids, needs.contracts, ())]
 
     traders, ((key_rows, order_rows, id_rows, limit_rows, waiting_rows), *rest) = _lock_and_read(
         owners, waiting_for, readings
@@ -264,14 +251,14 @@ def _read(
         theirs = [
             order
             for order in orders.values()
-            if order.user_id in traders and (order.id in moving or order.status == OrderStatus.PENDING_REVIEW)
+            if order.user_id in traders and (order.id in needs.moving or order.status == OrderStatus.PENDING_REVIEW)
         ]
         held = {(order.user_id, order.hold_asset) for order in theirs if order.hold_remaining}
         rest = database.read(
-            wallets.reading({pair for pair in pairs if pair[0] in traders} | held | _quotes(theirs)),
+            wallets.reading({pair for pair in needs.pairs if pair[0] in traders} | held | _quotes(theirs)),
             _markets(
                 spec_ids | {order.instrument_id for order in theirs},
-                {pair for pair in contracts if pair[0] in traders},
+                {pair for pair in needs.contracts if pair[0] in traders},
                 theirs,
             ),
         )
@@ -369,15 +356,17 @@ def write(
         database.execute(_CANCEL_REQUESTED, now, *database.columns(asked, 2))
     if decisions.amends_requested:
         amended = [(o.id, o.created_at, o.hold_remaining, o.amend_hold) for o in decisions.amends_requested]
-        database.execute(_AMEND_REQUESTED, now, *database.columns(amended, 4))
+        columns = database.columns(amended, 4)
+        database.execute(_AMEND_REQUESTED, now, *columns, columns[0])
     if decisions.released:
         released = [
             (o.id, o.created_at, str(o.status), o.reason, o.cancelled_at, o.cancel_requested_at)
             for o in decisions.released
         ]
-        database.execute(_RELEASED, now, *database.columns(released, 6))
+        columns = database.columns(released, 6)
+        database.execute(_RELEASED, now, *columns, columns[0])
     contract_books.save_parts(decisions.contract_orders, now)
-    reserved = _positions_updated(book, settled.traces(decisions.contract_orders))
+    reserved = _positions_updated(book, decisions.contract_orders)
     contract_books.save_positions(book.positions.values(), now)
     limits.save(book.limits.values())
     stored = private_events.append(decisions.private, now=now)
@@ -409,8 +398,13 @@ def _at_the_door(decisions: Decisions, now: datetime) -> list[database.Statement
     return statements
 
 
-def _positions_updated(book: AdmissionBook, traces: dict[tuple[int, int], str]) -> list[DomainEvent]:
-    """Return the domain events of positions of which the batch has reserved lots, or given them back."""
+def _positions_updated(book: AdmissionBook, orders: Iterable[OrderState | OrderParts]) -> list[DomainEvent]:
+    """Return the domain events of positions of which the batch has reserved lots, or given them back.
+
+    Args:
+        orders: Those which have, in order.
+    """
+    traces = {(order.user_id, order.spec.id): order.trace for order in orders}
     moved = [position for position in book.positions.values() if position.changed]
     marks = {
         position.spec.id: position.spec.price_to_ticks(mark)

@@ -35,8 +35,9 @@ SELECT true, given.id, (
     SELECT count(*) FROM (
         SELECT FROM orders o
         WHERE o.user_id = given.id AND o.status = 'new' AND o.sequence = 0 AND o.created_at >= (
-            SELECT min(c.created_at) FROM settlement_cursor s JOIN commands c USING (shard)
-            WHERE c.sequence = s.sequence + 1
+            SELECT min(c.created_at) FROM settlement_cursor s
+            CROSS JOIN LATERAL (
+                SELECT created_at FROM commands WHERE shard = s.shard AND sequence = s.sequence + 1 OFFSET 0) c
         ) LIMIT %s
     ) unsettled
 ), 0
@@ -77,11 +78,15 @@ class Pressure:
         lags: Commands in a shard's log that are not in the books.
         waiting: A trader's orders among them, up to the limit; empty while no trader can be at the limit.
         settled: A shard's last command that is in the books.
+        shard_max: How many commands of a shard may wait.
+        trader_max: How many orders of a trader may wait.
     """
 
     lags: dict[int, int] = field(default_factory=dict)
     waiting: dict[int, int] = field(default_factory=dict)
     settled: dict[int, int] = field(default_factory=dict)
+    shard_max: int = field(default_factory=lambda: settings.SHARD_LAG_MAX)
+    trader_max: int = field(default_factory=lambda: settings.TRADER_LAG_MAX)
 
     def require_room(self, trader_id: int, shard: int) -> None:
         """Refuse one more order of a trader.
@@ -91,12 +96,12 @@ class Pressure:
             TraderBusyError: The trader has no room.
         """
         lag, waiting = self.lags.get(shard, 0), self.waiting.get(trader_id, 0)
-        if lag >= settings.SHARD_LAG_MAX:
+        if lag >= self.shard_max:
             metrics.ORDERS_HELD_OFF.labels("shard").inc()
-            raise ShardBusyError(retry_after=_retry_after(lag, settings.SHARD_LAG_MAX))
-        if waiting >= settings.TRADER_LAG_MAX:
+            raise ShardBusyError(retry_after=_retry_after(lag, self.shard_max))
+        if waiting >= self.trader_max:
             metrics.ORDERS_HELD_OFF.labels("trader").inc()
-            raise TraderBusyError(waiting=waiting, retry_after=_retry_after(lag, settings.TRADER_LAG_MAX))
+            raise TraderBusyError(waiting=waiting, retry_after=_retry_after(lag, self.trader_max))
 
     def add(self, trader_id: int, shard: int) -> None:
         """Count a command that was accepted."""

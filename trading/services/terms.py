@@ -96,9 +96,13 @@ def _check_size(request: PlaceOrder, spec: InstrumentSpec) -> None:
         if request.quantity is not None or request.reduce_only or request.type in LIMIT_TYPES:
             raise errors.ClosePositionError(field="close_position")
         return
-    buys_at_once = (request.side, request.type, request.time_in_force) == (Side.BUY, OrderType.MARKET, TimeInForce.IOC)
-    if by_amount == (request.quantity is not None) or (by_amount and not buys_at_once):
+    if by_amount == (request.quantity is not None) or (by_amount and not _buys_at_once(request)):
         raise errors.OrderSizeError(field="quote_quantity" if by_amount else "quantity")
+
+
+def _buys_at_once(request: PlaceOrder) -> bool:
+    """Tell whether an order buys what it gets at once, and nothing later: only such a one may name an amount."""
+    return (request.side, request.type, request.time_in_force) == (Side.BUY, OrderType.MARKET, TimeInForce.IOC)
 
 
 def quantity_of(request: PlaceOrder) -> Decimal:
@@ -120,9 +124,11 @@ def trigger_by(request: PlaceOrder) -> str | None:
 def _check_distance(request: PlaceOrder) -> None:
     """Refuse a trailing stop without a sound distance, and a distance on anything else."""
     rate = request.callback_rate
-    trails = request.type == OrderType.TRAILING_STOP
-    fits = rate is not None and CALLBACK_STEP <= rate <= CALLBACK_MAX and rate % CALLBACK_STEP == 0
-    if (trails and not fits) or (not trails and (rate is not None or request.activation_price is not None)):
+    if request.type != OrderType.TRAILING_STOP:
+        fits = rate is None and request.activation_price is None
+    else:
+        fits = rate is not None and CALLBACK_STEP <= rate <= CALLBACK_MAX and rate % CALLBACK_STEP == 0
+    if not fits:
         raise errors.CallbackRateError(field="callback_rate")
 
 
@@ -130,7 +136,8 @@ def expires_at(request: PlaceOrder, *, now: datetime) -> datetime | None:
     """Return when an order ends by itself: a gtd order when it says, a day order with the UTC day; else never."""
     if request.time_in_force == TimeInForce.DAY:
         return (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    require(request.expires_at is None or request.time_in_force == TimeInForce.GTD, "only gtd orders name an end")
+    if request.expires_at is not None:
+        require(request.time_in_force == TimeInForce.GTD, "only gtd orders name an end")
     return request.expires_at
 
 

@@ -360,7 +360,7 @@ class World:
             if key in self.orders
         }
 
-    def keep_parts(self, order: order_state.OrderState) -> None:
+    def keep_parts(self, order: order_state.OrderState | order_state.OrderParts) -> None:
         """Store the parts that have moved, each from the version that was read."""
         for part in (order.increase, order.reduce):
             if part is None or part.version == part.stored_version:

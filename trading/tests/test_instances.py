@@ -10,11 +10,15 @@ from trading.tests.road import limit, make_instrument, place
 VALUES = {"id": 7, "user_id": 3, "symbol": "BTCUSDT", "side": "buy", "price": Decimal("1.5"), "created_at": utc_now()}
 
 
-def test_a_new_order_is_what_calling_the_class_makes() -> None:
-    made, usual = Order.new(**VALUES), Order(**VALUES)
+def test_orders_that_have_something_in_common_are_apart_in_the_rest() -> None:
+    common = Order.common(**{name: value for name, value in VALUES.items() if name != "id"})
 
-    assert {**vars(made), "_state": None} == {**vars(usual), "_state": None}
-    assert (made._state.adding, made._state.db) == (usual._state.adding, usual._state.db) == (True, None)
+    one, other = Order.like(common), Order.like(common)
+    one.id = 7
+
+    assert {**vars(one), "_state": None} == {**vars(Order(**VALUES)), "_state": None}
+    assert (vars(other)["id"], other.symbol, one._state is other._state) == (None, "BTCUSDT", False)
+    assert (one._state.adding, one._state.db) == (True, None)
 
 
 def test_a_row_becomes_what_django_reads_of_it(customer) -> None:
