@@ -1,4 +1,12 @@
-"""Runs the set-based statements of the order's road: server-side parameters, in pipelines."""
+"""Runs the set-based statements of the order's road: server-side parameters, in pipelines.
+
+Note [By the keys]
+    The plan of a statement of the road is made once for each connection, by what its tables held then: often nothing
+    yet. To join the rows that were given with a table looks cheap by reading the whole table as long as that is small,
+    and the plan stays while it grows, until the table is next analysed. So a statement says that it wants rows by their
+    keys. One that reads looks each up: LATERAL, with OFFSET 0, which the planner does not take apart. One that updates
+    names its keys twice, in the join and in `= ANY`, by which the index is read.
+"""
 
 import functools
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence

@@ -32,9 +32,9 @@ SELECT given.id, coalesce(p.tier_id, %s), coalesce(t.daily_order_limit, %s), coa
        p.counted_on, coalesce(p.orders_placed, 0), coalesce(p.orders_cancelled, 0),
        t.review_limits, coalesce(a.frozen, false)
 FROM unnest(%s::bigint[]) AS given(id)
-LEFT JOIN risk_traderprofile p ON p.user_id = given.id
+LEFT JOIN LATERAL (SELECT * FROM risk_traderprofile WHERE user_id = given.id OFFSET 0) p ON true
 LEFT JOIN tiers t ON t.name = coalesce(p.tier_id, %s)
-LEFT JOIN ledger_accountprofile a ON a.owner_id = given.id
+LEFT JOIN LATERAL (SELECT frozen FROM ledger_accountprofile WHERE owner_id = given.id OFFSET 0) a ON true
 """
 
 _SAVE = """

@@ -26,10 +26,9 @@ Parts = dict[int, dict[PartKind, Part]]
 _POSITIONS = """
 SELECT p.user_id, p.instrument_id, p.quantity, p.open_cost, p.margin, p.margin_missing, p.reserved, p.realised_pnl,
        p.leverage, p.version, p.is_locked
-FROM positions p JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON p.user_id = g.u AND p.instrument_id = g.i
+FROM unnest(%s::bigint[], %s::smallint[]) AS g(u, i)
+CROSS JOIN LATERAL (SELECT * FROM positions WHERE user_id = g.u AND instrument_id = g.i OFFSET 0) p
 """
-# Traders' live parts are looked up pair by pair, whatever the planner believes of their number: OFFSET keeps it from
-# reading everybody's live parts and picking these.
 _RESERVING = """
 SELECT p.order_id FROM unnest(%s::bigint[], %s::smallint[]) AS g(u, i)
 CROSS JOIN LATERAL (

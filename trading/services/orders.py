@@ -37,9 +37,9 @@ _SELECT_ORDERS = ", ".join(f"o.{column}" for column in ORDER_COLUMNS)
 
 _KEYS = f"""
 SELECT k.user_id, k.client_order_id, k.body_hash, {_SELECT_ORDERS}
-FROM unnest(%s::bigint[], %s::text[]) AS given(u, client_order_id)
-JOIN order_keys k ON k.user_id = given.u AND k.client_order_id = given.client_order_id
-JOIN orders o ON o.id = k.order_id
+FROM unnest(%s::bigint[], %s::text[]) AS g(u, key)
+CROSS JOIN LATERAL (SELECT * FROM order_keys WHERE user_id = g.u AND client_order_id = g.key OFFSET 0) k
+CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = k.order_id OFFSET 0) o
 """
 _BY_ID = f"SELECT {_SELECT_ORDERS} FROM orders o WHERE o.id = ANY(%s)"
 _IDS = "SELECT nextval('orders_id_seq') FROM generate_series(1, %s)"
@@ -71,14 +71,14 @@ _CANCEL_REQUESTED = "UPDATE orders SET cancel_requested_at = %s WHERE id = ANY(%
 _AMEND_REQUESTED = """
 UPDATE orders o SET amend_requested_at = %s, amend_refusal = '', hold_remaining = g.hold, amend_hold = g.amend_hold
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::numeric[], %s::numeric[]) AS g(id, created_at, hold, amend_hold)
-WHERE o.id = g.id AND o.created_at = g.created_at
+WHERE o.id = g.id AND o.created_at = g.created_at AND o.id = ANY(%s::bigint[])
 """
 _RELEASED = """
 UPDATE orders o SET hold_remaining = 0, amend_hold = 0, status = g.status, reason = g.reason,
     cancelled_at = g.cancelled_at, cancel_requested_at = g.cancel_requested_at, updated_at = %s
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
     AS g(id, created_at, status, reason, cancelled_at, cancel_requested_at)
-WHERE o.id = g.id AND o.created_at = g.created_at
+WHERE o.id = g.id AND o.created_at = g.created_at AND o.id = ANY(%s::bigint[])
 """
 
 
@@ -356,13 +356,15 @@ def write(
         database.execute(_CANCEL_REQUESTED, now, *database.columns(asked, 2))
     if decisions.amends_requested:
         amended = [(o.id, o.created_at, o.hold_remaining, o.amend_hold) for o in decisions.amends_requested]
-        database.execute(_AMEND_REQUESTED, now, *database.columns(amended, 4))
+        columns = database.columns(amended, 4)
+        database.execute(_AMEND_REQUESTED, now, *columns, columns[0])
     if decisions.released:
         released = [
             (o.id, o.created_at, str(o.status), o.reason, o.cancelled_at, o.cancel_requested_at)
             for o in decisions.released
         ]
-        database.execute(_RELEASED, now, *database.columns(released, 6))
+        columns = database.columns(released, 6)
+        database.execute(_RELEASED, now, *columns, columns[0])
     contract_books.save_parts(decisions.contract_orders, now)
     reserved = _positions_updated(book, decisions.contract_orders)
     contract_books.save_positions(book.positions.values(), now)

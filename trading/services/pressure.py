@@ -35,8 +35,9 @@ SELECT true, given.id, (
     SELECT count(*) FROM (
         SELECT FROM orders o
         WHERE o.user_id = given.id AND o.status = 'new' AND o.sequence = 0 AND o.created_at >= (
-            SELECT min(c.created_at) FROM settlement_cursor s JOIN commands c USING (shard)
-            WHERE c.sequence = s.sequence + 1
+            SELECT min(c.created_at) FROM settlement_cursor s
+            CROSS JOIN LATERAL (
+                SELECT created_at FROM commands WHERE shard = s.shard AND sequence = s.sequence + 1 OFFSET 0) c
         ) LIMIT %s
     ) unsettled
 ), 0

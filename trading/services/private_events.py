@@ -41,7 +41,7 @@ WITH given AS (
 ), numbered AS (
     UPDATE ledger_gate g SET event_sequence = g.event_sequence + cardinality(t.channels)
     FROM given t
-    WHERE g.owner_id = t.user_id
+    WHERE g.owner_id = t.user_id AND g.owner_id = ANY(%s::bigint[])
     RETURNING g.owner_id, g.event_sequence, t.channels, t.payloads
 ), stored AS (
     INSERT INTO private_messages (user_id, sequence, channels, payloads, created_at)
@@ -104,7 +104,8 @@ def append(facts: Sequence[PrivateFact], *, now: datetime) -> Stored:
         payloads.append(text)
     told = database.array([",".join(channels) for channels, _ in messages.values()])
     payload_lists = database.joined([b"[" + b",".join(payloads) + b"]" for _, payloads in messages.values()])
-    return Stored(facts, texts, database.send(_APPEND, database.array(list(messages)), told, payload_lists, now))
+    traders = database.array(list(messages))
+    return Stored(facts, texts, database.send(_APPEND, traders, told, payload_lists, traders, now))
 
 
 def push_on_commit(stored: Stored) -> None:

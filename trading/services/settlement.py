@@ -73,7 +73,7 @@ FROM (
         unnest(%s::timestamptz[]) AS triggered_at, unnest(%s::numeric[]) AS price, unnest(%s::numeric[]) AS worst,
         unnest(%s::numeric[]) AS amend_hold, unnest(%s::timestamptz[]) AS amend_requested_at,
         unnest(%s::text[]) AS amend_refusal, unnest(%s::numeric[]) AS stop_price) g
-WHERE o.id = g.id AND o.created_at = g.created_at
+WHERE o.id = g.id AND o.created_at = g.created_at AND o.id = ANY(%s::bigint[])
 """
 
 
@@ -334,7 +334,8 @@ def write(folded: Folded, entries: Sequence[EntryDraft], *, shard: int, now: dat
     changed = [order for order in folded.fold.orders.values() if order.changed]
     if changed:
         rows = [_order_row(order_state.to_row(order)) for order in changed]
-        database.execute(_UPDATE_ORDERS, *database.columns(rows, 21))
+        columns = database.columns(rows, 21)
+        database.execute(_UPDATE_ORDERS, *columns, columns[0])
     if outcome.trades:
         trade_books.save_trades(outcome.trades, shard)
         trade_books.save_holdings(folded.fold.holdings, now)

@@ -15,8 +15,8 @@ from marketdata.services.candles import TradeRow
 from trading.fold import HoldingState, TradeFact
 
 _HOLDINGS = """
-SELECT h.user_id, h.instrument_id, h.quantity, h.total_cost FROM risk_spotholding h
-JOIN unnest(%s::bigint[], %s::smallint[]) AS g(u, i) ON h.user_id = g.u AND h.instrument_id = g.i
+SELECT h.user_id, h.instrument_id, h.quantity, h.total_cost FROM unnest(%s::bigint[], %s::smallint[]) AS g(u, i)
+CROSS JOIN LATERAL (SELECT * FROM risk_spotholding WHERE user_id = g.u AND instrument_id = g.i OFFSET 0) h
 """
 _INSERT_TRADES = """
 INSERT INTO trades (id, instrument_id, symbol, number, buy_order_id, sell_order_id, buyer_id, seller_id, price,
