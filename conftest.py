@@ -15,6 +15,7 @@ from typing import Any
 import hypothesis
 import pytest
 from django.conf import settings
+from django.utils import translation
 
 from exchange.embedded import folder, postgres, redis
 
@@ -72,6 +73,13 @@ def _empty_redis() -> None:
     """
     if settings.EMBEDDED_REDIS:
         redis.empty(settings.DATA_DIR)
+
+
+@pytest.fixture(autouse=True)
+def _language_ends() -> Iterator[None]:
+    """End the language of a test's requests with the test: Django leaves the last one's to whatever its thread does."""
+    yield
+    translation.deactivate()
 
 
 _DONE = itertools.count(1)

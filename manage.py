@@ -12,7 +12,9 @@ def main() -> None:
     from django.core.management import execute_from_command_line
 
     from exchange.embedded import folder
+    from exchange.kernel import garbage
 
+    garbage.search_rarely()
     folder.choose(sys.argv[1:])
     try:
         execute_from_command_line(sys.argv)

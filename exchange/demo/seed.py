@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import make_password
 from django.db import transaction
 
 from exchange.demo import catalogue
@@ -113,15 +114,20 @@ def _open_contract(made: Instrument, instrument: DemoInstrument, *, now: datetim
 
 
 def _seed_users(wanted: Sequence[DemoUser], *, now: datetime) -> dict[str, int]:
-    """Make the users that are missing, with their ledger gates; return the id of every one by name."""
+    """Make the users that are missing, with their ledger gates; return the id of every one by name.
+
+    All have one hash: their password is published, and each hash takes most of a second.
+    """
     users = get_user_model().objects
+    hashed = ""
     owner_ids = {}
     for user in wanted:
         found = users.filter(username=user.username).first()
         if found is None:
-            found = users.create_user(
-                user.username,
-                password=catalogue.DEMO_PASSWORD,
+            hashed = hashed or make_password(catalogue.DEMO_PASSWORD)
+            found = users.create(
+                username=user.username,
+                password=hashed,
                 first_name=user.first_name,
                 is_staff=user.is_administrator or user.finance_role is not None,
                 is_superuser=user.is_administrator,

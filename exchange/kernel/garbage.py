@@ -1,8 +1,9 @@
-"""How often a process on the order's road looks for reference cycles.
+"""How often a process looks for reference cycles.
 
 Almost everything that an order makes is freed when nobody refers to it any more, without any search. But Python
 searches for cycles after every 700 objects that were made and not freed, which a batch of orders makes many times
-over; that took a fifth of the processor time of admission and settlement, measured.
+over; that took a fifth of the processor time of admission and settlement, measured. A start, too, makes 200,000
+objects that stay, and searching through them took a sixth of its processor time.
 """
 
 import gc

@@ -8,9 +8,12 @@ import sys
 
 from setproctitle import setproctitle
 
+from exchange.kernel import garbage
+
 
 def main(arguments: list[str]) -> None:
     """Name the process, then become the module."""
+    garbage.search_rarely()
     name, module, *rest = arguments
     setproctitle(f"exchange {name}")
     sys.argv = [module, *rest]

@@ -64,6 +64,12 @@ def test_the_demo_has_its_assets_instruments_and_logins() -> None:
         assert signed_in(login.username, login.password) == user_id(login.username)
 
 
+def test_the_password_that_everybody_knows_is_hashed_once() -> None:
+    seed.seed(now=utc_now())
+
+    assert len(set(get_user_model().objects.filter(is_demo=True).values_list("password", flat=True))) == 1
+
+
 def test_the_demos_staff_have_the_rights_of_their_roles() -> None:
     seed.seed(now=utc_now())
 

@@ -137,15 +137,22 @@ def parts_of(rows: Iterable[tuple[Any, ...]]) -> Parts:
     return found
 
 
-def load(pairs: Collection[Pair]) -> tuple[dict[Pair, PositionState], list[int], dict[int, int]]:
+def reading(
+    pairs: Collection[Pair],
+) -> database.Reading[tuple[dict[Pair, PositionState], list[int], dict[int, int]]]:
     """Read positions, the orders that reserve them, and the marks that settlement is at, for fills of contracts.
 
     Returns:
         Positions; the ids of reserving orders; marks by instrument, in ticks.
     """
+    if not pairs:
+        yield ()
+        return {}, [], {}
     columns = database.columns(sorted(pairs), 2)
-    rows, reserving, marks = database.fetch(
-        (_POSITIONS, columns), (_RESERVING, columns), (_MARKS, (database.array(sorted({pair[1] for pair in pairs})),))
+    rows, reserving, marks = yield (
+        (_POSITIONS, columns),
+        (_RESERVING, columns),
+        (_MARKS, (database.array(sorted({pair[1] for pair in pairs})),)),
     )
     ticks = {row[0]: instruments.instrument_by_id(row[0]).price_to_ticks(row[1]) for row in marks}
     return positions_of(rows, pairs), [row[0] for row in reserving], ticks

@@ -25,7 +25,7 @@ from marketdata import selectors as instruments
 from matching_worker.protocol import CommandKind, Rows, Side
 from trading import order_state, resting
 from trading.contract_fold import ContractOutcome
-from trading.fold import HoldingState, Outcome, SettlementFold
+from trading.fold import Outcome, SettlementFold
 from trading.models import Order
 from trading.order_state import OrderState
 from trading.services import command_log, contract_books, outbox, private_events, settled, trade_books, wallets
@@ -147,22 +147,27 @@ def fold(
 ) -> Folded:
     """Move the cursor, lock the traders' gates, load what the events touch, and fold them.
 
+    That takes three round trips: what is read of contracts goes out with the locks, and is read when these are held.
+
     Raises:
         FencedError: The cursor stands elsewhere or the lease is another's.
     """
-    _advance(shard, epoch, commands, events, now)
     all_events, events = events, resting.moving(commands, events)
-    if traders := _traders(commands, events):
-        accounts.lock(traders)
+    pairs = _contract_pairs(events)
+    _, (positions, reserving, marks) = database.read(
+        _advance_and_lock(shard, epoch, commands, all_events, _traders(commands, events), now),
+        contract_books.reading(pairs),
+    )
     if turnstile is not None:
         turnstile.open()
-    pairs = _contract_pairs(events)
-    positions, reserving, marks = contract_books.load(pairs) if pairs else ({}, [], {})
     last = settled.last_changes(all_events)
     shown = {order_id for _, _, order_id in last.values()}
     filled = _filled(events)
-    orders, holdings, traces = _load(events, filled, reserving, with_parts=bool(pairs), shown=shown)
-    owned, debts = wallets.read(_wallets(orders.values(), filled))
+    orders, traces = _load(events, reserving, with_parts=bool(pairs), shown=shown)
+    (owned, debts), holdings = database.read(
+        wallets.reading(_wallets(orders.values(), filled)),
+        trade_books.holdings_reading(_holdings([orders[one] for one in filled if one in orders])),
+    )
     folding = SettlementFold(
         orders,
         holdings,
@@ -219,27 +224,35 @@ def _traders(commands: Rows, events: Rows) -> list[int]:
     return sorted(found - {0})
 
 
-def _advance(shard: int, epoch: int, commands: Rows, events: Rows, now: datetime) -> None:
-    """Move the cursor over these commands; it is locked first, and alone decides whether this run counts."""
+def _advance_and_lock(
+    shard: int, epoch: int, commands: Rows, events: Rows, traders: Sequence[int], now: datetime
+) -> database.Reading[None]:
+    """Move the cursor over these commands, then lock these traders' gates.
+
+    The cursor is locked first, and alone decides whether this run counts.
+    """
     first, last = int(commands[0]["sequence"]), int(commands[-1]["sequence"])
-    [moved] = database.fetch((_ADVANCE, (last, int(events[-1]["state_hash"]), now, shard, epoch, first - 1)))
+    moved, locked = yield (
+        (_ADVANCE, (last, int(events[-1]["state_hash"]), now, shard, epoch, first - 1)),
+        accounts.lock_statement(traders) if traders else None,
+    )
     if not moved:
         raise FencedError(f"shard {shard}: the cursor is not at {first - 1} under lease epoch {epoch}")
+    accounts.require_locked(traders, locked)
 
 
 def _load(
-    events: Rows, filled: Collection[int], reserving: Sequence[int], *, with_parts: bool, shown: Collection[int]
-) -> tuple[dict[int, OrderState], dict[tuple[int, int], HoldingState], dict[int, str]]:
-    """Read the orders and holdings that these events touch.
+    events: Rows, reserving: Sequence[int], *, with_parts: bool, shown: Collection[int]
+) -> tuple[dict[int, OrderState], dict[int, str]]:
+    """Read the orders that these events touch.
 
     Args:
-        filled: Orders that trade.
         reserving: Orders that the events may rob of what they have reserved.
         with_parts: Whether contracts are concerned.
         shown: Orders of which only the trace is needed.
 
     Returns:
-        Orders; the holdings of those that fills touch; traces, by order.
+        Orders; traces, by order.
     """
     touched = np.unique(np.concatenate([events["order_id"], events["maker_order_id"]])).tolist()
     ids = sorted({*touched, *reserving})
@@ -252,9 +265,12 @@ def _load(
     spec_of = functools.cache(instruments.instrument_by_id)
     found = [Order.from_db(None, ORDER_COLUMNS, row) for row in rows]
     orders = {row.id: order_state.of_row(row, spec_of(row.instrument_id), parts.get(row.id)) for row in found}
-    parties = [orders[one] for one in filled if one in orders]
-    holdings = trade_books.load_holdings((one.user_id, one.spec.id) for one in parties if not one.spec.is_contract)
-    return orders, holdings, dict(traces)
+    return orders, dict(traces)
+
+
+def _holdings(parties: Iterable[OrderState]) -> set[tuple[int, int]]:
+    """Return the traders and spot markets whose holdings these orders' fills move."""
+    return {(one.user_id, one.spec.id) for one in parties if not one.spec.is_contract}
 
 
 def _filled(events: Rows) -> set[int]:

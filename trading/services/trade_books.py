@@ -42,12 +42,12 @@ ON CONFLICT (user_id, instrument_id) DO UPDATE SET quantity = excluded.quantity,
 """
 
 
-def load_holdings(pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], HoldingState]:
+def holdings_reading(
+    pairs: Iterable[tuple[int, int]],
+) -> database.Reading[dict[tuple[int, int], HoldingState]]:
     """Read what these traders bought on these spot markets; who has bought nothing is not among them."""
     wanted = sorted(set(pairs))
-    if not wanted:
-        return {}
-    [held] = database.fetch((_HOLDINGS, database.columns(wanted, 2)))
+    [held] = yield ((_HOLDINGS, database.columns(wanted, 2)) if wanted else None,)
     holdings = {}
     for user_id, instrument_id, quantity, cost in held:
         spec = instruments.instrument_by_id(instrument_id)

@@ -2,17 +2,21 @@
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
 
+from exchange import database
 from exchange.kernel.clock import utc_now
 from ledger.posting_rules import EventKind
 from ledger.services import debts, journal
 from ledger.tests.factories import NOW, event
+from marketdata import selectors as instruments
 from trading import audit
 from trading.models import Order, Trade
 from trading.services import orders, settlement
+from trading.tests.contracts import SYMBOL, make_contract
 from trading.tests.road import limit, make_instrument, place, worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
@@ -73,3 +77,32 @@ def test_a_sweep_of_more_entries_than_the_door_takes_at_once_is_settled_whole(
     assert Trade.objects.count() == 9
     assert alice.balances("BTC") == {"available": Decimal("0.009"), "order_hold": 0}
     assert [item for item in audit.invariants() if not item.ok] == []
+
+
+def test_what_fills_of_both_kinds_need_is_read_in_three_round_trips(
+    customer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_instrument()
+    make_contract()
+    monkeypatch.setattr(instruments, "SPEC_SECONDS", 3600)  # read anew once a second, which is not this batch's cost
+    alice, bob = customer("alice", USDT=100_000), customer("bob", BTC=1, USDT=100_000)
+    place(bob.id, limit("BTCUSDT", "sell", "0.0010", "50000.00"), limit(SYMBOL, "sell", "1", "100"))
+    place(alice.id, limit("BTCUSDT", "buy", "0.0010", "50000.00"), limit(SYMBOL, "buy", "1", "100"))
+    asked: list[int] = []
+    fold, fetch = settlement.fold, database.fetch
+
+    def fetched(*statements: database.Statement) -> Any:
+        asked.append(len(statements))
+        return fetch(*statements)
+
+    def folded(*args: Any, **rest: Any) -> settlement.Folded:
+        with monkeypatch.context() as counting:
+            counting.setattr(database, "fetch", fetched)
+            return fold(*args, **rest)
+
+    monkeypatch.setattr(settlement, "fold", folded)
+    with worker(tmp_path) as shard:
+        shard.step(now=utc_now())
+
+    assert Trade.objects.count() == 2
+    assert asked == [5, 3, 2]  # cursor, gates, positions, who reserves them, marks; orders, parts, traces; the rest

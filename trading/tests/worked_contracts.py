@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from django.db.models import Q
 
+from exchange import database
 from exchange.kernel.money import plain
 from ledger import journal_text
 from ledger.models import JournalEntry
@@ -105,7 +106,8 @@ def _positions(names: Mapping[int, str]) -> Iterator[str]:
 def _state(row: Position) -> PositionState:
     """Return a position as integers."""
     pairs = {(row.user_id, row.instrument_id)}
-    return contract_books.load(pairs)[0][row.user_id, row.instrument_id]
+    [(positions, _, _)] = database.read(contract_books.reading(pairs))
+    return positions[row.user_id, row.instrument_id]
 
 
 def _orders(names: Mapping[int, str]) -> Iterator[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.utils.translation import get_language, override
 from django.utils.translation import gettext as translated
-from django.utils.translation import override
 from django.utils.translation.template import templatize
 
 ROOT = Path(settings.BASE_DIR)
@@ -119,3 +119,7 @@ def test_browsers_that_ask_for_traditional_chinese_get_it(client, db, language) 
     with override("zh-hant"):
         assert translated("Log in") != "Log in"
         assert translated("Log in") in page.content.decode()
+
+
+def test_the_language_of_the_test_before_is_spoken_no_more() -> None:
+    assert get_language() == settings.LANGUAGE_CODE
