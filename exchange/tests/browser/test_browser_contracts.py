@@ -6,7 +6,13 @@ from decimal import Decimal
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from exchange.tests.terminal_page import fill, open_demo_account, open_terminal, wait_until, wider_than_the_window
+from exchange.tests.browser.terminal_page import (
+    fill,
+    open_demo_account,
+    open_terminal,
+    wait_until,
+    wider_than_the_window,
+)
 from exchange.web.browser import find_chromium
 
 DESKTOP = {"width": 1440, "height": 900}

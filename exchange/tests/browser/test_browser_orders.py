@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Route, expect
 
-from exchange.tests.terminal_page import (
+from exchange.tests.browser.terminal_page import (
     fill,
     open_demo_account,
     open_terminal,

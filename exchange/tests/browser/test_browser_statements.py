@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from exchange.demo.catalogue import DEMO_PASSWORD
-from exchange.tests.terminal_page import fill_with_wide_content, wait_until, wider_than_the_window
+from exchange.tests.browser.terminal_page import fill_with_wide_content, wait_until, wider_than_the_window
 from exchange.web.browser import find_chromium
 
 DESK = {"width": 1440, "height": 900}
@@ -101,12 +101,15 @@ def _is_in_a_past_sheet(page: Page, row: Locator) -> bool:
 
 
 def _leads_to_a_spot_trade(page: Page, row: Locator) -> bool:
-    """Follow the row's figure, as of a past moment, to its lines; tell whether a spot trade is among them."""
+    """Follow the row's figure, as of a past moment, to its last lines; tell whether a spot trade is among them."""
     if not _is_in_a_past_sheet(page, row):
         return False
     figure = row.first.locator("a")
     shown = figure.inner_text()
     figure.click()
+    page.wait_for_url("**/general-ledger?*")
+    while (following := page.locator("a[rel=next]")).count():  # the figure is the total of all pages
+        page.goto(following.evaluate("link => link.href"))
     expect(page.locator("tr.row-total").last).to_contain_text(shown)
     return page.locator("td a", has_text=SPOT_TRADE).count() > 0
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from playwright.sync_api import Route, WebSocketRoute, expect
 
-from exchange.tests.terminal_page import (
+from exchange.tests.browser.terminal_page import (
     fill,
     open_demo_account,
     open_terminal,

@@ -1,4 +1,7 @@
-"""A real exchange and a real browser, for the tests of the terminal."""
+"""A real exchange and a real browser, for the tests in this folder: both are started once, for all of them.
+
+A start takes a minute on two processors. So a test works on accounts of its own, and leaves markets as they were.
+"""
 
 import os
 import shutil
@@ -16,8 +19,8 @@ import pytest
 from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
+from exchange.tests.browser.terminal_page import LIVE_MS_MAX
 from exchange.tests.ports import free_port
-from exchange.tests.terminal_page import LIVE_MS_MAX
 from exchange.web.browser import find_chromium, launch
 
 START_SECONDS_MAX = 300
@@ -41,7 +44,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in dropped}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def folder() -> Iterator[Path]:
     """A new folder for one exchange; removed when the exchange has stopped."""
     folder = Path(tempfile.mkdtemp(prefix="exchange-browser-"))
@@ -50,7 +53,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def address(folder: Path) -> Iterator[str]:
     """Start the whole exchange; stop it at the end."""
     port = free_port()
@@ -100,7 +103,7 @@ def set_state(operate: Callable[..., None]) -> Iterator[Callable[[str, str], Non
         change(symbol, "trading")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = launch(playwright, str(find_chromium()))
