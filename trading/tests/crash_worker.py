@@ -18,7 +18,7 @@ STEPS = {
     "after sync": ("matching_worker.shard", "Shard", "journal", "after"),
     "before match": ("matching_worker.match_loop", "MatchLoop", "_match", "before"),
     "before settlement": ("trading.services.settlement", None, "settle", "before"),
-    "after the cursor moved": ("trading.services.settlement", None, "_advance", "after"),
+    "after the cursor moved": ("trading.services.settlement", None, "_load", "before"),
     "before the door": ("ledger.services.journal", None, "door_call", "before"),
     "after the door": ("ledger.services.journal", None, "door_call", "after"),
     "after settlement": ("trading.services.settlement", None, "settle", "after"),
