@@ -133,6 +133,7 @@ def _seed_users(wanted: Sequence[DemoUser], *, now: datetime) -> dict[str, int]:
                 is_superuser=user.is_administrator,
                 is_demo=True,
                 date_joined=now,
+                password_changed_at=now,
             )
             if user.finance_role is not None:
                 roles.grant(found.pk, user.finance_role)

@@ -32,11 +32,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Return the process's pool, made as Django makes it; none where the settings name none."""
         pools: dict[str, ConnectionPool[Any]] = self._connection_pools  # type: ignore[attr-defined]  # no stub has it
         options = self.settings_dict["OPTIONS"].get("pool")
-        if options and self.alias != NO_DB_ALIAS and self.alias not in pools:
+        is_fit = isinstance(options, dict) and not self.settings_dict["CONN_MAX_AGE"]  # Django says what is wrong
+        if options and is_fit and self.alias != NO_DB_ALIAS and self.alias not in pools:
             made = WarmestFirst(
                 kwargs={**self.get_connection_params(), "autocommit": True},
                 open=False,
                 configure=self._configure_connection,  # type: ignore[attr-defined]  # nor this
+                check=ConnectionPool.check_connection if self.settings_dict["CONN_HEALTH_CHECKS"] else None,
                 **options,
             )
             pools.setdefault(self.alias, made)

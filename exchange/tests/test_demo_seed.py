@@ -173,7 +173,10 @@ def test_the_demos_contract_is_open_marked_and_known_to_the_engine_as_one() -> N
     assert instruments.states([spec.id])[spec.id].mark_price == Decimal(65_000)
     rows = Command.objects.order_by("sequence").values_list("sequence", "payload")
     read = protocol.decode([row[0] for row in rows], [bytes(row[1]) for row in rows])
-    assert [int(kind) for kind in read["kind"]] == [CommandKind.SET_STATE, CommandKind.UNCROSS, CommandKind.MARK_PRICE]
+    assert [int(kind) for kind in read["kind"]] == [
+        *(CommandKind.SET_STATE, CommandKind.SET_STATE, CommandKind.UNCROSS),
+        CommandKind.MARK_PRICE,
+    ]
     assert int(read["flags"][0]) == OrderFlag.CONTRACT
 
 

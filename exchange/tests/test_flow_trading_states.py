@@ -10,6 +10,7 @@ from risk.services.checks import InstrumentNotTradingError
 from trading import audit
 from trading.models import Trade
 from trading.services import orders, trading_state
+from trading.tests.contracts import SYMBOL, desk, make_contract, position
 from trading.tests.road import fresh, limit, make_instrument, market, place, run_worker_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("books")]
@@ -106,6 +107,41 @@ def test_what_was_halted_in_an_auction_opens_though_its_book_is_crossed(traders,
 
     assert {fresh(order).status for order in (buy, sell, taker)} == {"filled"}
     assert Trade.objects.count() == 2
+
+
+@pytest.mark.parametrize("still", ["HALTED", "CLOSED"])
+def test_reductions_that_wait_in_a_contracts_book_are_there_when_it_opens_again(customer, tmp_path, still) -> None:
+    make_contract()
+    alice, bob = customer("alice", USDT=100_000), customer("bob", USDT=100_000)
+    with desk(tmp_path) as at:
+        at.trade(alice, bob, 10, 100)
+        profit = at.order(alice, "sell", 10, 120, reduce_only=True)
+        for status in (InstrumentStatus(still), InstrumentStatus.TRADING):
+            trading_state.change(SYMBOL, status, now=utc_now())
+        at.settle()
+        assert fresh(profit).status == "new"
+
+        at.order(bob, "buy", 10, 120)
+        at.settle()
+
+    assert fresh(profit).status == "filled"
+    assert position(alice)[0] == 0
+    assert [item for item in audit.invariants() if not item.ok] == []
+
+
+def test_a_contract_that_was_halted_in_an_auction_opens_though_its_book_is_crossed(customer, tmp_path) -> None:
+    make_contract()
+    alice, bob = customer("alice", USDT=100_000), customer("bob", USDT=100_000)
+    with desk(tmp_path) as at:
+        trading_state.change(SYMBOL, InstrumentStatus.AUCTION, now=utc_now())
+        at.order(alice, "buy", 10, 101)
+        at.order(bob, "sell", 10, 100)
+        for status in (InstrumentStatus.HALTED, InstrumentStatus.TRADING):
+            trading_state.change(SYMBOL, status, now=utc_now())
+        at.settle()
+
+    assert (position(alice)[0], position(bob)[0]) == (10, -10)
+    assert [item for item in audit.invariants() if not item.ok] == []
 
 
 def test_the_state_it_is_in_already_changes_nothing(traders, django_assert_max_num_queries) -> None:

@@ -54,8 +54,8 @@ def test_a_contract_is_made_with_its_brackets_and_the_engine_learns_that_it_is_o
     assert (made.contract_size, made.brackets.count(), made.status) == (Decimal("0.01"), 2, "TRADING")
     rows = Command.objects.order_by("sequence")
     read = protocol.decode([row.sequence for row in rows], [bytes(row.payload) for row in rows])
-    assert read["kind"].tolist() == [CommandKind.SET_STATE, CommandKind.UNCROSS]
-    assert read["flags"].tolist() == 2 * [OrderFlag.CONTRACT]
+    assert read["kind"].tolist() == [CommandKind.SET_STATE, CommandKind.SET_STATE, CommandKind.UNCROSS]
+    assert read["flags"].tolist() == 3 * [OrderFlag.CONTRACT]
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from trading.services import log_heads, position_desk
 from trading.services.position_desk import PositionDesk
 
 _COLUMNS = (
-    "id, user_id, instrument_id, symbol, direction, amount, client_margin_id, state, reason, log_heads, trace,"
-    " requested_at, ended_at"
+    "id, user_id, instrument_id, symbol, direction, amount, client_margin_id, state, reason, trace, requested_at,"
+    " ended_at"
 )
 _KNOWN = f"SELECT {_COLUMNS} FROM margin_requests WHERE user_id = %s AND client_margin_id = %s"
 _INSERT = f"""

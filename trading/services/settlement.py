@@ -229,7 +229,8 @@ def _advance_and_lock(
 ) -> database.Reading[None]:
     """Move the cursor over these commands, then lock these traders' gates.
 
-    The cursor is locked first, and alone decides whether this run counts.
+    The cursor is locked first, and alone decides whether this run counts. One that does not count learns it when it has
+    the gates, and gives them back at once.
     """
     first, last = int(commands[0]["sequence"]), int(commands[-1]["sequence"])
     moved, locked = yield (

@@ -71,14 +71,17 @@ def _commands(spec: InstrumentSpec, was: InstrumentStatus, status: InstrumentSta
 
     Note [Reopening]
         An instrument that is halted during a call keeps a book whose buys may reach its sells, and the engine refuses
-        to let such a book trade continuously: the table would say TRADING and the engine would not. Whatever stood
-        still is therefore opened by a call of no duration, which trades what crosses at one price, and nothing else.
+        to let such a book trade continuously: the table would say TRADING and the engine would not. So what stood still
+        becomes a call for a moment; from there a book that is not crossed goes on as it is, reductions in it included,
+        and one that is crossed refuses that, and is uncrossed. Of the last two commands the engine always refuses one:
+        when it trades already, there is no call to end.
     """
     if was in CALLS and status in {InstrumentStatus.TRADING, InstrumentStatus.CLOSED}:
         return [_command(spec, CommandKind.UNCROSS, status, now)]
     if status == InstrumentStatus.TRADING:
         return [
             _command(spec, CommandKind.SET_STATE, InstrumentStatus.AUCTION, now),
+            _command(spec, CommandKind.SET_STATE, status, now),
             _command(spec, CommandKind.UNCROSS, status, now),
         ]
     return [_command(spec, CommandKind.SET_STATE, status, now)]
