@@ -149,7 +149,7 @@ def everything_open(at: Desk, alice: Any, maker: Any) -> None:
     at.order(alice, "sell", 9, 131)
     at.order(maker, "buy", 2, 130)
     at.order(alice, "sell", 3, 120, reduce_only=True)
-    at.order(alice, "buy", 2, 90, time_in_force="day")
+    at.order(alice, "buy", 2, 90, time_in_force="gtd", expires_at=utc_now() + timedelta(days=1))
     at.order(alice, "buy", 2, 110, type="stop_limit", stop_price=Decimal(109))
     at.order(alice, "sell", 2, None, type="stop", stop_price=Decimal(80))
     at.settle()
