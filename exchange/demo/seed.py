@@ -116,7 +116,7 @@ def _open_contract(made: Instrument, instrument: DemoInstrument, *, now: datetim
 def _seed_users(wanted: Sequence[DemoUser], *, now: datetime) -> dict[str, int]:
     """Make the users that are missing, with their ledger gates; return the id of every one by name.
 
-    All have one hash: their password is published, and each hash takes most of a second.
+    All have one hash: their password is published, and each hash takes a second of processor time or two.
     """
     users = get_user_model().objects
     hashed = ""
